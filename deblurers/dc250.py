@@ -1,0 +1,61 @@
+"""dc250: the dark-channel GAN of Zhang, Zhen and Stevenson, "GAN Based Image Deblurring Using Dark Channel Prior".
+
+A U-Net of 5x5 convolutions against a conditional discriminator; the generator's loss is
+BCE + 100 L1 + 250 dark channel (eq. 5), one discriminator step and then two generator steps a batch.
+
+The ``paper`` preset has the width, depth and schedule of the authors' code, whose schedule is 15 epochs over GoPro's 2103
+pairs and DeblurGAN's synthetic set (here: 60,000 iterations, an interpretation, as that set's size is not published).
+
+The ``compact`` preset is what ships, for a CPU's budget. It departs from the paper where that budget bites, and every
+departure is our choice: four halvings of width 32; a global skip, since a network without one first has to learn to
+copy its input; no dropout, which the paper puts into blocks of at most 8x8 pixels that four halvings do not reach;
+running batch statistics at test time, so that a frame's restoration does not depend on how it is tiled; larger batches
+of smaller crops; a narrower discriminator; a mean of the weights over the last iterations.
+"""
+
+from dataclasses import replace
+
+from detbench.gan.recipe import Recipe
+from detbench.types import DeblurerSpec, Preset
+
+from ._unet import UNet
+
+PAPER = Recipe(
+    content={"l1": 100.0, "dark_channel": 250.0},
+    adversarial="bce",
+    discriminator={"width": 64, "crop": 256},
+    discriminator_steps=1,
+    generator_steps=2,
+    iterations=60_000,
+    decay_from=1.0,
+    learning_rate=2e-4,
+    betas=(0.5, 0.999),
+    batch=1,
+    crop=256,
+    noise_variance=0.002,
+)
+
+COMPACT = replace(
+    PAPER,
+    discriminator={"width": 16, "crop": 160},
+    iterations=20_000,
+    decay_from=0.3,
+    learning_rate=4e-4,
+    batch=4,
+    crop=160,
+    ema=0.999,
+)
+
+SPEC = DeblurerSpec(
+    build=UNet,
+    title="dark-channel GAN, U-Net, BCE + 100 L1 + 250 dark channel",
+    presets={
+        "paper": Preset({"width": 64, "levels": 8, "batch_statistics": True}, multiple_of=256, recipe=PAPER),
+        "compact": Preset(
+            {"width": 32, "levels": 4, "dropout_blocks": 0, "global_skip": True}, multiple_of=16, recipe=COMPACT
+        ),
+    },
+    preset="compact",
+    value_range=(-1.0, 1.0),
+    paper="Zhang, Zhen, Stevenson: GAN Based Image Deblurring Using Dark Channel Prior, Electronic Imaging 2019",
+)

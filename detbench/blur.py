@@ -1,0 +1,184 @@
+"""Motion blur: random camera trajectories (DeblurGAN's Algorithm 1) and shutter averaging in linear light.
+
+One implementation serves the benchmark (whole frames, on the CPU) and training (batches of crops, where the
+network is). A shutter that is open while the camera moves sees the scene from many poses and adds up their
+*light*, so sub-frames are averaged with gamma 2.2 undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+GAMMA = 2.2
+
+
+def trajectories(n: int, rng: np.random.Generator, steps: int = 2000, length: float = 60.0) -> NDArray[np.complex128]:
+    """Random camera paths by Algorithm 1 of DeblurGAN (after Boracchi and Foi), all ``n`` at once.
+
+    Constants: shake probability p_s = 0.001, inertia I ~ U(0, 0.7), big shake p_b ~ U(0, 0.2), gaussian
+    p_g ~ U(0, 0.7), one draw of each a path. The speed is the same at every step.
+
+    Args:
+        n: how many paths.
+        rng: source of all randomness.
+        steps: positions on a path (M in the paper).
+        length: length of a path in pixels (L_max in the paper).
+
+    Returns:
+        (n, steps) complex, x + iy in pixels; every path starts at 0.
+    """
+    speed = length / (steps - 1)
+    shake = 0.001
+    inertia, big_shake, gaussian = rng.uniform(0.0, np.array([0.7, 0.2, 0.7])[:, None], (3, n))
+    velocity = speed * np.exp(1j * rng.uniform(0, 2 * np.pi, n))
+    path = np.zeros((steps, n), np.complex128)
+    for t in range(steps - 1):
+        jolted = rng.random(n) < big_shake * shake
+        jolt = np.where(jolted, 2 * velocity * np.exp(1j * (np.pi + rng.random(n) - 0.5)), 0)
+        push = gaussian * (rng.standard_normal(n) + 1j * rng.standard_normal(n)) - inertia * path[t]
+        velocity = velocity + jolt + shake * push * speed
+        velocity *= speed / np.abs(velocity)
+        path[t + 1] = path[t] + velocity
+    return path.T
+
+
+def exposure(path: NDArray[np.complex128], frames: int, extent: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A path as the camera's shifts in the sub-frames of one exposure, scaled and centred.
+
+    Centring on the mean keeps the blurred frame where the sharp one is: the published code leaves kernels
+    2 to 8 px off centre, which moves every box against the sharp frame's.
+
+    Args:
+        path: (n, steps) complex positions.
+        frames: sub-frames an exposure.
+        extent: (n,) wanted size of each path: the longer side of its bounding box, in pixels.
+
+    Returns:
+        (n, frames, 2) shifts (x, y) in pixels, mean zero over the frames.
+    """
+    steps = np.linspace(0, path.shape[1] - 1, frames).round().astype(int)
+    shifts = np.stack([path.real, path.imag], axis=-1)[:, steps]
+    size = np.ptp(shifts, axis=1).max(axis=1)
+    shifts = shifts * (extent / size)[:, None, None]
+    return np.asarray(shifts - shifts.mean(axis=1, keepdims=True))
+
+
+def to_linear(frame: Tensor) -> Tensor:
+    """Display values in [0, 1] to linear light (gamma 2.2), any shape."""
+    return frame.clamp(0, 1) ** GAMMA
+
+
+def to_display(light: Tensor) -> Tensor:
+    """Linear light in [0, 1] to display values (gamma 2.2), any shape."""
+    return light.clamp(0, 1) ** (1 / GAMMA)
+
+
+def warp(images: Tensor, shifts: Tensor, angles: Tensor) -> Tensor:
+    """Each image moved by a shift and a small rotation about its centre; bilinear, reflecting borders.
+
+    Args:
+        images: (B, C, H, W) float.
+        shifts: (B, 2) pixels, x right and y down.
+        angles: (B,) radians.
+
+    Returns:
+        (B, C, H, W) float.
+    """
+    height, width = images.shape[-2:]
+    cos, sin = angles.cos(), angles.sin()
+    # The rows map output positions to input positions in units where the image spans -1..1.
+    x_row = torch.stack([cos, sin * (height / width), -2 * shifts[:, 0] / width], dim=1)
+    y_row = torch.stack([-sin * (width / height), cos, -2 * shifts[:, 1] / height], dim=1)
+    grid = F.affine_grid(torch.stack([x_row, y_row], dim=1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def camera_shake(images: Tensor, shifts: Tensor, angles: Tensor) -> Tensor:
+    """What a shutter sees that is open while the camera shakes.
+
+    Args:
+        images: (B, 3, H, W) float, linear light in [0, 1].
+        shifts: (B, N, 2) pixels: the image's place in each of N sub-frames.
+        angles: (B, N) radians.
+
+    Returns:
+        (B, 3, H, W) float, linear light: the mean of the sub-frames.
+    """
+    n = shifts.shape[1]
+    total = torch.zeros_like(images)
+    for i in range(n):
+        total += warp(images, shifts[:, i], angles[:, i])
+    return total / n
+
+
+def object_motion(images: Tensor, masks: Tensor, shifts: Tensor) -> Tensor:
+    """What a shutter sees while the masked part of the scene moves over the rest, which stays.
+
+    Args:
+        images: (B, 3, H, W) float, linear light in [0, 1].
+        masks: (B, 1, H, W) float in [0, 1], 1 where the object is.
+        shifts: (B, N, 2) pixels: the object's place in each of N sub-frames.
+
+    Returns:
+        (B, 3, H, W) float, linear light.
+    """
+    n = shifts.shape[1]
+    still = torch.zeros_like(shifts[:, 0, 0])
+    layer = torch.cat([images * masks, masks], dim=1)
+    total = torch.zeros_like(layer)
+    for i in range(n):
+        total += warp(layer, shifts[:, i], still)
+    light, cover = (total / n).split([3, 1], dim=1)
+    return light + (1 - cover) * images
+
+
+def average_frames(frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The mean of frames in linear light: DeblurGAN's and GoPro's way to make blur from high-speed video.
+
+    Args:
+        frames: one or more (H, W, 3) uint8 frames of one size.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    light = (np.arange(256, dtype=np.float64) / 255) ** GAMMA
+    total, count = np.zeros(()), 0
+    for frame in frames:
+        total, count = total + light[frame], count + 1
+    return np.asarray((total / count) ** (1 / GAMMA) * 255).round().astype(np.uint8)
+
+
+def slow_motion(frames: list[NDArray[np.uint8]], factor: int) -> list[NDArray[np.uint8]]:
+    """Video frames with ``factor - 1`` frames put between each two, along dense optical flow (OpenCV's DIS).
+
+    Each new frame is a cross-fade of its two neighbours, both moved to the time between them.
+
+    Args:
+        frames: (H, W, 3) uint8 frames of one size, at least one.
+        factor: how many times faster the result's frame rate is.
+
+    Returns:
+        ``factor * (len(frames) - 1) + 1`` frames; every ``factor``-th is an original.
+    """
+    import cv2
+
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    height, width = frames[0].shape[:2]
+    here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    slow = []
+    for first, second in zip(frames, frames[1:], strict=False):
+        grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in (first, second)]
+        forward, backward = dis.calc(grey[0], grey[1], None), dis.calc(grey[1], grey[0], None)
+        slow.append(first)
+        for t in np.arange(1, factor) / factor:
+            # Flow at the in-between position is taken as the flow at the same pixel: good enough for short steps.
+            sources = [(first, here - np.float32(t) * forward), (second, here - np.float32(1 - t) * backward)]
+            moved = [cv2.remap(f, m, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for f, m in sources]
+            slow.append(cv2.addWeighted(moved[0], float(1 - t), moved[1], float(t), 0.0))
+    return [*slow, frames[-1]]

@@ -1,0 +1,289 @@
+"""Ultralytics YOLO: frames → :class:`~detbench.types.Detections`.
+
+The only place that imports ultralytics. It drives the network below ``YOLO.predict``, for the same boxes: ``predict``
+reports usage, makes folders, draws up settings and sets torch to all cores but one, none of which belongs in a
+benchmark. Frames go through the network one at a time, since the last digits of a convolution depend on the batch and
+a detection near the threshold with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import assets
+from detbench.types import DetbenchError, Detections
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = (".pt", ".onnx")
+TASKS = ("detect", "segment", "pose")
+MAX_DETECTIONS = 300  # in a frame: the default of ultralytics
+MODULES = ("nn.autobackend", "nn.tasks", "data.augment", "utils.nms", "utils.ops")
+
+
+def names() -> list[str]:
+    """The pinned detectors, in the catalogue's order. Imports neither torch nor ultralytics."""
+    return [name for name, asset in assets.catalogue().items() if asset.filename.endswith(SUFFIXES)]
+
+
+def resolve(detector: str) -> tuple[Path, str]:
+    """Find a detector's weights, downloading them if need be.
+
+    ``.pt`` files are pickles. Pinned ones are used only with the pinned hash. For all others (your own files, and
+    what ultralytics downloads under a name that is not pinned) whom to trust is your choice: ultralytics is asked to
+    build known classes only (``ULTRALYTICS_SAFE_LOAD``), which older versions of it do not know.
+
+    Args:
+        detector: a name of :func:`names`, with or without suffix; the path of a ``.pt`` or ``.onnx`` file; or any
+            other name of an ultralytics detector, such as ``yolo11x``.
+
+    Returns:
+        The local file and its SHA-256 (hexadecimal).
+
+    Raises:
+        DetbenchError: no such file, a file of another kind, an unknown name (the message gives the nearest ones), or
+            a failed download.
+    """
+    path = Path(detector).expanduser()
+    is_name = len(path.parts) == 1 and not (path.suffix and path.exists())
+    weights = _named(detector) if is_name else _own_file(path)
+    with weights.open("rb") as stream:
+        return weights, hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Detector:
+    """A YOLO network that is ready to look at frames. Use it from one thread at a time.
+
+    Networks with two heads (YOLO26, YOLOv10) use the one that is followed by NMS, whatever the installed ultralytics
+    prefers, so ``nms_iou`` holds for them too. An ``.onnx`` file has the head it was exported with.
+
+    Attributes:
+        class_names: what the labels of the detections mean.
+        forward_seconds: time spent inside the network so far.
+    """
+
+    class_names: dict[int, str]
+    forward_seconds: float
+
+    def __init__(self, weights: Path, *, conf: float, nms_iou: float, imgsz: int, device: str | torch.device) -> None:
+        """Load a network.
+
+        Args:
+            weights: a ``.pt`` or ``.onnx`` file, from :func:`resolve`.
+            conf: detections that do not score above this are dropped, in [0, 1].
+            nms_iou: IoU above which of two boxes of one class only the better one stays, in [0, 1].
+            imgsz: the longer side in pixels that frames are scaled to: a multiple of the network's stride (32).
+            device: of torch.
+
+        Raises:
+            DetbenchError: the file is no detector that ultralytics can load, or does not take this ``imgsz``.
+        """
+        import torch
+
+        self._conf, self._nms_iou, self._device = conf, nms_iou, torch.device(device)
+        self._net, self._task = _load(weights, self._device)
+        if imgsz % self._net.stride:
+            nearest = max(round(imgsz / self._net.stride), 1) * self._net.stride
+            raise DetbenchError(
+                f"imgsz is {imgsz}: {weights.name} takes multiples of {self._net.stride}, such as {nearest}."
+            )
+        any_size = self._net.format == "pt" or self._net.dynamic
+        if not any_size and list(self._net.imgsz) != [imgsz, imgsz]:
+            height, width = self._net.imgsz
+            raise DetbenchError(
+                f"imgsz is {imgsz}: {weights.name} was exported for {width}x{height}. "
+                f"Export it again with imgsz={imgsz}, or with dynamic=True."
+            )
+        self._letterbox = _ultralytics().data.augment.LetterBox(imgsz, auto=any_size, stride=self._net.stride)
+        self.class_names = dict(self._net.names)
+        self.forward_seconds = 0.0
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Detect objects.
+
+        Args:
+            frames: (H, W, 3) uint8, RGB.
+
+        Returns:
+            The detections of each frame, clipped to it. They depend on that frame alone.
+
+        Raises:
+            ValueError: an array of another shape or dtype.
+        """
+        import torch
+
+        with torch.inference_mode():
+            return [self._detect(frame) for frame in frames]
+
+    def _detect(self, frame: NDArray[np.uint8]) -> Detections:
+        import torch
+
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(f"a frame must be (H, W, 3) uint8, not {frame.shape} {frame.dtype}")
+        utils = _ultralytics().utils
+        # predict takes BGR and turns it into the RGB that the network wants; these frames are RGB and stay so.
+        image = torch.from_numpy(self._letterbox(image=np.ascontiguousarray(frame))).to(self._device)
+        batch = image[None].permute(0, 3, 1, 2).float().div_(255)
+        start = time.perf_counter()
+        output = self._net(batch)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self.forward_seconds += time.perf_counter() - start
+        while isinstance(output, list | tuple):  # beside the boxes there are masks' prototypes and raw features
+            output = output[0]
+        found = utils.nms.non_max_suppression(
+            output,
+            self._conf,
+            self._nms_iou,
+            nc=0 if self._task == "detect" else len(self.class_names),
+            max_det=MAX_DETECTIONS,
+            end2end=self._net.end2end,
+        )[0]
+        utils.ops.scale_boxes(batch.shape[2:], found[:, :4], frame.shape)
+        rows = found[:, :6].cpu().numpy()
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+        return Detections(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int64))
+
+
+def _own_file(path: Path) -> Path:
+    if not path.exists():
+        raise DetbenchError(f"{path}: there is no such file. Give the path of a .pt or .onnx file, or a name.")
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        raise DetbenchError(f"{path} is not a detector: give a .pt or .onnx file.")
+    return path.absolute()
+
+
+def _named(detector: str) -> Path:
+    name = detector.removesuffix(".pt")
+    return assets.fetch(name) if name in names() else _unpinned(name if name.endswith(".onnx") else f"{name}.pt")
+
+
+def _unpinned(file: str) -> Path:
+    """Let ultralytics download one of its own models into the cache."""
+    downloads = _ultralytics().utils.downloads
+    other = re.compile(r"-(cls|sem|depth|obb|grayscale)|yoloe|yolo_nas")  # no boxes, prompts, or another package
+    known = {n for n in downloads.GITHUB_ASSETS_NAMES if re.match(r"yolo.*\.pt$", n) and not other.search(n)}
+    if file not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(Path(file).stem, sorted({*names(), *(Path(n).stem for n in known)}))
+        hint = f"Did you mean {', '.join(near)}?" if near else f"Pinned detectors: {', '.join(names())}."
+        raise DetbenchError(f"{file}: there is neither such a file nor a detector of that name. {hint}")
+    target = assets.home() / "assets" / file
+    print(f"Note: {file} is not pinned by detbench: it is whatever ultralytics publishes.", file=sys.stderr)
+    if not target.is_file():
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # its progress bar
+                downloads.attempt_download_asset(target)
+        except Exception as error:
+            raise DetbenchError(
+                f"{file} could not be downloaded: {error}\nTry again when online, put the file at {target}, "
+                f"or use a pinned detector: {', '.join(names())}."
+            ) from error
+    return target
+
+
+def _load(weights: Path, device: torch.device) -> tuple[Any, str]:
+    """The network behind ultralytics' AutoBackend (fused, float32, eval mode) and its task."""
+    ultralytics = _ultralytics()
+    pickled = weights.suffix.lower() == ".pt"
+    if not pickled and importlib.util.find_spec("onnxruntime") is None:
+        raise DetbenchError(f"{weights}: .onnx files need ONNX Runtime: pip install onnxruntime")
+    try:
+        with _muzzled(ultralytics):
+            model: Any = ultralytics.nn.tasks.load_checkpoint(str(weights))[0] if pickled else str(weights)
+            net = ultralytics.nn.autobackend.AutoBackend(model, device=device, verbose=False, end2end=False).eval()
+        # What a checkpoint says about its task may be wrong; its architecture is not.
+        task = ultralytics.nn.tasks.guess_model_task(model.yaml) if pickled else net.task
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DetbenchError(
+            f"{weights} could not be loaded on {device} ({reason})\nGive a .pt or .onnx file that was made for "
+            f"ultralytics {ultralytics.__version__} or an older version. If it has classes of its own and you trust it, "
+            "set ULTRALYTICS_SAFE_LOAD=0, which lets it run its own code."
+        ) from error
+    if task not in TASKS or net.metadata.get("head") == "RTDETRDecoder" or net.channels != 3:
+        raise DetbenchError(
+            f"{weights} does not find boxes in colour images (its task is {task or 'unknown'}): give a YOLO model made "
+            f"for one of {', '.join(TASKS)}, or an .onnx file that ultralytics exported from one."
+        )
+    if net.device.type != device.type:
+        raise DetbenchError(f"{weights} cannot run on {device}: pip install onnxruntime-gpu, or choose device cpu.")
+    return net, task
+
+
+@functools.cache
+def _ultralytics() -> ModuleType:
+    """Import ultralytics without its side effects.
+
+    Left alone, the import looks up two hosts, writes settings to the user's home, prints, sets environment variables
+    that throttle child processes, stops OpenCV's threads, changes how numpy and torch print, filters warnings, and
+    replaces ``torch.save`` and ``PIL.Image.open``, the latter by one that installs packages when an image cannot be
+    read. If somebody else has already imported ultralytics, all that was their choice and stays.
+    """
+    with contextlib.nullcontext() if "ultralytics" in sys.modules else _side_effects_undone():
+        # torchvision: ultralytics' NMS picks torchvision's if it happens to be loaded, so that is left to no chance.
+        for module in ("torchvision", *(f"ultralytics.{m}" for m in MODULES)):
+            importlib.import_module(module)
+    return sys.modules["ultralytics"]
+
+
+@contextlib.contextmanager
+def _side_effects_undone() -> Iterator[None]:
+    import cv2
+    import torch  # before ultralytics sets OMP_NUM_THREADS, which OpenMP reads only once
+    from PIL import Image
+
+    environment, threads = dict(os.environ), cv2.getNumThreads()
+    patched = [(torch, "save"), (Image, "open"), (cv2, "imread"), (cv2, "imwrite"), (cv2, "imshow")]
+    originals = [getattr(owner, name) for owner, name in patched]
+    os.environ.update(YOLO_CONFIG_DIR=str(assets.home() / "ultralytics"), YOLO_OFFLINE="true")
+    os.environ.update(YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
+    os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
+    try:
+        with warnings.catch_warnings(), np.printoptions(), contextlib.redirect_stdout(sys.stderr):
+            yield
+            settings = sys.modules["ultralytics"].settings
+            if settings["sync"]:
+                settings.update(sync=False)  # never report usage, should somebody call predict later
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        for (owner, name), original in zip(patched, originals, strict=True):
+            setattr(owner, name, original)
+        cv2.setNumThreads(threads)
+        torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _muzzled(ultralytics: ModuleType) -> Iterator[None]:
+    """Nothing is printed, installed or downloaded, even if somebody else imported ultralytics with other settings."""
+    logger, checks, downloads = ultralytics.utils.LOGGER, ultralytics.utils.checks, ultralytics.utils.downloads
+    level, autoinstall, attempt = logger.level, checks.AUTOINSTALL, downloads.attempt_download_asset
+    logger.setLevel(logging.ERROR)
+    checks.AUTOINSTALL = False
+    # Ultralytics would alter a checkpoint's path (apostrophes, yolov5n) and download what it then misses.
+    downloads.attempt_download_asset = str
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        checks.AUTOINSTALL, downloads.attempt_download_asset = autoinstall, attempt

@@ -1,0 +1,263 @@
+"""Training data: folders of photographs and pairs into batches of (blurred, sharp) crops.
+
+All pictures are held in memory as uint8, and blur is synthesised from torch operations where the network is, so
+that a batch costs a few crops and one pass over them. Batch ``i`` depends on the seed and ``i`` alone: a resumed
+training sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detbench import blur
+from detbench.gan.recipe import Recipe
+from detbench.images import IMAGE_SUFFIXES, read_image
+from detbench.types import DetbenchError
+
+Photo = NDArray[np.uint8]
+
+SUB_FRAMES = 24
+"""Positions of the camera in one synthesised exposure."""
+
+MARGIN = 16
+"""Pixels around a crop that may move into it while the camera shakes."""
+
+LARGEST_ANGLE = np.deg2rad(1.0)
+"""Of the camera's rotation during an exposure."""
+
+
+@dataclass
+class Sources:
+    """Everything a training may draw from.
+
+    Attributes:
+        photos: sharp (H, W, 3) uint8 RGB pictures, whose blur will be synthesised.
+        pairs: real (blurred, sharp) pictures of one size.
+        record: for each folder its name, number of files and a hash of their contents.
+    """
+
+    photos: list[Photo] = field(default_factory=list)
+    pairs: list[tuple[Photo, Photo]] = field(default_factory=list)
+    record: list[dict[str, str | int]] = field(default_factory=list)
+
+
+def load_folders(folders: Iterable[Path]) -> Sources:
+    """Read photographs, pairs or a GoPro tree into memory.
+
+    Any folder below the given ones that holds both ``blur/`` and ``sharp/`` gives pairs, matched by their path
+    below these (GoPro's layout, and detbench's own); every other image is a photograph.
+
+    Raises:
+        DetbenchError: a folder without images, an unpaired or unreadable file, a pair of different sizes.
+    """
+    sources = Sources()
+    for folder in folders:
+        below = (Path(root) / name for root, _, names in os.walk(folder, followlinks=True) for name in names)
+        files = sorted(path for path in below if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise DetbenchError(f"{folder} holds no images to train on: give a folder of photos or of sharp/ and blur/.")
+        digest = hashlib.sha256()
+        with ThreadPoolExecutor() as pool:  # decoding releases the GIL
+            pictures = dict(zip(files, pool.map(read_image, files), strict=True))
+        for path in files:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            twin = _sharp_twin(path)
+            if twin is None:
+                if _side(path) != "sharp":
+                    sources.photos.append(pictures[path])
+            elif twin not in pictures:
+                raise DetbenchError(f"{path} has no sharp partner: expected {twin}.")
+            elif pictures[path].shape != pictures[twin].shape:
+                raise DetbenchError(f"{path} and {twin} differ in size: a pair must show the same pixels.")
+            else:
+                sources.pairs.append((pictures[path], pictures[twin]))
+        sources.record.append({"folder": folder.name, "files": len(files), "sha256": digest.hexdigest()})
+    return sources
+
+
+def _side(path: Path) -> str | None:
+    """``blur`` or ``sharp`` when the file lies below such a folder that has the other beside it."""
+    for parent in path.parents:
+        other = {"blur": "sharp", "sharp": "blur"}.get(parent.name)
+        if other and (parent.parent / other).is_dir():
+            return parent.name
+    return None
+
+
+def _sharp_twin(path: Path) -> Path | None:
+    """The sharp partner of a file below a ``blur`` folder; None for all other files."""
+    if _side(path) != "blur":
+        return None
+    blur_folder = next(p for p in path.parents if p.name == "blur")
+    return blur_folder.parent / "sharp" / path.relative_to(blur_folder)
+
+
+def cut(picture: Photo, side: int, corner: tuple[float, float]) -> Photo:
+    """A square crop; pictures that are too small are continued by reflection.
+
+    Args:
+        picture: (H, W, C) uint8.
+        side: of the crop, in pixels.
+        corner: where the crop lies between the first and the last possible place, (down, right) in [0, 1].
+
+    Returns:
+        (side, side, C) uint8.
+    """
+    height, width = picture.shape[:2]
+    if min(height, width) < side:
+        missing = [(0, max(0, side - n)) for n in (height, width)]
+        picture = np.pad(picture, [*missing, (0, 0)], mode="reflect")
+        height, width = picture.shape[:2]
+    top, left = round(corner[0] * (height - side)), round(corner[1] * (width - side))
+    return picture[top : top + side, left : left + side]
+
+
+def to_tensor(pictures: list[Photo]) -> Tensor:
+    """(H, W, C) uint8 pictures of one size to a (B, C, H, W) float32 tensor in [0, 1]."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+class Synthesis:
+    """Blur of random strength and kind for batches of sharp crops.
+
+    Camera shake (Algorithm 1 with a small rotation) or, for a share of the crops, an object that moves over a
+    resting scene. A bank of trajectories is drawn once; each use picks one, turns it and scales it anew.
+    """
+
+    def __init__(self, recipe: Recipe, seed: int, bank: int = 2048) -> None:
+        self.recipe = recipe
+        self.paths = blur.trajectories(bank, np.random.default_rng([seed, bank]))
+
+    def __call__(self, sharp: Tensor, rng: np.random.Generator) -> Tensor:
+        """Blur (B, 3, H, W) crops in [0, 1]."""
+        n, _, height, width = sharp.shape
+        extent = rng.uniform(*self.recipe.blur_extent, n)
+        turned = self.paths[rng.integers(len(self.paths), size=n)] * np.exp(2j * np.pi * rng.random(n))[:, None]
+        shifts = torch.from_numpy(blur.exposure(turned, SUB_FRAMES, extent)).float().to(sharp.device)
+        # The camera turns evenly to one side, by up to as much as would move the crop's corner by its shake.
+        turn = rng.uniform(-1, 1, n) * np.minimum(LARGEST_ANGLE, extent / width)
+        angles = torch.from_numpy(np.linspace(-0.5, 0.5, SUB_FRAMES) * turn[:, None]).float().to(sharp.device)
+        light = blur.to_linear(sharp)
+        moving = rng.random(n) < self.recipe.object_motion
+        masks = torch.from_numpy(np.stack([_blob(height, width, rng) for _ in range(n)])).to(sharp.device)
+        out = torch.empty_like(light)
+        if not moving.all():
+            still = torch.from_numpy(~moving)
+            out[still] = blur.camera_shake(light[still], shifts[still], angles[still])
+        if moving.any():
+            straight = _straight(extent, rng).to(sharp.device)
+            picked = torch.from_numpy(moving)
+            out[picked] = blur.object_motion(light[picked], masks[picked], straight[picked])
+        return blur.to_display(out)
+
+
+def _straight(extent: NDArray[np.float64], rng: np.random.Generator) -> Tensor:
+    """(n, SUB_FRAMES, 2) shifts along a line of the given length in pixels, mostly sideways as traffic moves."""
+    angle = rng.normal(0, 0.3, len(extent))
+    direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * extent[:, None]
+    return torch.from_numpy(np.linspace(-0.5, 0.5, SUB_FRAMES)[None, :, None] * direction[:, None]).float()
+
+
+def _blob(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(1, H, W) mask of a soft-edged, rounded box in a random place: the outline of a moving object."""
+    centre, size = rng.uniform(0.2, 0.8, 2), rng.uniform(0.15, 0.5, 2)
+    y, x = np.ogrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    distance = (np.abs(y - centre[0]) / size[0]) ** 4 + (np.abs(x - centre[1]) / size[1]) ** 4
+    return np.clip((1.1 - distance) * 5, 0, 1).astype(np.float32)[None]
+
+
+class Batches:
+    """Training batches by number, the next one prepared while the network works on this one.
+
+    Args:
+        sources: what to draw from.
+        recipe: crop side, batch size and kinds of blur.
+        seed: of the training.
+        rank: of this process, so that several draw different crops.
+        device: where blur is synthesised and the batches lie.
+    """
+
+    def __init__(self, sources: Sources, recipe: Recipe, seed: int, rank: int, device: torch.device) -> None:
+        if not sources.photos and not sources.pairs:
+            raise DetbenchError("There is nothing to train on: no photographs and no pairs.")
+        self.sources, self.recipe, self.device = sources, recipe, device
+        self.seed, self.rank = seed, rank
+        self.synthesis = Synthesis(recipe, seed)
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Batch ``number``: blurred and sharp crops, (B, 3, crop, crop) float32 in [-1, 1], channels last."""
+        recipe, rng = self.recipe, np.random.default_rng([self.seed, self.rank, number])
+        photos, pairs = self.sources.photos, self.sources.pairs
+        share = recipe.real_pairs if photos and pairs else float(not photos)
+        n_real = int(rng.binomial(recipe.batch, share))
+        real = [self._pair(pairs[rng.integers(len(pairs))], rng) for _ in range(n_real)]
+        side = recipe.crop + 2 * MARGIN
+        made = [self._crop(photos[rng.integers(len(photos))], side, rng) for _ in range(recipe.batch - n_real)]
+        blurred, sharp = [], []
+        if real:
+            both = to_tensor(real).to(self.device)
+            blurred.append(both[:, :3])
+            sharp.append(both[:, 3:])
+        if made:
+            crops = to_tensor(made).to(self.device)
+            inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+            blurred.append(self.synthesis(crops, rng)[inner])
+            sharp.append(crops[inner])
+        x, y = torch.cat(blurred), torch.cat(sharp)
+        if recipe.noise_variance:
+            generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+            deviation = torch.from_numpy(np.sqrt(rng.uniform(0, recipe.noise_variance, len(x)))).float()
+            noise = torch.randn(x.shape, generator=generator, device=self.device)
+            x = (x + noise * deviation.to(self.device)[:, None, None, None]).clamp(0, 1)
+        return (2 * x - 1).to(memory_format=torch.channels_last), (2 * y - 1).to(memory_format=torch.channels_last)
+
+    def _crop(self, photo: Photo, side: int, rng: np.random.Generator) -> Photo:
+        """A crop at the photograph's own scale or, as often as its size allows, at half of it, flipped at random."""
+        if min(photo.shape[:2]) >= 2 * side and rng.random() < 0.5:
+            big = cut(photo, 2 * side, (rng.random(), rng.random())).astype(np.uint16)
+            quads = big.reshape(side, 2, side, 2, 3).sum(axis=(1, 3))
+            crop = ((quads + 2) // 4).astype(np.uint8)
+        else:
+            crop = cut(photo, side, (rng.random(), rng.random()))
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+    def _pair(self, pair: tuple[Photo, Photo], rng: np.random.Generator) -> Photo:
+        """The same crop of both, stacked to six channels."""
+        corner = (rng.random(), rng.random())
+        crop = np.concatenate([cut(picture, self.recipe.crop, corner) for picture in pair], axis=2)
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+    def stream(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches ``start``, ``start + 1`` and so on without end, prepared one ahead in a thread."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self.batch, start)
+            while True:
+                ready, start = ahead, start + 1
+                ahead = pool.submit(self.batch, start)
+                yield ready.result()
+
+
+def validation_pairs(sources: Sources, recipe: Recipe, side: int = 256) -> list[tuple[Photo, Photo]]:
+    """A fixed validation set: the given pairs, and the middle of each photograph under fixed synthetic blur.
+
+    Returns:
+        (blurred, sharp) pairs, (side, side, 3) uint8 each.
+    """
+    cuts = [(cut(b, side, (0.5, 0.5)), cut(s, side, (0.5, 0.5))) for b, s in sources.pairs]
+    synthesis = Synthesis(recipe, seed=0, bank=256)
+    for i, photo in enumerate(sources.photos):
+        crop = to_tensor([cut(photo, side + 2 * MARGIN, (0.5, 0.5))])
+        both = torch.cat([synthesis(crop, np.random.default_rng([0, i])), crop])[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+        blurred, sharp = (both * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        cuts.append((blurred, sharp))
+    return cuts

@@ -1,0 +1,50 @@
+"""What to train, as plain data: a recipe says what, ``detbench.gan.train`` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one deblurrer is trained; dumped as JSON into every checkpoint.
+
+    Attributes:
+        content: weight of each content loss, by its name in ``detbench.gan.losses.CONTENT``.
+        adversarial: name of the adversarial loss in ``detbench.gan.losses.ADVERSARIAL``.
+        discriminator: keyword arguments of ``detbench.gan.discriminators.Discriminator``.
+        discriminator_steps: updates of the discriminator an iteration.
+        generator_steps: updates of the generator an iteration, on the same batch.
+        iterations: until the learning rate reaches zero.
+        decay_from: fraction of the iterations after which the learning rate falls, linearly, to zero.
+        learning_rate: of Adam, for both networks.
+        betas: of Adam.
+        batch: pairs an iteration, on each device.
+        crop: side of the square training crops, in pixels.
+        noise_variance: Gaussian noise on the blurred crops has a variance drawn from U(0, this), for values in [0, 1].
+        real_pairs: share of the batch drawn from real (blurred, sharp) pairs where there are any.
+        object_motion: share of the synthesised crops in which an object moves, the rest being camera shake.
+        blur_extent: smallest and largest extent of the synthesised blur, in pixels.
+        ema: decay of the running mean of the generator's weights that is validated and shipped; 0 for none.
+        setting: ``corrected``, or ``faithful`` to the published code where that differs.
+    """
+
+    content: Mapping[str, float]
+    adversarial: str
+    discriminator: Mapping[str, Any] = field(default_factory=dict)
+    discriminator_steps: int = 1
+    generator_steps: int = 1
+    iterations: int = 100_000
+    decay_from: float = 0.5
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    batch: int = 1
+    crop: int = 256
+    noise_variance: float = 0.0
+    real_pairs: float = 0.25
+    object_motion: float = 0.25
+    blur_extent: tuple[float, float] = (1.0, 20.0)
+    ema: float = 0.0
+    setting: str = "corrected"

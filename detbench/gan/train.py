@@ -1,0 +1,286 @@
+"""The trainer: one loop for all recipes.
+
+Each iteration updates the discriminator on a batch of (blurred, sharp) crops and then the generator on the same
+batch, as often as the recipe says. What is needed to go on after a kill is in ``checkpoint.pt``; what ships is the
+generator of ``best.safetensors``.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import dataclasses
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from detbench import environment
+from detbench.gan.data import Batches, Photo, Sources, to_tensor
+from detbench.gan.discriminators import Discriminator
+from detbench.gan.losses import ADVERSARIAL, content_loss
+from detbench.gan.recipe import Recipe
+from detbench.images import write_image
+from detbench.quality import psnr_db
+from detbench.types import DeblurerSpec, DetbenchError
+from detbench.weights import save_weights
+
+
+def train(
+    name: str,
+    spec: DeblurerSpec,
+    sources: Sources,
+    validation: list[tuple[Photo, Photo]],
+    out: Path,
+    *,
+    preset: str | None = None,
+    iterations: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    every: int = 1000,
+) -> Path:
+    """Train a deblurrer, going on from ``out/checkpoint.pt`` where there is one.
+
+    Args:
+        name: of the deblurrer, for the record.
+        spec: its networks and recipes.
+        sources: what to train on.
+        validation: (blurred, sharp) uint8 crops of one size, none of them trained on.
+        out: folder for the checkpoint, ``log.csv``, ``samples/`` and the weights.
+        preset: the size to train; the spec's own by default.
+        iterations: in place of the recipe's.
+        seed: of the initial weights and the batches.
+        device: ``auto``, ``cpu`` or ``cuda``. Under ``torchrun`` every process takes one device.
+        every: iterations between validations and checkpoints.
+
+    Returns:
+        The weights file with the best validation PSNR.
+
+    Raises:
+        DetbenchError: the deblurrer has no recipe, the checkpoint belongs to another training, or a loss is not finite.
+    """
+    preset = preset or spec.preset
+    recipe = spec.presets[preset].recipe
+    if recipe is None:
+        raise DetbenchError(f"{name} has no recipe: there is nothing to train.")
+    recipe = dataclasses.replace(recipe, iterations=iterations or recipe.iterations)
+    options = dict(spec.presets[preset].options)
+
+    fabric = _fabric(device)
+    fabric.launch()
+    torch.manual_seed(seed)
+    generator, discriminator = spec.build(**options), Discriminator(**recipe.discriminator)
+    for net in (generator, discriminator):
+        initialise(net)
+        net.to(memory_format=torch.channels_last)
+    averaged = copy.deepcopy(generator).to(fabric.device)
+    generator, g_optimizer = fabric.setup(generator, _adam(generator, recipe))
+    discriminator, d_optimizer = fabric.setup(discriminator, _adam(discriminator, recipe))
+    parts: dict[str, Any] = {
+        "generator": generator,
+        "discriminator": discriminator,
+        "averaged": averaged,
+        "g_optimizer": g_optimizer,
+        "d_optimizer": d_optimizer,
+    }
+    record = {"deblurer": name, "preset": preset, "options": options, "seed": seed, "data": sources.record}
+    progress = _resume(out, parts, record) or {"iteration": 0, "best": -np.inf, "seconds": 0.0}
+    log = Log(out, progress["iteration"]) if fabric.is_global_zero else None
+    d_loss_of, g_loss_of = ADVERSARIAL[recipe.adversarial]
+    batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device).stream(progress["iteration"])
+
+    started, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
+    for iteration in range(progress["iteration"] + 1, recipe.iterations + 1):
+        waiting = time.monotonic()
+        blurred, sharp = next(batches)
+        waited += time.monotonic() - waiting
+        for optimizer in (g_optimizer, d_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, iteration)
+
+        restored = generator(blurred)  # also serves the first generator step: the generator has not changed by then
+        discriminator.requires_grad_(True)
+        for _ in range(recipe.discriminator_steps):
+            d_loss = d_loss_of(discriminator(blurred, sharp), discriminator(blurred, restored.detach()))
+            d_optimizer.zero_grad()
+            fabric.backward(d_loss)
+            d_optimizer.step()
+
+        discriminator.requires_grad_(False)
+        judge = discriminator.module  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
+        for step in range(recipe.generator_steps):
+            restored = generator(blurred) if step else restored
+            with fabric.autocast():
+                scores = judge(blurred, restored)
+            content = content_loss(dict(recipe.content), restored, sharp)
+            g_loss = g_loss_of(scores.float()) + content
+            g_optimizer.zero_grad()
+            fabric.backward(g_loss)
+            g_optimizer.step()
+            average(averaged, generator.module, recipe.ema)
+
+        last = iteration == recipe.iterations
+        if iteration % 100 == 0 or last:
+            losses = torch.stack([d_loss, g_loss, content]).detach().float().cpu()
+            if not losses.isfinite().all():
+                raise DetbenchError(f"{name}: a loss is not finite at iteration {iteration}; {out} holds the last good state.")
+            row: dict[str, float] = dict(zip(("d_loss", "g_loss", "content"), losses.tolist(), strict=True))
+            row["psnr_train"] = 10 * float(torch.log10(4 / (restored.detach() - sharp).square().mean()))
+            row["learning_rate"] = learning_rate(recipe, iteration)
+            row["waiting"] = waited / (time.monotonic() - since)
+            waited, since = 0.0, time.monotonic()
+            if (iteration % every == 0 or last) and fabric.is_global_zero and log:
+                restorations = restore_crops(averaged, [pair[0] for pair in validation])
+                row["psnr_validation"] = float(np.mean([psnr_db(r, s) for r, (_, s) in zip(restorations, validation, strict=True)]))
+                log.sample(iteration, validation, restorations)
+                progress.update(iteration=iteration, seconds=time.monotonic() - started)
+                images = iteration * recipe.batch * fabric.world_size
+                full = {**record, "recipe": dataclasses.asdict(recipe), "iterations": iteration, "images_seen": images}
+                full |= {"wall_seconds": round(progress["seconds"]), "psnr_validation": row["psnr_validation"]}
+                full["environment"] = environment.describe()
+                if row["psnr_validation"] > progress["best"]:
+                    progress["best"] = row["psnr_validation"]
+                    save_weights(out / "best.safetensors", averaged, full)
+                save_weights(out / "last.safetensors", averaged, full)
+                _checkpoint(out, parts, record, progress)
+                since = time.monotonic()
+            if log:
+                log.write(iteration, recipe.iterations, time.monotonic() - started, row)
+    return out / "best.safetensors"
+
+
+def learning_rate(recipe: Recipe, iteration: int) -> float:
+    """Constant up to ``decay_from`` of the iterations, then linear to zero at the last."""
+    left = (1 - iteration / recipe.iterations) / max(1 - recipe.decay_from, 1e-9)
+    return recipe.learning_rate * min(1.0, left) if recipe.decay_from < 1 else recipe.learning_rate
+
+
+def initialise(net: nn.Module) -> None:
+    """Weights of convolutions and fully connected layers ~ N(0, 0.02), of normalisations ~ N(1, 0.02); biases 0."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def average(averaged: nn.Module, net: nn.Module, decay: float) -> None:
+    """Move the running mean of a network's weights towards its present ones; other state is copied."""
+    torch._foreach_lerp_(list(averaged.parameters()), list(net.parameters()), 1 - decay)
+    for mine, its in zip(averaged.buffers(), net.buffers(), strict=True):
+        mine.copy_(its)
+
+
+@torch.inference_mode()
+def restore_crops(net: nn.Module, crops: list[Photo]) -> list[Photo]:
+    """Restore (H, W, 3) uint8 crops, whose sides suit the network, with a network in [-1, 1]."""
+    net.eval()
+    device = next(net.parameters()).device
+    restored = []
+    for crop in crops:
+        x = (2 * to_tensor([crop]) - 1).to(device, memory_format=torch.channels_last)
+        y = ((net(x).float().clamp(-1, 1) + 1) * 127.5).round().byte()
+        restored.append(y[0].permute(1, 2, 0).cpu().numpy())
+    return restored
+
+
+class Log:
+    """The training's log: the terminal, ``log.csv``, sample pictures, and TensorBoard where it is installed."""
+
+    COLUMNS = ("iteration", "seconds", "d_loss", "g_loss", "content", "psnr_train", "psnr_validation", "learning_rate", "waiting")
+
+    def __init__(self, out: Path, iteration: int) -> None:
+        self.out = out
+        self.path = out / "log.csv"
+        kept: list[Mapping[str, Any]] = []
+        if iteration and self.path.exists():
+            with self.path.open(newline="") as file:  # what came after the checkpoint will be done again
+                kept = [row for row in csv.DictReader(file) if int(row["iteration"]) <= iteration]
+        out.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.board = None
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=iteration)
+
+    def write(self, iteration: int, iterations: int, seconds: float, row: Mapping[str, float]) -> None:
+        """Add one line everywhere."""
+        values = {key: f"{value:.6g}" for key, value in row.items()}
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.COLUMNS).writerow({"iteration": iteration, "seconds": f"{seconds:.0f}", **values})
+        if self.board:
+            for key, value in row.items():
+                self.board.add_scalar(key, value, iteration)
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
+        print(f"{iteration}/{iterations}  {shown}", file=sys.stderr, flush=True)
+
+    def sample(self, iteration: int, validation: list[tuple[Photo, Photo]], restored: list[Photo]) -> None:
+        """Write ``samples/ITERATION.png``: up to six rows of blurred | restored | sharp, spread over the set."""
+        picked = np.linspace(0, len(validation) - 1, min(6, len(validation))).astype(int)
+        rows = [np.hstack([validation[i][0], restored[i], validation[i][1]]) for i in picked]
+        write_image(self.out / "samples" / f"{iteration:07d}.png", np.vstack(rows))
+
+
+def _fabric(device: str) -> Fabric:
+    """Fabric for this machine, in bfloat16 mixed precision; several devices when launched by torchrun."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    return Fabric(
+        accelerator={"cuda": "gpu"}.get(device, device),
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        strategy=strategy,
+        precision="bf16-mixed",
+    )
+
+
+def _adam(net: nn.Module, recipe: Recipe) -> torch.optim.Adam:
+    return torch.optim.Adam(net.parameters(), recipe.learning_rate, recipe.betas, fused=True)
+
+
+def _checkpoint(out: Path, parts: Mapping[str, Any], record: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
+    """Everything needed to go on as if nothing had happened, replaced atomically."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"record": dict(record), "progress": dict(progress), "random": torch.get_rng_state()}
+    partial = out / "checkpoint.part"
+    torch.save(state, partial)
+    os.replace(partial, out / "checkpoint.pt")
+
+
+def _resume(out: Path, parts: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Load a checkpoint into the parts; None where there is none.
+
+    Raises:
+        DetbenchError: it was made by another training.
+    """
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    different = [key for key in record if state["record"].get(key) != record[key]]
+    if different:
+        raise DetbenchError(f"{path} was made with another {', '.join(different)}: choose another --out, or remove it.")
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    torch.set_rng_state(state["random"])
+    progress: dict[str, Any] = state["progress"]
+    return progress
+
+
+def as_tensor(pictures: list[Photo]) -> Tensor:
+    """Pictures as the networks here want them: (B, 3, H, W) float32 in [-1, 1]."""
+    return 2 * to_tensor(pictures) - 1

@@ -1,0 +1,153 @@
+"""Which detections are which reference objects: IoU, COCO's greedy matching, and the counts of one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench.types import Detections
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The detections and reference objects of one restored frame, counted. The reference is the sharp frame.
+
+    Attributes:
+        tp: reference objects that were found.
+        fp: detections matched to no reference object.
+        fn: reference objects that were not found.
+        recovered: reference objects missed in the blurred frame and found in this one.
+        lost: reference objects found in the blurred frame and missed in this one.
+        hallucinated: detections that overlap no object of their class, neither in the sharp nor in the blurred
+            frame. At most ``fp``: a second box on a real object is a false positive, but nothing was invented.
+    """
+
+    tp: int
+    fp: int
+    fn: int
+    recovered: int
+    lost: int
+    hallucinated: int
+
+
+def iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Intersection over union of each box of one set with each of the other.
+
+    Args:
+        a: (N, 4) corners ``x0, y0, x1, y1`` in pixels.
+        b: (M, 4) likewise.
+
+    Returns:
+        (N, M) float64 in [0, 1]; 0 where a box has no area.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    sides = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
+    np.maximum(sides, 0, out=sides)
+    overlap: NDArray[np.float64] = sides[..., 0] * sides[..., 1]
+    union = _area(a)[:, None] + _area(b) - overlap
+    union[overlap == 0] = 1  # where neither box has an area, the union is 0 too
+    return overlap / union
+
+
+def match(detections: Detections, reference: Detections, iou_threshold: float) -> NDArray[np.int64]:
+    """Assign detections to reference objects by COCO's rule (``COCOeval`` of pycocotools).
+
+    Detections choose in the order of falling score, equal scores in the order given. Each takes, among the objects
+    of its class that are still free and overlap it by at least the threshold, the one with the largest IoU; of equal
+    ones the last, as in pycocotools.
+
+    Args:
+        detections: what is to be judged.
+        reference: what counts as true; its scores are ignored.
+        iou_threshold: in [0, 1]. At 0, boxes that do not touch match too.
+
+    Returns:
+        (N,) int64, for each detection the index of its reference object, or -1.
+
+    Example:
+        Both detections lie on the one object; the surer one gets it:
+
+        >>> box = np.array([[0, 0, 10, 10], [0, 0, 10, 9]], np.float32)
+        >>> seen = Detections(box, np.array([0.6, 0.9], np.float32), np.zeros(2, np.int64))
+        >>> truth = Detections(box[:1], np.ones(1, np.float32), np.zeros(1, np.int64))
+        >>> match(seen, truth, 0.5).tolist()
+        [-1, 0]
+    """
+    overlap = _overlap(detections, reference, iou_threshold)
+    seen, objects = np.nonzero(overlap >= 0)
+    turn = np.argsort(np.argsort(-detections.score, kind="stable"))
+    # The last key counts most. Read backwards: first in turn, then largest IoU, then last object.
+    order = np.lexsort((objects, overlap[seen, objects], -turn[seen]))[::-1]
+
+    matched = [-1] * len(detections)
+    taken: set[int] = set()
+    for index, object_ in zip(seen[order].tolist(), objects[order].tolist(), strict=True):
+        if matched[index] < 0 and object_ not in taken:
+            matched[index] = object_
+            taken.add(object_)
+    return np.array(matched, np.int64)
+
+
+def score_frame(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> Counts:
+    """Count what a deblurrer did to the detections of one frame.
+
+    Any of the three may be empty.
+
+    Args:
+        restored: detections in the deblurred frame.
+        blurred: detections in the frame the deblurrer was given.
+        sharp: detections in the sharp frame, which are the reference.
+        iou_threshold: overlap from which two boxes count as one object, in [0, 1].
+
+    Returns:
+        The counts of the restored frame.
+
+    Example:
+        Three cars stand side by side, and the sharp frame shows them all. Blurred, only the first is seen, and a
+        phantom at 80. Deblurring brings the second back, twice, loses the first, keeps the phantom and invents
+        another at 90:
+
+        >>> def cars(*left):
+        ...     box = np.array([[x, 0, x + 10, 10] for x in left], np.float32)
+        ...     return Detections(box, np.linspace(0.9, 0.5, len(box), dtype=np.float32), np.zeros(len(box), np.int64))
+        >>> score_frame(restored=cars(20, 21, 80, 90), blurred=cars(0, 80), sharp=cars(0, 20, 40), iou_threshold=0.5)
+        Counts(tp=1, fp=3, fn=2, recovered=1, lost=1, hallucinated=1)
+    """
+    found = _found(match(restored, sharp, iou_threshold), len(sharp))
+    found_before = _found(match(blurred, sharp, iou_threshold), len(sharp))
+    known = [(_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (sharp, blurred)]
+    tp = int(found.sum())
+    return Counts(
+        tp=tp,
+        fp=len(restored) - tp,
+        fn=len(sharp) - tp,
+        recovered=int((found & ~found_before).sum()),
+        lost=int((found_before & ~found).sum()),
+        hallucinated=int((~(known[0] | known[1])).sum()),
+    )
+
+
+def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) square pixels."""
+    area: NDArray[np.float64] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return area
+
+
+def _overlap(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.float64]:
+    """(N, M) IoU of the pairs that may be one object; -1 where the class differs or the IoU is too small.
+
+    As in pycocotools, a threshold of 1 is taken a trifle lower, so that equal boxes reach it despite rounding.
+    """
+    overlap = iou(a.xyxy, b.xyxy)
+    overlap[(a.label[:, None] != b.label) | (overlap < min(iou_threshold, 1 - 1e-10))] = -1
+    return overlap
+
+
+def _found(matched: NDArray[np.int64], objects: int) -> NDArray[np.bool_]:
+    """(objects,) bool: which reference objects some detection was matched to."""
+    found = np.zeros(objects, np.bool_)
+    found[matched[matched >= 0]] = True
+    return found

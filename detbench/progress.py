@@ -1,0 +1,42 @@
+"""Progress bars and messages for people, always on stderr: stdout belongs to results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[T], total: int, what: str, unit: str = "frames", done: int = 0) -> Iterator[T]:
+    """Pass items on while a bar shows how many are done, how many a second, and the time left.
+
+    Args:
+        items: what to pass on.
+        total: how many there are, those already done included.
+        what: shown before the bar.
+        unit: what an item is.
+        done: how many were done before.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total, completed=done, rate="")
+        for item in items:
+            yield item
+            speed = progress.tasks[0].speed
+            progress.update(task, advance=1, rate=f"{speed:.1f} {unit}/s" if speed else "")

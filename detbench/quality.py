@@ -1,0 +1,131 @@
+"""PSNR and SSIM of a restored frame against the sharp one, as pure functions of uint8 frames.
+
+Both are thread-safe, leave OpenCV's thread settings alone, and spend nearly all their time with the GIL released,
+so frames can be scored in a worker thread while the networks run.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNATURE = "psnr,ssim:rgb,uint8,255,frame-mean;ssim:gauss11x11,s1.5,k.01/.03,crop5"
+"""The conventions below, for the signature that goes with every published number. Changes only if a number would."""
+
+_RADIUS = 5
+_WINDOW = 2 * _RADIUS + 1
+_GAUSS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / 1.5) ** 2)
+_GAUSS /= _GAUSS.sum()
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_STRIP = 96  # rows worked on at once: a strip's arrays stay in the cache, and memory does not grow with the frame
+
+
+def psnr_db(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio over all pixels and channels of one frame.
+
+    10 log10(255^2 / MSE), with data range 255.
+
+    Args:
+        restored: (H, W, 3) uint8, RGB.
+        sharp: the same shape and type.
+
+    Returns:
+        The ratio in dB; ``inf`` for equal frames.
+
+    Raises:
+        ValueError: if the two are not uint8 frames of one shape.
+    """
+    _check(restored, sharp)
+    import cv2
+
+    squared_error = cv2.norm(restored, sharp, cv2.NORM_L2SQR)
+    return 10 * math.log10(255**2 * restored.size / squared_error) if squared_error else math.inf
+
+
+def ssim(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
+    """Structural similarity: the mean over the RGB channels and over all windows that lie within the frame.
+
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
+    IEEE TIP 2004, equation 13: Gaussian window 11x11 with sigma 1.5, K1 0.01, K2 0.03, data range 255. scikit-image
+    calls this ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=2, data_range=255``.
+
+    All sums are float64: variances are small differences of large numbers, and float32 errs by more than 1e-6 on
+    frames with large flat areas.
+
+    Args:
+        restored: (H, W, 3) uint8, RGB, at least 11 pixels high and wide.
+        sharp: the same shape and type.
+
+    Returns:
+        A value in [-1, 1]; 1 for equal frames.
+
+    Raises:
+        ValueError: if the two are not uint8 frames of one shape, or smaller than the window.
+    """
+    _check(restored, sharp)
+    height, width = sharp.shape[:2]
+    if min(height, width) < _WINDOW:
+        raise ValueError(f"SSIM needs frames of at least {_WINDOW}x{_WINDOW} pixels: these are {width}x{height}.")
+    margin = 2 * _RADIUS
+    buffers = np.empty((4, min(_STRIP + margin, height), width, 3))
+    total = sum(
+        _ssim_sum(restored[top : top + _STRIP + margin], sharp[top : top + _STRIP + margin], buffers)
+        for top in range(0, height - margin, _STRIP)
+    )
+    return float(total / ((height - margin) * (width - margin) * 3))
+
+
+def _ssim_sum(x: NDArray[np.uint8], y: NDArray[np.uint8], buffers: NDArray[np.float64]) -> float:
+    """The sum of the SSIM of all windows of a strip, channels included.
+
+    Takes four blurs instead of five, those of s = x + y, d = x - y, xy and d^2, because
+
+        mu_s^2 - mu_d^2 = 4 mu_x mu_y              mu_s^2 + mu_d^2 = 2 (mu_x^2 + mu_y^2)
+        4 E[xy] - 4 mu_x mu_y = 4 cov(x, y)        2 var(d) + 4 cov(x, y) = 2 (var(x) + var(y))
+
+    All four fit into 16 bits, so the only wide arrays are the blurred ones; those are overwritten in place, and held
+    in ``buffers``, since fetching fresh memory for each strip costs as much as a blur. The factors 4 and 2 come
+    free with the blur, as the kernel's scale, and the constants as the filter's offset.
+    """
+    a, b = x.astype(np.uint16), y.astype(np.uint16)
+    difference = a - b  # modulo 2^16, as is its square: read as int16 the one is right, and the other below 2^16
+    luminance = _blur(a + b, buffers[0])
+    spread = _blur(difference.view(np.int16), buffers[1])
+    contrast = _blur(a * b, buffers[2], scale=4, offset=2 * (_C1 + _C2))
+    variance = _blur(difference * difference, buffers[3], scale=2)
+
+    luminance *= luminance
+    luminance += 2 * _C1
+    spread *= spread
+    luminance -= spread  # 4 mu_x mu_y + 2 C1
+    contrast -= luminance  # 4 cov + 2 C2
+    spread *= 2
+    variance -= spread  # 2 var(d)
+    spread += luminance  # 2 (mu_x^2 + mu_y^2 + C1)
+    variance += contrast  # 2 (var(x) + var(y) + C2)
+
+    contrast *= luminance
+    variance *= spread
+    contrast /= variance
+    return float(contrast.sum())
+
+
+def _blur(image: NDArray[Any], out: NDArray[np.float64], scale: float = 1, offset: float = 0) -> NDArray[np.float64]:
+    """``scale`` times the Gaussian-weighted mean of each whole window, plus ``offset``: (H-10, W-10, 3), in ``out``."""
+    import cv2
+
+    cv2.sepFilter2D(image, cv2.CV_64F, scale * _GAUSS, _GAUSS, dst=out[: len(image)], delta=offset)
+    return out[_RADIUS : len(image) - _RADIUS, _RADIUS:-_RADIUS]
+
+
+def _check(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:
+    """Refuse everything but two (H, W, 3) uint8 frames of one shape, not empty."""
+    alike = restored.shape == sharp.shape and restored.dtype == sharp.dtype == np.uint8
+    if not alike or sharp.ndim != 3 or sharp.shape[2] != 3 or not sharp.size:
+        raise ValueError(
+            "two (H, W, 3) uint8 frames of one shape are needed: "
+            f"restored is {restored.shape} {restored.dtype}, sharp is {sharp.shape} {sharp.dtype}."
+        )

@@ -1,0 +1,260 @@
+"""The nouns of the harness: frozen plain data, with their JSON.
+
+Nothing here computes on pixels or touches the disk, and nothing here imports torch, so every other module
+may import this one and ``detbench --help`` stays fast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from detbench.gan.recipe import Recipe
+
+
+class DetbenchError(Exception):
+    """A mistake the user can mend: the message names the file or option and the remedy. Shown without a traceback."""
+
+
+@dataclass(frozen=True)
+class FramePair:
+    """A sharp frame and its blurred version, as two image files of the same size.
+
+    Attributes:
+        id: unique within the dataset; safe as a file name.
+        sharp: path of the sharp frame.
+        blurred: path of the blurred frame.
+        clip: name of the video (or photograph) the frame came from. Frames of one clip are not independent,
+            so the clip is the unit the bootstrap resamples.
+    """
+
+    id: str
+    sharp: Path
+    blurred: Path
+    clip: str
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector saw in one frame, sorted by falling score.
+
+    Attributes:
+        xyxy: (N, 4) float32, corners ``x0, y0, x1, y1`` in pixels of the frame, origin at its upper left corner.
+        score: (N,) float32 in [0, 1].
+        label: (N,) int64, class indices of the detector.
+    """
+
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    label: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """The number of detected objects."""
+        return len(self.score)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No objects."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One size of a network.
+
+    Attributes:
+        options: keyword arguments of ``DeblurerSpec.build``.
+        multiple_of: both sides of the network's input must be divisible by this.
+        recipe: how ``detbench train`` trains this size; None for what needs no training.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    multiple_of: int = 1
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class DeblurerSpec:
+    """A deblurrer: the constant ``SPEC`` of a file in ``deblurers/``.
+
+    Attributes:
+        build: called with a preset's options, returns the network: (B, 3, H, W) floats in ``value_range`` in
+            (RGB), the same shape out. Networks stay naive; ``detbench.restore`` pads, scales, tiles and clamps.
+        title: one line for listings.
+        presets: the sizes it comes in, by name.
+        preset: the size that ``detbench run`` uses and that the shipped weights have.
+        value_range: of the network's input and output.
+        paper: where it was published.
+        licence: of the weights.
+    """
+
+    build: Callable[..., nn.Module]
+    title: str
+    presets: Mapping[str, Preset] = field(default_factory=lambda: {"default": Preset()})
+    preset: str = "default"
+    value_range: tuple[float, float] = (0.0, 1.0)
+    paper: str = ""
+    licence: str = "AGPL-3.0-or-later"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything a run's numbers depend on. Two runs with equal specs have equal scores.
+
+    The three ``*_hash`` fields are filled in when the run starts; leave them empty.
+
+    Attributes:
+        deblurer: a name from ``detbench list deblurers``.
+        dataset: a name from ``detbench list datasets``, or a folder with ``sharp/`` and ``blur/``.
+        detector: a name from ``detbench list detectors``, or a ``.pt`` or ``.onnx`` file.
+        input: which frames the deblurrer gets. ``sharp`` measures what it does to frames that need no help.
+        conf: detections scored below this are dropped, in [0, 1].
+        nms_iou: IoU above which overlapping detections of one class are merged, in [0, 1]. Detectors without
+            NMS (YOLO26) ignore it.
+        imgsz: the longer side in pixels that the detector scales a frame to.
+        match_iou: IoU from which a detection counts as the reference object, in [0, 1].
+        limit: score the first so many frames of the dataset only.
+        seed: of deblurrers that draw random numbers.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: of the deblurrer's arithmetic.
+    """
+
+    deblurer: str
+    dataset: str = "street"
+    detector: str = "yolo26n"
+    input: Literal["blurred", "sharp"] = "blurred"
+    conf: float = 0.25
+    nms_iou: float = 0.7
+    imgsz: int = 640
+    match_iou: float = 0.5
+    limit: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    deblurer_hash: str = ""
+    dataset_hash: str = ""
+    detector_hash: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot mean anything.
+
+        Raises:
+            DetbenchError: naming the field, its value and what is allowed.
+        """
+        for name in ("conf", "nms_iou", "match_iou"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise DetbenchError(f"{name} is {value}: it must lie in 0..1.")
+        if self.imgsz < 32:
+            raise DetbenchError(f"imgsz is {self.imgsz}: it must be at least 32 (pixels).")
+        if self.limit is not None and self.limit < 1:
+            raise DetbenchError(f"limit is {self.limit}: it must be at least 1 (frames).")
+        if self.input not in ("blurred", "sharp"):
+            raise DetbenchError(f"input is {self.input!r}: it must be 'blurred' or 'sharp'.")
+        if self.precision not in ("fp32", "bf16"):
+            raise DetbenchError(f"precision is {self.precision!r}: it must be 'fp32' or 'bf16'.")
+
+    @property
+    def hash8(self) -> str:
+        """Eight hexadecimal digits that stand for all fields: the end of a run directory's name."""
+        return canonical_hash(dataclasses.asdict(self))[:8]
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """The scores of one restored frame.
+
+    Attributes:
+        id: the frame's id in its dataset.
+        clip: the frame's clip.
+        tp: reference objects that were found.
+        fp: detections that match no reference object.
+        fn: reference objects that were not found.
+        recovered: reference objects missed in the blurred frame and found in this one.
+        lost: reference objects found in the blurred frame and missed in this one.
+        hallucinated: detections that match nothing, neither in the sharp nor in the blurred frame.
+        psnr_db: PSNR against the sharp frame in dB; ``inf`` for equal frames.
+        ssim: SSIM against the sharp frame, in [-1, 1].
+        restore_ms: wall time of the deblurrer on this frame, in milliseconds.
+        detect_ms: wall time of the detector on this frame, in milliseconds.
+    """
+
+    id: str
+    clip: str
+    tp: int
+    fp: int
+    fn: int
+    recovered: int
+    lost: int
+    hallucinated: int
+    psnr_db: float
+    ssim: float
+    restore_ms: float
+    detect_ms: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: what was asked, where it ran, and one score a frame. Totals are derived, never stored.
+
+    Attributes:
+        spec: with its hashes filled in.
+        environment: versions, hardware, signature and timings, as in ``manifest.json``.
+        scores: one a frame, in the dataset's order.
+        path: the run's directory.
+    """
+
+    spec: RunSpec
+    environment: Mapping[str, Any]
+    scores: tuple[FrameScore, ...]
+    path: Path
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a frame, one column a field of :class:`FrameScore`."""
+        import pandas as pd
+
+        return pd.DataFrame([dataclasses.asdict(s) for s in self.scores])
+
+    def total(self, count: str) -> int:
+        """The sum over all frames of one of the counts (``tp``, ``fp``, ``fn``, ``recovered``, ...)."""
+        return sum(getattr(s, count) for s in self.scores)
+
+    def mean(self, measure: str) -> float:
+        """The mean over all frames of ``psnr_db``, ``ssim``, ``restore_ms`` or ``detect_ms``."""
+        return float(np.mean([getattr(s, measure) for s in self.scores]))
+
+    @property
+    def precision(self) -> float:
+        """tp / (tp + fp) over all objects of all frames; 1 when nothing was detected (nothing was invented)."""
+        tp, fp = self.total("tp"), self.total("fp")
+        return tp / (tp + fp) if tp + fp else 1.0
+
+    @property
+    def recall(self) -> float:
+        """tp / (tp + fn) over all objects of all frames; 1 when there is nothing to find."""
+        tp, fn = self.total("tp"), self.total("fn")
+        return tp / (tp + fn) if tp + fn else 1.0
+
+    @property
+    def f1(self) -> float:
+        """2 tp / (2 tp + fp + fn) over all objects of all frames; 1 when there is nothing to find and nothing found."""
+        tp, errors = self.total("tp"), self.total("fp") + self.total("fn")
+        return 2 * tp / (2 * tp + errors) if tp + errors else 1.0
+
+
+def canonical_hash(data: Any) -> str:
+    """The SHA-256 (hexadecimal) of plain data's canonical JSON: independent of key order and white space."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

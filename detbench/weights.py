@@ -1,0 +1,79 @@
+"""Trained weights as half-precision safetensors files, with the record of their training in the file's header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detbench.types import DetbenchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def save_weights(path: Path, net: nn.Module, record: dict[str, Any]) -> None:
+    """Write a network's weights as float16, atomically.
+
+    Args:
+        path: ends in ``.safetensors``; its folder is made.
+        net: whose parameters and buffers are written.
+        record: plain data about the training: recipe, preset, images seen, data, wall time, device, commit.
+    """
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (t.half() if t.is_floating_point() else t).detach().cpu().contiguous()
+        for name, t in net.state_dict().items()
+    }
+    partial = path.with_suffix(".part")
+    save_file(tensors, partial, metadata={"detbench": json.dumps(record, sort_keys=True)})
+    os.replace(partial, path)
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Read weights into a network of the same shape.
+
+    Raises:
+        DetbenchError: the file is missing or damaged, or does not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DetbenchError(f"{path} cannot be read as safetensors weights ({error}): restore or retrain it.") from error
+    wanted = {name: tuple(t.shape) for name, t in net.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    if wanted != found:
+        name = next(n for n in sorted({**wanted, **found}) if wanted.get(n) != found.get(n))
+        raise DetbenchError(
+            f"{path} does not fit this network: {name} is {found.get(name, 'missing')} in the file and"
+            f" {wanted.get(name, 'unknown')} in the network. Was it trained for another deblurrer or preset?"
+        )
+    net.load_state_dict(tensors)  # casts to the network's own precision
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The training record in a weights file's header; reads no tensors and needs no torch.
+
+    Raises:
+        DetbenchError: the file is missing or is not safetensors.
+    """
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        record: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("detbench", "{}"))
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        raise DetbenchError(f"{path} has no readable safetensors header: restore or retrain it.") from error
+    return record
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 (hexadecimal) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
