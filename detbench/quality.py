@@ -117,8 +117,10 @@ def _blur(image: NDArray[Any], out: NDArray[np.float64], scale: float = 1, offse
     """``scale`` times the Gaussian-weighted mean of each whole window, plus ``offset``: (H-10, W-10, 3), in ``out``."""
     import cv2
 
-    cv2.sepFilter2D(image, cv2.CV_64F, scale * _GAUSS, _GAUSS, dst=out[: len(image)], delta=offset)
-    return out[_RADIUS : len(image) - _RADIUS, _RADIUS:-_RADIUS]
+    blurred: NDArray[Any] = cv2.sepFilter2D(
+        image, cv2.CV_64F, scale * _GAUSS, _GAUSS, dst=out[: len(image)], delta=offset
+    )
+    return blurred[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
 
 
 def _check(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:

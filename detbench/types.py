@@ -129,6 +129,7 @@ class RunSpec:
         seed: of deblurrers that draw random numbers.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: of the deblurrer's arithmetic.
+        weights: a safetensors file to use in place of the deblurrer's own.
     """
 
     deblurer: str
@@ -143,6 +144,7 @@ class RunSpec:
     seed: int = 0
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
+    weights: str | None = None
     deblurer_hash: str = ""
     dataset_hash: str = ""
     detector_hash: str = ""
@@ -168,8 +170,8 @@ class RunSpec:
 
     @property
     def hash8(self) -> str:
-        """Eight hexadecimal digits that stand for all fields: the end of a run directory's name."""
-        return canonical_hash(dataclasses.asdict(self))[:8]
+        """Eight hexadecimal digits that stand for all the numbers depend on: the end of a run directory's name."""
+        return canonical_hash(dataclasses.asdict(self) | {"weights": None})[:8]  # their hash counts, not their place
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,280 @@
+"""RunSpec → RunResult: the one loop that restores, detects and scores.
+
+The networks run in the calling thread. Decoding ahead and scoring behind them happen in worker threads, and at most
+a few frames are in flight, so memory does not grow with the dataset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import assets, datasets, detect, environment, images, match, quality, registry, store
+from detbench.progress import track
+from detbench.types import Detections, DetbenchError, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
+
+if TYPE_CHECKING:
+    from detbench.restore import Restorer
+
+Frame = NDArray[np.uint8]
+
+RUNS = Path("reports/runs")
+"""Where run directories go by default."""
+
+IN_FLIGHT = 4
+"""Batches that are decoded ahead of the networks, and as many that are scored behind them."""
+
+
+def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
+    """Restore, detect and score every frame of a dataset; a finished run is read from disk, a killed one goes on.
+
+    Args:
+        spec: what to run.
+        out: folder of run directories; the run's own is ``out/<dataset>-<deblurer>-<hash8>``.
+
+    Returns:
+        The scores of all frames.
+
+    Raises:
+        DetbenchError: something the user can mend: an unknown name, an unreadable frame, a full disk, and so on.
+            What was scored before is kept.
+    """
+    dataset = datasets.load(spec.dataset)
+    weights, detector_hash = detect.resolve(spec.detector)
+    deblurer = registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
+    spec = replace(
+        spec,
+        device=_device(spec.device),
+        deblurer_hash=deblurer.hash,
+        dataset_hash=dataset.identity,
+        detector_hash=detector_hash,
+    )
+    path = out / f"{dataset.name}-{spec.deblurer}-{spec.hash8}"
+    if store.is_complete(path):
+        return store.read(path)
+
+    import torch
+    from filelock import FileLock
+
+    from detbench.restore import Restorer
+
+    path.mkdir(parents=True, exist_ok=True)
+    with FileLock(path / ".lock"):
+        if store.is_complete(path):  # by another process, meanwhile
+            return store.read(path)
+        torch.manual_seed(spec.seed)
+        restorer = Restorer(
+            deblurer.build(),
+            multiple_of=deblurer.preset.multiple_of,
+            value_range=deblurer.spec.value_range,
+            device=spec.device,
+            precision=spec.precision,
+        )
+        detector = detect.Detector(
+            weights, conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device
+        )
+        pairs = dataset.pairs[: spec.limit]
+        started = time.monotonic()
+        with store.Journal(_references(spec)) as references, store.Journal(path / "journal.jsonl") as journal:
+            loop = Loop(spec, restorer, detector, references)
+            done = set(journal.rows)
+            label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
+            for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
+                journal.add(id, row)
+            rows = [journal.rows[pair.id] for pair in pairs]
+            seen = {side: [references.rows[f"{side}/{pair.id}"] for pair in pairs] for side in ("sharp", "blurred")}
+        seen["restored"] = [row["detections"] for row in rows]
+        store.finish(
+            path,
+            spec,
+            environment.describe()
+            | {
+                "signature": signature(spec, dataset.name),
+                "pixels": dataset.pixels,
+                "wall_seconds": time.monotonic() - started,
+                "resumed_after": len(done),
+            },
+            [FrameScore(**row["score"]) for row in rows],
+            {side: [store.detections_from_json(d) for d in frames] for side, frames in seen.items()},
+            detector.class_names,
+            [tuple(row["size"]) for row in rows],
+        )
+    (path / "journal.jsonl").unlink()
+    (path / ".lock").unlink(missing_ok=True)
+    return store.read(path)
+
+
+def benchmark(spec: RunSpec, out: Path = RUNS) -> list[RunResult]:
+    """A deblurrer's run between its floor and its ceiling.
+
+    Returns:
+        Three runs on the same frames: the blurred frames as they are (``identity``), the deblurrer, and the sharp
+        frames re-encoded as JPEG 95, which shows how much of the reference survives a change that nobody can see.
+    """
+    plain = replace(spec, weights=None, seed=0, precision="fp32")
+    floor = replace(plain, deblurer="identity", input="blurred")
+    ceiling = replace(plain, deblurer="jpeg95", input="sharp")
+    return [run(each, out) for each in (floor, spec, ceiling)]
+
+
+def signature(spec: RunSpec, dataset: str) -> str:
+    """What a number must be quoted with to be comparable: data, detector, thresholds and conventions."""
+    from detbench import __version__
+
+    limit = f"|limit:{spec.limit}" if spec.limit else ""
+    return (
+        f"{dataset}:{spec.dataset_hash[:8]}{limit}|{Path(spec.detector).stem}:{spec.detector_hash[:8]}"
+        f"|imgsz:{spec.imgsz}|conf:{spec.conf:g}|nms:{spec.nms_iou:g}|iou:{spec.match_iou:g}|p,r,f1:micro"
+        f"|{quality.SIGNATURE}|detbench:{__version__}"
+    )
+
+
+@dataclass
+class Loop:
+    """The work of one run, frame by frame.
+
+    Attributes:
+        spec: what is run.
+        restorer: the deblurrer.
+        detector: looks at sharp, blurred and restored frames alike.
+        references: detections on sharp and blurred frames, kept between runs.
+    """
+
+    spec: RunSpec
+    restorer: Restorer
+    detector: detect.Detector
+    references: store.Journal
+
+    def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Journal rows of the frames that are not done, in order.
+
+        Frames are cut into batches before those that are done are left out: a batch that a kill cut short is worked
+        on whole again, so the numbers do not depend on where that was.
+        """
+        size = 1 if self.spec.device == "cpu" else 8
+        batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+        todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
+        with ThreadPoolExecutor(2) as pool:
+            decoded = _ahead(pool, _decode, todo)
+            scored = (
+                pool.submit(self._score, *work)
+                for batch, frames in zip(todo, decoded, strict=True)
+                for work in self._look(batch, frames)
+            )
+            for row in _behind(scored):
+                if row["score"]["id"] not in done:
+                    yield row["score"]["id"], row
+
+    def _look(self, batch: tuple[FramePair, ...], frames: list[tuple[Frame, Frame]]) -> Iterator[tuple[Any, ...]]:
+        """Run the networks on one batch; gives the arguments of :meth:`_score` for each frame."""
+        sharp, blurred = zip(*frames, strict=True)
+        given = sharp if self.spec.input == "sharp" else blurred
+        for _, group in itertools.groupby(range(len(batch)), key=lambda i: given[i].shape):
+            members = list(group)
+            started = time.perf_counter()
+            try:
+                restored = self.restorer([given[i] for i in members])
+            except DetbenchError as error:
+                names = ", ".join(batch[i].id for i in members)
+                raise DetbenchError(f"{self.spec.deblurer} failed on frame {names}: {error}") from error
+            restore_ms = (time.perf_counter() - started) * 1e3 / len(members)
+            for i, frame in zip(members, restored, strict=True):
+                seen_sharp = self._reference("sharp", batch[i].id, sharp[i])
+                seen_blurred = self._reference("blurred", batch[i].id, blurred[i])
+                started = time.perf_counter()
+                # The floor changes no pixel, so the detector need not look twice.
+                same = np.array_equal(frame, blurred[i])
+                seen = seen_blurred if same else self.detector([frame])[0]
+                detect_ms = (time.perf_counter() - started) * 1e3
+                yield batch[i], sharp[i], frame, seen_sharp, seen_blurred, seen, restore_ms, detect_ms
+
+    def _reference(self, side: str, id: str, frame: Frame) -> Detections:
+        """What the detector sees in an unrestored frame, computed once for all deblurrers."""
+        key = f"{side}/{id}"
+        if key not in self.references.rows:
+            self.references.add(key, store.detections_to_json(self.detector([frame])[0]))
+        return store.detections_from_json(self.references.rows[key])
+
+    def _score(
+        self,
+        pair: FramePair,
+        sharp: Frame,
+        restored: Frame,
+        seen_sharp: Detections,
+        seen_blurred: Detections,
+        seen: Detections,
+        restore_ms: float,
+        detect_ms: float,
+    ) -> dict[str, Any]:
+        """The journal's row of one frame."""
+        counts = match.score_frame(seen, seen_blurred, seen_sharp, self.spec.match_iou)
+        score = FrameScore(
+            id=pair.id,
+            clip=pair.clip,
+            **dataclasses.asdict(counts),
+            psnr_db=quality.psnr_db(restored, sharp),
+            ssim=quality.ssim(restored, sharp),
+            restore_ms=restore_ms,
+            detect_ms=detect_ms,
+        )
+        row = {"score": dataclasses.asdict(score), "size": sharp.shape[:2]}
+        return row | {"detections": store.detections_to_json(seen)}
+
+
+def _decode(batch: tuple[FramePair, ...]) -> list[tuple[Frame, Frame]]:
+    """Read the sharp and blurred frames of a batch."""
+    return [(images.read_image(pair.sharp), images.read_image(pair.blurred)) for pair in batch]
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Results of a function on items, in order, a few of them computed ahead."""
+    return _behind(pool.submit(function, item) for item in items)
+
+
+def _behind(futures: Iterable[Future[Any]]) -> Iterator[Any]:
+    """Results of futures, in order, a few of them left in flight."""
+    waiting: deque[Future[Any]] = deque()
+    for future in futures:
+        waiting.append(future)
+        if len(waiting) > IN_FLIGHT:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _references(spec: RunSpec) -> Path:
+    """Where detections on sharp and blurred frames are kept: one file for all that they depend on."""
+    versions = environment.describe()["packages"]
+    kind = "cpu" if spec.device == "cpu" else "cuda"
+    parts = [spec.dataset_hash, spec.detector_hash, spec.conf, spec.nms_iou, spec.imgsz, kind, versions]
+    return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
+
+
+def _device(device: str) -> str:
+    """The device that ``auto`` stands for here; other names are checked.
+
+    Raises:
+        DetbenchError: no such device.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DetbenchError(f"Device {device!r} cannot be used here ({reason}): try --device cpu.") from error
+    return device

@@ -1,0 +1,191 @@
+"""A run's directory: written so that a kill at any moment loses at most the frame in work.
+
+While a run goes on, each scored frame is one line of ``journal.jsonl``. When all are there, the tables that others
+read are written from it, ``manifest.json`` last and by an atomic rename: where it lies, the run is complete.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from detbench.types import Detections, DetbenchError, FrameScore, RunResult, RunSpec
+
+SCHEMA = 1
+"""Version of the directory's layout; raise it when a reader of the old one would be misled."""
+
+
+class Journal:
+    """An append-only file of JSON lines by key. Lines cut short by a kill are dropped when it is opened again.
+
+    Args:
+        path: of the file; it and its folder are made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, dict[str, Any]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = 0
+        if path.exists():
+            for line in path.read_bytes().splitlines(keepends=True):
+                try:
+                    key, row = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                self.rows[key] = row
+                whole += len(line)
+            os.truncate(path, whole)
+        self._file = path.open("a", encoding="utf-8")
+
+    def add(self, key: str, row: dict[str, Any]) -> None:
+        """Append one row and hand it to the operating system.
+
+        Raises:
+            DetbenchError: the disk is full.
+        """
+        try:
+            self._file.write(json.dumps([key, row]) + "\n")
+            self._file.flush()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DetbenchError(f"The disk is full: free some space for {self.path} and run again to go on.") from error
+            raise
+        self.rows[key] = row
+
+    def __enter__(self) -> Self:
+        """The journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def detections_to_json(detections: Detections) -> dict[str, Any]:
+    """Detections as plain data, exact to the last digit."""
+    return {field: getattr(detections, field).tolist() for field in ("xyxy", "score", "label")}
+
+
+def detections_from_json(data: Mapping[str, Any]) -> Detections:
+    """The inverse of :func:`detections_to_json`."""
+    xyxy = np.array(data["xyxy"], np.float32).reshape(-1, 4)
+    return Detections(xyxy, np.array(data["score"], np.float32), np.array(data["label"], np.int64))
+
+
+def finish(
+    path: Path,
+    spec: RunSpec,
+    environment: Mapping[str, Any],
+    scores: list[FrameScore],
+    detections: Mapping[str, list[Detections]],
+    class_names: Mapping[int, str],
+    sizes: list[tuple[int, int]],
+) -> None:
+    """Write a complete run.
+
+    Args:
+        path: the run's directory.
+        spec: what was run.
+        environment: where and how.
+        scores: one a frame.
+        detections: for ``sharp``, ``blurred`` and ``restored`` what was seen in each frame.
+        class_names: of the detector's labels.
+        sizes: (height, width) of each frame in pixels.
+    """
+    fields = [field.name for field in dataclasses.fields(FrameScore)]
+    with _replacing(path / "frames.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(score) for score in scores)
+    _commit(path / "frames.csv")
+    for side, frames in detections.items():
+        results = [box for number, frame in enumerate(frames, 1) for box in _coco_boxes(number, frame)]
+        data: Any = results
+        if side == "sharp":  # the reference: COCO ground truth, so that pycocotools can score the others against it
+            data = {
+                "images": [
+                    {"id": number, "file_name": score.id, "height": h, "width": w}
+                    for number, (score, (h, w)) in enumerate(zip(scores, sizes, strict=True), 1)
+                ],
+                "categories": [{"id": label, "name": name} for label, name in class_names.items()],
+                "annotations": [
+                    {"id": i, "area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box}
+                    for i, box in enumerate(results, 1)
+                ],
+            }
+        _write_json(path / f"detections-{side}.json", data)
+    manifest = {"schema": SCHEMA, "spec": dataclasses.asdict(spec), "frames": len(scores), "environment": environment}
+    _write_json(path / "manifest.json", manifest)
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a run's directory holds a finished run."""
+    return (path / "manifest.json").exists()
+
+
+def read(path: Path) -> RunResult:
+    """Read a finished run.
+
+    Raises:
+        DetbenchError: the run is unfinished, of another schema, or damaged; the message names file and line.
+    """
+    if not is_complete(path):
+        raise DetbenchError(f"{path} holds no finished run (manifest.json is missing): run it again to finish it.")
+    try:
+        manifest = json.loads((path / "manifest.json").read_text("utf-8"))
+        schema, spec, frames = manifest["schema"], RunSpec(**manifest["spec"]), manifest["frames"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DetbenchError(f"{path / 'manifest.json'} is damaged ({error}): remove the run and run it again.") from error
+    if schema != SCHEMA:
+        raise DetbenchError(f"{path} was written with schema {schema}, and this detbench reads {SCHEMA}: run it again.")
+    kinds = {"id": str, "clip": str, "psnr_db": float, "ssim": float, "restore_ms": float, "detect_ms": float}
+    scores = []
+    with (path / "frames.csv").open(newline="") as file:
+        for row in (reader := csv.DictReader(file)):
+            try:
+                values: dict[str, Any] = {
+                    f.name: kinds.get(f.name, int)(row[f.name]) for f in dataclasses.fields(FrameScore)
+                }
+            except (KeyError, TypeError, ValueError) as error:
+                raise DetbenchError(f"{file.name}, line {reader.line_num} is damaged ({error}): run it again.") from error
+            scores.append(FrameScore(**values))
+    if len(scores) != frames:
+        raise DetbenchError(f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: run it again.")
+    return RunResult(spec, manifest["environment"], tuple(scores), path)
+
+
+def _coco_boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
+    """Detections in COCO's results format: boxes as x, y, width, height."""
+    boxes = []
+    for (x0, y0, x1, y1), score, label in zip(
+        detections.xyxy.tolist(), detections.score.tolist(), detections.label.tolist(), strict=True
+    ):
+        box = [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)]
+        boxes.append({"image_id": image, "category_id": label, "bbox": box, "score": round(score, 6)})
+    return boxes
+
+
+def _replacing(path: Path) -> Path:
+    """Where to write what will replace a file."""
+    return path.with_name(path.name + ".part")
+
+
+def _commit(path: Path) -> None:
+    """Put what was written in its place."""
+    os.replace(_replacing(path), path)
+
+
+def _write_json(path: Path, data: Any) -> None:
+    _replacing(path).write_text(json.dumps(data, indent=1 if path.name == "manifest.json" else None) + "\n")
+    _commit(path)
