@@ -3,8 +3,8 @@
 A U-Net of 5x5 convolutions against a conditional discriminator; the generator's loss is
 BCE + 100 L1 + 250 dark channel (eq. 5), one discriminator step and then two generator steps a batch.
 
-The ``paper`` preset has the width, depth and schedule of the authors' code, whose schedule is 15 epochs over GoPro's 2103
-pairs and DeblurGAN's synthetic set (here: 60,000 iterations, an interpretation, as that set's size is not published).
+The ``paper`` preset has the width and depth of the authors' code. Its schedule is 15 epochs over GoPro's 2103 pairs and
+DeblurGAN's synthetic set (here: 60,000 iterations, an interpretation, as that set's size is not published).
 
 The ``compact`` preset is what ships, for a CPU's budget. It departs from the paper where that budget bites, and every
 departure is our choice: four halvings of width 32; a global skip, since a network without one first has to learn to

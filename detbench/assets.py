@@ -166,7 +166,7 @@ def catalogue() -> dict[str, Asset]:
     def source(table: dict[str, str]) -> Source:
         return next(kind for key, kind in kinds.items() if key in table)(**table)
 
-    def asset(name: str, sources: list[dict[str, str]], **fields: Any) -> Asset:  # noqa: ANN401 (checked by Asset)
+    def asset(name: str, sources: list[dict[str, str]], **fields: Any) -> Asset:
         return Asset(name, sources=tuple(source(table) for table in sources), **fields)
 
     text = (files("detbench") / "assets.toml").read_text("utf-8")

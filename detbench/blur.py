@@ -7,6 +7,7 @@ network is). A shutter that is open while the camera moves sees the scene from m
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -134,8 +135,8 @@ def object_motion(images: Tensor, masks: Tensor, shifts: Tensor) -> Tensor:
     total = torch.zeros_like(layer)
     for i in range(n):
         total += warp(layer, shifts[:, i], still)
-    light, cover = (total / n).split([3, 1], dim=1)
-    return light + (1 - cover) * images
+    mean = total / n
+    return mean[:, :3] + (1 - mean[:, 3:]) * images
 
 
 def average_frames(frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -172,7 +173,7 @@ def slow_motion(frames: list[NDArray[np.uint8]], factor: int) -> list[NDArray[np
     height, width = frames[0].shape[:2]
     here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
     slow = []
-    for first, second in zip(frames, frames[1:], strict=False):
+    for first, second in itertools.pairwise(frames):
         grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in (first, second)]
         forward, backward = dis.calc(grey[0], grey[1], None), dis.calc(grey[1], grey[0], None)
         slow.append(first)

@@ -178,7 +178,9 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     for path in list_images(folder, recursive=True):
         stem = path.relative_to(folder).with_suffix("").as_posix()
         if stem in found:
-            raise DetbenchError(f"{path} and {found[stem]} have the same name but for the suffix: rename or remove one.")
+            raise DetbenchError(
+                f"{path} and {found[stem]} have the same name but for the suffix: rename or remove one."
+            )
         found[stem] = path
     return found
 
@@ -295,7 +297,7 @@ def _shaken(frame: Frame, part: Mapping[str, Any], rng: np.random.Generator) -> 
     from detbench import blur
 
     path = blur.trajectories(1, rng)
-    shifts = blur.exposure(path, part["sub_frames"], rng.uniform(*part["shake_px"], 1))
+    shifts = blur.exposure(path, part["sub_frames"], np.atleast_1d(rng.uniform(*part["shake_px"])))
     turn = np.deg2rad(rng.uniform(-1, 1) * part["shake_degrees"])
     angles = torch.linspace(-0.5, 0.5, part["sub_frames"])[None] * turn
     light = blur.to_linear(torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255)

@@ -110,7 +110,7 @@ def _ssim_sum(x: NDArray[np.uint8], y: NDArray[np.uint8], buffers: NDArray[np.fl
     contrast *= luminance
     variance *= spread
     contrast /= variance
-    return float(contrast.sum())
+    return float(contrast[:, _RADIUS:-_RADIUS].sum())
 
 
 def _blur(image: NDArray[Any], out: NDArray[np.float64], scale: float = 1, offset: float = 0) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ def _blur(image: NDArray[Any], out: NDArray[np.float64], scale: float = 1, offse
     blurred: NDArray[Any] = cv2.sepFilter2D(
         image, cv2.CV_64F, scale * _GAUSS, _GAUSS, dst=out[: len(image)], delta=offset
     )
-    return blurred[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+    return blurred[_RADIUS:-_RADIUS]
 
 
 def _check(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:

@@ -89,7 +89,9 @@ def entries() -> dict[str, Entry]:
     for point in importlib.metadata.entry_points(group=GROUP):
         spec = importlib.util.find_spec(point.module)
         if spec is None or spec.origin is None:
-            raise DetbenchError(f"The entry point {point.name} of {_origin(point)} names {point.module}: no such module.")
+            raise DetbenchError(
+                f"The entry point {point.name} of {_origin(point)} names {point.module}: no such module."
+            )
         if point.name in found:
             raise DetbenchError(
                 f"Two deblurrers are called {point.name}: {found[point.name].file} and {spec.origin} of"
@@ -140,7 +142,9 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
         return Deblurer(spec, spec.presets[spec.preset], None, file_hash(entry.file))
     path = weights or entry.weights
     if not path.exists():
-        raise DetbenchError(f"{name} has no trained weights ({path} does not exist): run `detbench train {name}` first.")
+        raise DetbenchError(
+            f"{name} has no trained weights ({path} does not exist): run `detbench train {name}` first."
+        )
     preset = read_record(path).get("preset", spec.preset)
     if preset not in spec.presets:
         raise DetbenchError(f"{path} was trained as {name}'s preset {preset!r}, which {entry.file} does not define.")

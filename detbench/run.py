@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from detbench import assets, datasets, detect, environment, images, match, quality, registry, store
 from detbench.progress import track
-from detbench.types import Detections, DetbenchError, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
+from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
 
 if TYPE_CHECKING:
     from detbench.restore import Restorer
@@ -51,11 +51,10 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
     """
     dataset = datasets.load(spec.dataset)
     weights, detector_hash = detect.resolve(spec.detector)
-    deblurer = registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
     spec = replace(
         spec,
         device=_device(spec.device),
-        deblurer_hash=deblurer.hash,
+        deblurer_hash=_deblurer(spec).hash,
         dataset_hash=dataset.identity,
         detector_hash=detector_hash,
     )
@@ -66,27 +65,16 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
     import torch
     from filelock import FileLock
 
-    from detbench.restore import Restorer
-
     path.mkdir(parents=True, exist_ok=True)
     with FileLock(path / ".lock"):
         if store.is_complete(path):  # by another process, meanwhile
             return store.read(path)
         torch.manual_seed(spec.seed)
-        restorer = Restorer(
-            deblurer.build(),
-            multiple_of=deblurer.preset.multiple_of,
-            value_range=deblurer.spec.value_range,
-            device=spec.device,
-            precision=spec.precision,
-        )
-        detector = detect.Detector(
-            weights, conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device
-        )
+        detector = detect.Detector(weights, conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
         started = time.monotonic()
         with store.Journal(_references(spec)) as references, store.Journal(path / "journal.jsonl") as journal:
-            loop = Loop(spec, restorer, detector, references)
+            loop = Loop(spec, restorer(spec), detector, references)
             done = set(journal.rows)
             label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
             for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -112,6 +100,24 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
     (path / "journal.jsonl").unlink()
     (path / ".lock").unlink(missing_ok=True)
     return store.read(path)
+
+
+def restorer(spec: RunSpec) -> Restorer:
+    """The spec's deblurrer, ready for frames.
+
+    Raises:
+        DetbenchError: an unknown name, weights that are missing or do not fit, or an unknown device.
+    """
+    from detbench.restore import Restorer
+
+    deblurer = _deblurer(spec)
+    return Restorer(
+        deblurer.build(),
+        multiple_of=deblurer.preset.multiple_of,
+        value_range=deblurer.spec.value_range,
+        device=_device(spec.device),
+        precision=spec.precision,
+    )
 
 
 def benchmark(spec: RunSpec, out: Path = RUNS) -> list[RunResult]:
@@ -258,6 +264,11 @@ def _references(spec: RunSpec) -> Path:
     kind = "cpu" if spec.device == "cpu" else "cuda"
     parts = [spec.dataset_hash, spec.detector_hash, spec.conf, spec.nms_iou, spec.imgsz, kind, versions]
     return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
+
+
+def _deblurer(spec: RunSpec) -> registry.Deblurer:
+    """The deblurrer that a spec names."""
+    return registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
 
 
 def _device(device: str) -> str:

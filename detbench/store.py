@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from detbench.types import Detections, DetbenchError, FrameScore, RunResult, RunSpec
+from detbench.types import DetbenchError, Detections, FrameScore, RunResult, RunSpec
 
 SCHEMA = 1
 """Version of the directory's layout; raise it when a reader of the old one would be misled."""
@@ -59,7 +59,9 @@ class Journal:
             self._file.flush()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DetbenchError(f"The disk is full: free some space for {self.path} and run again to go on.") from error
+                raise DetbenchError(
+                    f"The disk is full: free some space for {self.path} and run again to go on."
+                ) from error
             raise
         self.rows[key] = row
 
@@ -146,7 +148,9 @@ def read(path: Path) -> RunResult:
         manifest = json.loads((path / "manifest.json").read_text("utf-8"))
         schema, spec, frames = manifest["schema"], RunSpec(**manifest["spec"]), manifest["frames"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DetbenchError(f"{path / 'manifest.json'} is damaged ({error}): remove the run and run it again.") from error
+        raise DetbenchError(
+            f"{path / 'manifest.json'} is damaged ({error}): remove the run and run it again."
+        ) from error
     if schema != SCHEMA:
         raise DetbenchError(f"{path} was written with schema {schema}, and this detbench reads {SCHEMA}: run it again.")
     kinds = {"id": str, "clip": str, "psnr_db": float, "ssim": float, "restore_ms": float, "detect_ms": float}
@@ -158,7 +162,9 @@ def read(path: Path) -> RunResult:
                     f.name: kinds.get(f.name, int)(row[f.name]) for f in dataclasses.fields(FrameScore)
                 }
             except (KeyError, TypeError, ValueError) as error:
-                raise DetbenchError(f"{file.name}, line {reader.line_num} is damaged ({error}): run it again.") from error
+                raise DetbenchError(
+                    f"{file.name}, line {reader.line_num} is damaged ({error}): run it again."
+                ) from error
             scores.append(FrameScore(**values))
     if len(scores) != frames:
         raise DetbenchError(f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: run it again.")

@@ -240,13 +240,13 @@ class RunResult:
 
     @property
     def precision(self) -> float:
-        """tp / (tp + fp) over all objects of all frames; 1 when nothing was detected (nothing was invented)."""
+        """Tp / (tp + fp) over all objects of all frames; 1 when nothing was detected (nothing was invented)."""
         tp, fp = self.total("tp"), self.total("fp")
         return tp / (tp + fp) if tp + fp else 1.0
 
     @property
     def recall(self) -> float:
-        """tp / (tp + fn) over all objects of all frames; 1 when there is nothing to find."""
+        """Tp / (tp + fn) over all objects of all frames; 1 when there is nothing to find."""
         tp, fn = self.total("tp"), self.total("fn")
         return tp / (tp + fn) if tp + fn else 1.0
 

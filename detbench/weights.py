@@ -46,7 +46,9 @@ def load_weights(net: nn.Module, path: Path) -> None:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise DetbenchError(f"{path} cannot be read as safetensors weights ({error}): restore or retrain it.") from error
+        raise DetbenchError(
+            f"{path} cannot be read as safetensors weights ({error}): restore or retrain it."
+        ) from error
     wanted = {name: tuple(t.shape) for name, t in net.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     if wanted != found:

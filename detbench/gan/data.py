@@ -7,9 +7,8 @@ training sees what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detbench import blur
+from detbench import blur, datasets
 from detbench.gan.recipe import Recipe
 from detbench.images import IMAGE_SUFFIXES, read_image
-from detbench.types import DetbenchError
+from detbench.types import DetbenchError, canonical_hash
+from detbench.weights import file_hash
 
 Photo = NDArray[np.uint8]
 
@@ -51,6 +51,26 @@ class Sources:
     record: list[dict[str, str | int]] = field(default_factory=list)
 
 
+HELD_OUT = 8
+"""Of the default photographs, one in so many is for validation."""
+
+
+def load_training(data: Sequence[Path] | None, validation: Sequence[Path] | None) -> tuple[Sources, Sources]:
+    """What to train on and what to validate on.
+
+    Args:
+        data: folders as for :func:`load_folders`; None for the photographs of the card ``street_train``.
+        validation: likewise; None for every eighth of the same photographs, which are then not trained on.
+    """
+    photos = [] if data and validation else datasets.training_photos("street_train")
+    held_out = photos[::HELD_OUT] if not validation else []
+    rest = [path for path in photos if path not in held_out]
+    return (
+        load_folders(data) if data else _load("street_train", rest),
+        load_folders(validation) if validation else _load("street_train", held_out),
+    )
+
+
 def load_folders(folders: Iterable[Path]) -> Sources:
     """Read photographs, pairs or a GoPro tree into memory.
 
@@ -65,23 +85,33 @@ def load_folders(folders: Iterable[Path]) -> Sources:
         below = (Path(root) / name for root, _, names in os.walk(folder, followlinks=True) for name in names)
         files = sorted(path for path in below if path.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
-            raise DetbenchError(f"{folder} holds no images to train on: give a folder of photos or of sharp/ and blur/.")
-        digest = hashlib.sha256()
-        with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-            pictures = dict(zip(files, pool.map(read_image, files), strict=True))
-        for path in files:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-            twin = _sharp_twin(path)
-            if twin is None:
-                if _side(path) != "sharp":
-                    sources.photos.append(pictures[path])
-            elif twin not in pictures:
-                raise DetbenchError(f"{path} has no sharp partner: expected {twin}.")
-            elif pictures[path].shape != pictures[twin].shape:
-                raise DetbenchError(f"{path} and {twin} differ in size: a pair must show the same pixels.")
-            else:
-                sources.pairs.append((pictures[path], pictures[twin]))
-        sources.record.append({"folder": folder.name, "files": len(files), "sha256": digest.hexdigest()})
+            raise DetbenchError(
+                f"{folder} holds no images to train on: give a folder of photos or of sharp/ and blur/."
+            )
+        found = _load(folder.name, files)
+        sources.photos += found.photos
+        sources.pairs += found.pairs
+        sources.record += found.record
+    return sources
+
+
+def _load(name: str, files: list[Path]) -> Sources:
+    """Read image files, pairing those that lie below ``blur/`` and ``sharp/``."""
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
+        pictures = dict(zip(files, pool.map(read_image, files), strict=True))
+    hashes = [file_hash(path) for path in files]
+    sources = Sources(record=[{"folder": name, "files": len(files), "sha256": canonical_hash(hashes)}])
+    for path in files:
+        twin = _sharp_twin(path)
+        if twin is None:
+            if _side(path) != "sharp":
+                sources.photos.append(pictures[path])
+        elif twin not in pictures:
+            raise DetbenchError(f"{path} has no sharp partner: expected {twin}.")
+        elif pictures[path].shape != pictures[twin].shape:
+            raise DetbenchError(f"{path} and {twin} differ in size: a pair must show the same pixels.")
+        else:
+            sources.pairs.append((pictures[path], pictures[twin]))
     return sources
 
 
@@ -247,12 +277,13 @@ class Batches:
                 yield ready.result()
 
 
-def validation_pairs(sources: Sources, recipe: Recipe, side: int = 256) -> list[tuple[Photo, Photo]]:
+def validation_pairs(sources: Sources, recipe: Recipe) -> list[tuple[Photo, Photo]]:
     """A fixed validation set: the given pairs, and the middle of each photograph under fixed synthetic blur.
 
     Returns:
-        (blurred, sharp) pairs, (side, side, 3) uint8 each.
+        (blurred, sharp) pairs, (crop, crop, 3) uint8 each.
     """
+    side = recipe.crop
     cuts = [(cut(b, side, (0.5, 0.5)), cut(s, side, (0.5, 0.5))) for b, s in sources.pairs]
     synthesis = Synthesis(recipe, seed=0, bank=256)
     for i, photo in enumerate(sources.photos):

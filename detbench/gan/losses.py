@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ ADVERSARIAL: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tenso
 """Adversarial losses by name: the discriminator's of (real, fake) scores, and the generator's of fake scores."""
 
 
-def content_loss(weights: dict[str, float], restored: Tensor, sharp: Tensor) -> Tensor:
+def content_loss(weights: Mapping[str, float], restored: Tensor, sharp: Tensor) -> Tensor:
     """The weighted sum of the named content losses, computed in float32.
 
     Args:

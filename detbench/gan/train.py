@@ -21,25 +21,27 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
-from torch import Tensor, nn
+from lightning.fabric.strategies.ddp import DDPStrategy
+from torch import nn
 
 from detbench import environment
-from detbench.gan.data import Batches, Photo, Sources, to_tensor
+from detbench.gan.data import Batches, Photo, Sources, to_tensor, validation_pairs
 from detbench.gan.discriminators import Discriminator
 from detbench.gan.losses import ADVERSARIAL, content_loss
 from detbench.gan.recipe import Recipe
 from detbench.images import write_image
-from detbench.quality import psnr_db
 from detbench.types import DeblurerSpec, DetbenchError
 from detbench.weights import save_weights
+
+LOG_EVERY = 100
+"""Iterations between lines of the log."""
 
 
 def train(
     name: str,
     spec: DeblurerSpec,
     sources: Sources,
-    validation: list[tuple[Photo, Photo]],
+    validation: Sources,
     out: Path,
     *,
     preset: str | None = None,
@@ -54,7 +56,7 @@ def train(
         name: of the deblurrer, for the record.
         spec: its networks and recipes.
         sources: what to train on.
-        validation: (blurred, sharp) uint8 crops of one size, none of them trained on.
+        validation: photographs and pairs that are not trained on.
         out: folder for the checkpoint, ``log.csv``, ``samples/`` and the weights.
         preset: the size to train; the spec's own by default.
         iterations: in place of the recipe's.
@@ -98,6 +100,8 @@ def train(
     d_loss_of, g_loss_of = ADVERSARIAL[recipe.adversarial]
     batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device).stream(progress["iteration"])
 
+    held_out = validation_pairs(validation, recipe)
+
     started, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
     for iteration in range(progress["iteration"] + 1, recipe.iterations + 1):
         waiting = time.monotonic()
@@ -121,7 +125,7 @@ def train(
             restored = generator(blurred) if step else restored
             with fabric.autocast():
                 scores = judge(blurred, restored)
-            content = content_loss(dict(recipe.content), restored, sharp)
+            content = content_loss(recipe.content, restored, sharp)
             g_loss = g_loss_of(scores.float()) + content
             g_optimizer.zero_grad()
             fabric.backward(g_loss)
@@ -129,32 +133,37 @@ def train(
             average(averaged, generator.module, recipe.ema)
 
         last = iteration == recipe.iterations
-        if iteration % 100 == 0 or last:
-            losses = torch.stack([d_loss, g_loss, content]).detach().float().cpu()
-            if not losses.isfinite().all():
-                raise DetbenchError(f"{name}: a loss is not finite at iteration {iteration}; {out} holds the last good state.")
-            row: dict[str, float] = dict(zip(("d_loss", "g_loss", "content"), losses.tolist(), strict=True))
-            row["psnr_train"] = 10 * float(torch.log10(4 / (restored.detach() - sharp).square().mean()))
-            row["learning_rate"] = learning_rate(recipe, iteration)
-            row["waiting"] = waited / (time.monotonic() - since)
-            waited, since = 0.0, time.monotonic()
-            if (iteration % every == 0 or last) and fabric.is_global_zero and log:
-                restorations = restore_crops(averaged, [pair[0] for pair in validation])
-                row["psnr_validation"] = float(np.mean([psnr_db(r, s) for r, (_, s) in zip(restorations, validation, strict=True)]))
-                log.sample(iteration, validation, restorations)
-                progress.update(iteration=iteration, seconds=time.monotonic() - started)
-                images = iteration * recipe.batch * fabric.world_size
-                full = {**record, "recipe": dataclasses.asdict(recipe), "iterations": iteration, "images_seen": images}
-                full |= {"wall_seconds": round(progress["seconds"]), "psnr_validation": row["psnr_validation"]}
-                full["environment"] = environment.describe()
-                if row["psnr_validation"] > progress["best"]:
-                    progress["best"] = row["psnr_validation"]
-                    save_weights(out / "best.safetensors", averaged, full)
-                save_weights(out / "last.safetensors", averaged, full)
-                _checkpoint(out, parts, record, progress)
-                since = time.monotonic()
-            if log:
-                log.write(iteration, recipe.iterations, time.monotonic() - started, row)
+        if iteration % LOG_EVERY and iteration % every and not last:
+            continue
+        row = {"d_loss": float(d_loss), "g_loss": float(g_loss), "content": float(content)}
+        if not np.isfinite(list(row.values())).all():
+            raise DetbenchError(
+                f"{name}: a loss is not finite at iteration {iteration}; {out} holds the last good state."
+            )
+        row["psnr_train"] = 10 * float(torch.log10(4 / (restored.detach() - sharp).square().mean()))
+        row["learning_rate"] = learning_rate(recipe, iteration)
+        row["waiting"] = waited / (time.monotonic() - since)
+        if log and (iteration % every == 0 or last):
+            restorations = restore_crops(averaged, [blurred for blurred, _ in held_out])
+            row["psnr_validation"] = mean_psnr(restorations, [sharp for _, sharp in held_out])
+            log.sample(iteration, held_out, restorations)
+            progress.update(iteration=iteration, seconds=time.monotonic() - started)
+            full = record | {
+                "recipe": dataclasses.asdict(recipe),
+                "iterations": iteration,
+                "images_seen": iteration * recipe.batch * fabric.world_size,
+                "wall_seconds": round(progress["seconds"]),
+                "psnr_validation": row["psnr_validation"],
+                "environment": environment.describe(),
+            }
+            if row["psnr_validation"] > progress["best"]:
+                progress["best"] = row["psnr_validation"]
+                save_weights(out / "best.safetensors", averaged, full)
+            save_weights(out / "last.safetensors", averaged, full)
+            _checkpoint(out, parts, record, progress)
+        if log:
+            log.write(iteration, recipe.iterations, time.monotonic() - started, row)
+        waited, since = 0.0, time.monotonic()
     return out / "best.safetensors"
 
 
@@ -194,10 +203,26 @@ def restore_crops(net: nn.Module, crops: list[Photo]) -> list[Photo]:
     return restored
 
 
+def mean_psnr(restored: list[Photo], sharp: list[Photo]) -> float:
+    """Mean over pictures of the PSNR in dB; pure numpy, since training must not need OpenCV."""
+    errors = [np.square(r.astype(float) - s).mean() for r, s in zip(restored, sharp, strict=True)]
+    return float(np.mean(10 * np.log10(255**2 / np.maximum(errors, 1e-9))))
+
+
 class Log:
     """The training's log: the terminal, ``log.csv``, sample pictures, and TensorBoard where it is installed."""
 
-    COLUMNS = ("iteration", "seconds", "d_loss", "g_loss", "content", "psnr_train", "psnr_validation", "learning_rate", "waiting")
+    COLUMNS = (
+        "iteration",
+        "seconds",
+        "d_loss",
+        "g_loss",
+        "content",
+        "psnr_train",
+        "psnr_validation",
+        "learning_rate",
+        "waiting",
+    )
 
     def __init__(self, out: Path, iteration: int) -> None:
         self.out = out
@@ -279,8 +304,3 @@ def _resume(out: Path, parts: Mapping[str, Any], record: Mapping[str, Any]) -> d
     torch.set_rng_state(state["random"])
     progress: dict[str, Any] = state["progress"]
     return progress
-
-
-def as_tensor(pictures: list[Photo]) -> Tensor:
-    """Pictures as the networks here want them: (B, 3, H, W) float32 in [-1, 1]."""
-    return 2 * to_tensor(pictures) - 1

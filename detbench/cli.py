@@ -1,0 +1,225 @@
+"""The command line: parse, call, print. No logic, and no import of torch before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+from detbench import __version__
+from detbench.types import DetbenchError, RunSpec
+
+app = typer.Typer(
+    help="Does a deblurrer help a detector see?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULTS = RunSpec("")
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Show what the user can mend as one message, without a traceback."""
+    try:
+        yield
+    except DetbenchError as error:
+        print(f"detbench: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        print(
+            "\ndetbench: interrupted; what was computed is kept, and the same command goes on from there.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"detbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Does a deblurrer help a detector see?"""
+
+
+DeblurerOption = Annotated[str, typer.Option("--deblurer", "--deblurrer", help="See `detbench list deblurers`.")]
+WeightsOption = Annotated[Optional[Path], typer.Option(help="A .safetensors file in place of the deblurrer's own.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+PrecisionOption = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the deblurrer's arithmetic.")]
+
+
+@app.command()
+def run(
+    deblurer: DeblurerOption = "dc250",
+    dataset: Annotated[
+        str, typer.Option(help="See `detbench list datasets`; or a folder with sharp/ and blur/.")
+    ] = DEFAULTS.dataset,
+    detector: Annotated[
+        str, typer.Option(help="See `detbench list detectors`; or a .pt or .onnx file.")
+    ] = DEFAULTS.detector,
+    conf: Annotated[float, typer.Option(help="Drop detections scored below this.")] = DEFAULTS.conf,
+    nms_iou: Annotated[float, typer.Option(help="IoU of the detector's non-maximum suppression.")] = DEFAULTS.nms_iou,
+    match_iou: Annotated[
+        float, typer.Option(help="IoU from which a detection is the reference object.")
+    ] = DEFAULTS.match_iou,
+    imgsz: Annotated[int, typer.Option(help="Longer side in pixels that the detector works at.")] = DEFAULTS.imgsz,
+    limit: Annotated[Optional[int], typer.Option(help="Score the first N frames only.")] = None,
+    seed: Annotated[int, typer.Option(help="Of deblurrers that draw random numbers.")] = DEFAULTS.seed,
+    device: DeviceOption = DEFAULTS.device,
+    precision: PrecisionOption = DEFAULTS.precision,
+    weights: WeightsOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for run directories.")] = Path("reports/runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Score a deblurrer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded)."""
+    with errors():
+        spec = RunSpec(
+            deblurer,
+            dataset=dataset,
+            detector=detector,
+            conf=conf,
+            nms_iou=nms_iou,
+            match_iou=match_iou,
+            imgsz=imgsz,
+            limit=limit,
+            seed=seed,
+            device=device,
+            precision=precision,
+            weights=str(weights) if weights else None,
+        )
+        from detbench import table
+        from detbench.run import benchmark
+
+        results = benchmark(spec, out)
+        rows = table.rows(results)
+        floor, result = results[0], results[1]
+        if as_json:
+            gains = {key: vars(gain) for key, gain in table.differences(result, floor).items()}
+            signature = result.environment["signature"]
+            print(
+                json.dumps(
+                    {"rows": rows, "differences": gains, "signature": signature, "run": str(result.path)}, indent=1
+                )
+            )
+            return
+        _print_table(["", *(heading for heading, _ in table.COLUMNS.values())], [table.cells(row) for row in rows])
+        print(table.sentence(result, floor))
+        print(f"signature: {result.environment['signature']}")
+        print(f"run: {result.path}")
+
+
+@app.command(name="list")
+def list_(what: Annotated[Literal["deblurers", "datasets", "detectors"], typer.Argument(help="What to list.")]) -> None:
+    """List what can be named."""
+    with errors():
+        if what == "deblurers":
+            from detbench import registry
+            from detbench.weights import read_record
+
+            rows = []
+            for name, entry in registry.entries().items():
+                record = read_record(entry.weights) if entry.weights.exists() else {}
+                seen = f"{record['images_seen']:,} images seen" if "images_seen" in record else ""
+                rows.append([name, entry.title, seen])
+            _print_table(["deblurrer", "", "trained"], rows)
+        elif what == "datasets":
+            from detbench import datasets
+
+            _print_table(["dataset", "role", ""], [[c.name, c.role, c.title] for c in datasets.cards().values()])
+        else:
+            from detbench import assets, detect
+
+            found = [assets.find(name) for name in detect.names()]
+            _print_table(["detector", "", "MB"], [[a.name, a.what, f"{a.size / 1e6:.1f}"] for a in found])
+
+
+@app.command()
+def deblur(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a folder of images, or a video.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")],
+    deblurer: DeblurerOption = "dc250",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    weights: WeightsOption = None,
+) -> None:
+    """Restore your own frames."""
+    with errors():
+        from detbench import deblur as module
+        from detbench.run import restorer
+
+        restore = restorer(
+            RunSpec(deblurer, device=device, precision=precision, weights=str(weights) if weights else None)
+        )
+        count = module.deblur(source, target, restore)
+        print(f"{count} frame{'s' if count != 1 else ''} restored: {target}", file=sys.stderr)
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="The deblurrer to train.")],
+    data: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="Photos, sharp/ and blur/ pairs, or a GoPro tree; repeat for several. Default: street_train."
+        ),
+    ] = None,
+    validation: Annotated[
+        Optional[list[Path]],
+        typer.Option(help="The same, for validation. Default: every eighth of the street_train photos."),
+    ] = None,
+    steps: Annotated[Optional[int], typer.Option(help="Iterations, in place of the recipe's.")] = None,
+    preset: Annotated[Optional[str], typer.Option(help="Size of the network, such as paper or compact.")] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="Folder for checkpoints, log and weights. Default: reports/training/NAME.")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Iterations between validations and checkpoints.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the first weights and the crops.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a deblurrer by its recipe; the same command goes on after a kill. Works under torchrun."""
+    with errors():
+        from detbench import registry
+        from detbench.gan.data import load_training
+        from detbench.gan.train import train as train_
+
+        spec = registry.get(name)
+        sources, held_out = load_training(data, validation)
+        best = train_(
+            name,
+            spec,
+            sources,
+            held_out,
+            out or Path("reports/training") / name,
+            preset=preset,
+            iterations=steps,
+            seed=seed,
+            device=device,
+            every=every,
+        )
+        print(f"best weights: {best}\ntry them: detbench run --deblurer {name} --weights {best}", file=sys.stderr)
+
+
+def _print_table(headings: list[str], rows: list[list[str]]) -> None:
+    """A table on stdout: the first column to the left, numbers to the right, as wide as it needs to be."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(headings))]
+    for row in [headings, ["-" * width for width in widths], *rows]:
+        line = [cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, numeric, strict=True)]
+        print("  ".join(line).rstrip())
+
+
+def _is_number(cell: Any) -> bool:
+    return (bool(cell) and cell.strip("%-+.").replace(",", "").replace(".", "").isdigit()) or cell in ("-", "inf")

@@ -1,0 +1,100 @@
+"""Deblur a person's own files: an image, a folder of images, or a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench.images import IMAGE_SUFFIXES, list_images, read_image, write_image
+from detbench.progress import track
+from detbench.types import DetbenchError
+
+Frame = NDArray[np.uint8]
+Restore = Callable[[list[Frame]], list[Frame]]
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm"})
+
+
+def deblur(source: Path, target: Path, restore: Restore) -> int:
+    """Restore a file or folder.
+
+    Args:
+        source: an image, a video, or a folder of images (searched below, too).
+        target: where the result goes: a file for a file, a folder for a folder. A file may also go into an
+            existing folder, under its own name.
+        restore: (H, W, 3) uint8 RGB frames of one size to the same.
+
+    Returns:
+        How many frames were restored.
+
+    Raises:
+        DetbenchError: nothing to restore, an unreadable file, or a target that would overwrite the source.
+    """
+    if not source.exists():
+        raise DetbenchError(f"{source} does not exist.")
+    if target.exists() and target.samefile(source):
+        raise DetbenchError(f"{target} is the input itself: choose another output.")
+    if source.is_dir():
+        if target.is_file():
+            raise DetbenchError(f"{target} is a file, but {source} is a folder: name a folder.")
+        paths = list_images(source, recursive=True)
+        for path in track(paths, len(paths), f"deblurring {source.name}"):
+            write_image(target / path.relative_to(source), restore([read_image(path)])[0])
+        return len(paths)
+    if target.is_dir():
+        target = target / source.name
+    if source.suffix.lower() in IMAGE_SUFFIXES:
+        write_image(target, restore([read_image(source)])[0])
+        return 1
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        return _video(source, target, restore)
+    known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+    raise DetbenchError(f"{source} is neither an image nor a video that detbench reads ({known}).")
+
+
+def _video(source: Path, target: Path, restore: Restore) -> int:
+    """Restore a video frame by frame into an MP4 of the same size and frame rate; sound is not kept."""
+    import cv2
+
+    if target.suffix.lower() != ".mp4":
+        raise DetbenchError(f"{target}: videos are written as .mp4.")
+    capture = cv2.VideoCapture(str(source))
+    size = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if not capture.isOpened() or not all(size):
+        raise DetbenchError(f"{source} cannot be read as a video: is it complete, and its codec known to OpenCV?")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.stem}.part.mp4")
+    rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"mp4v"), rate, (size[0], size[1]))
+    if not writer.isOpened():
+        raise DetbenchError(f"{target} cannot be written: is the folder writable?")
+    count = 0
+    try:
+        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        for frame in track(_frames(capture), total, f"deblurring {source.name}"):
+            writer.write(cv2.cvtColor(restore([frame])[0], cv2.COLOR_RGB2BGR))
+            count += 1
+        writer.release()
+        if not count:
+            raise DetbenchError(f"{source} holds no frames that can be read.")
+        os.replace(partial, target)
+    finally:
+        writer.release()
+        capture.release()
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _frames(capture) -> Iterator[Frame]:  # type: ignore[no-untyped-def]  # noqa: ANN001  (cv2 has no stubs)
+    """RGB frames of an open video."""
+    import cv2
+
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)

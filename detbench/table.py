@@ -1,0 +1,81 @@
+"""Runs → the table people read after ``detbench run``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from detbench import stats
+from detbench.types import RunResult
+
+COLUMNS = {
+    "precision": ("precision", "{:.3f}"),
+    "recall": ("recall", "{:.3f}"),
+    "f1": ("F1", "{:.3f}"),
+    "gap_closed": ("gap closed", "{:.1%}"),
+    "recovered": ("recovered", "{:d}"),
+    "lost": ("lost", "{:d}"),
+    "hallucinated": ("hallucinated", "{:d}"),
+    "psnr_db": ("PSNR dB", "{:.2f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "restore_ms": ("ms/frame", "{:.0f}"),
+}
+"""Key, heading and format of each column."""
+
+
+def name(result: RunResult) -> str:
+    """What a run is called in tables: its deblurrer, except for the floor and the ceiling."""
+    known = {("identity", "blurred"): "blurred", ("jpeg95", "sharp"): "sharp, JPEG 95"}
+    spec = result.spec
+    plain = spec.deblurer if spec.input == "blurred" else f"{spec.deblurer} on sharp"
+    return known.get((spec.deblurer, spec.input), plain)
+
+
+def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """One row a run; the first is the floor and the last the ceiling.
+
+    ``gap_closed`` is the share of the way from the floor's F1 to the ceiling's: None where there is no gap.
+    """
+    floor, ceiling = results[0].f1, results[-1].f1
+    return [
+        {
+            "name": name(result),
+            "precision": result.precision,
+            "recall": result.recall,
+            "f1": result.f1,
+            "gap_closed": (result.f1 - floor) / (ceiling - floor) if ceiling > floor else None,
+            "recovered": result.total("recovered"),
+            "lost": result.total("lost"),
+            "hallucinated": result.total("hallucinated"),
+            "psnr_db": result.mean("psnr_db"),
+            "ssim": result.mean("ssim"),
+            "restore_ms": result.mean("restore_ms"),
+        }
+        for result in results
+    ]
+
+
+def differences(result: RunResult, floor: RunResult) -> dict[str, stats.Interval]:
+    """How a run differs from the floor, with paired 95 % bootstrap intervals over frames."""
+    counts = [run.frame[["tp", "fp", "fn"]].to_numpy() for run in (result, floor)]
+    psnr = [run.frame[["psnr_db"]].assign(frames=1).to_numpy() for run in (result, floor)]
+    return {
+        "f1": stats.bootstrap_difference(counts[0], counts[1], stats.f1),
+        "recall": stats.bootstrap_difference(counts[0], counts[1], stats.recall),
+        "precision": stats.bootstrap_difference(counts[0], counts[1], stats.precision),
+        "psnr_db": stats.bootstrap_difference(psnr[0], psnr[1], stats.mean),
+    }
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A row as text, the name first."""
+    return [row["name"], *("-" if row[key] is None else form.format(row[key]) for key, (_, form) in COLUMNS.items())]
+
+
+def sentence(result: RunResult, floor: RunResult) -> str:
+    """The differences in words."""
+    gains = differences(result, floor)
+    parts = [
+        f"{COLUMNS[key][0]} {gain.estimate:+.3g} [{gain.low:+.3g}, {gain.high:+.3g}]" for key, gain in gains.items()
+    ]
+    return f"{name(result)} against {name(floor)} (95 %, paired bootstrap over frames): " + ", ".join(parts)
