@@ -19,6 +19,7 @@ class UNet(nn.Module):
         dropout_blocks: how many decoder blocks, from the coarsest, drop half of their channels' values; 3 in the paper.
         global_skip: the network gives a correction that is added to its input (DeblurGAN's ResOut), in place of
             the frame itself. Not in the paper.
+        normalise: batch normalisation in all but the first and last layer, as in the paper.
         batch_statistics: normalise with the batch's own statistics at test time too, as the published code does.
             The result then depends on what else is in the frame, so tiles of a large frame would not fit together.
     """
@@ -30,26 +31,27 @@ class UNet(nn.Module):
         widest: int = 8,
         dropout_blocks: int = 3,
         global_skip: bool = False,
+        normalise: bool = True,
         batch_statistics: bool = False,
     ) -> None:
         super().__init__()
 
-        def norm(channels: int) -> nn.Module:
-            return nn.BatchNorm2d(channels, track_running_stats=not batch_statistics)
+        def norm(channels: int) -> list[nn.Module]:
+            return [nn.BatchNorm2d(channels, track_running_stats=not batch_statistics)] if normalise else []
 
         widths = [width * min(2**i, widest) for i in range(levels)]
         self.encoder = nn.ModuleList()
         for i, channels in enumerate(widths):
             before = [nn.LeakyReLU(0.2)] if i else []
             conv = nn.Conv2d(widths[i - 1] if i else 3, channels, 5, stride=2, padding=2)
-            self.encoder.append(nn.Sequential(*before, conv, *([norm(channels)] if i else [])))
+            self.encoder.append(nn.Sequential(*before, conv, *(norm(channels) if i else [])))
         self.decoder = nn.ModuleList()
         for i in reversed(range(levels)):
             into = widths[i] * (1 if i == levels - 1 else 2)  # all but the coarsest block also get a skip
             out = widths[i - 1] if i else 3
             conv_up = nn.ConvTranspose2d(into, out, 5, stride=2, padding=2, output_padding=1)
             drop = [nn.Dropout(0.5)] if levels - 1 - i < dropout_blocks else []
-            after = [norm(out), *drop] if i else [nn.Tanh()]
+            after = [*norm(out), *drop] if i else [nn.Tanh()]
             self.decoder.append(nn.Sequential(nn.LeakyReLU(0.2), conv_up, *after))
         self.global_skip = global_skip
 

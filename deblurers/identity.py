@@ -1,7 +1,7 @@
-"""identity: gives every frame back as it is. The floor that a deblurrer has to rise above."""
+"""identity: gives every frame back as it is: the floor that a deblurrer has to rise above."""
 
 from torch import nn
 
 from detbench.types import DeblurerSpec
 
-SPEC = DeblurerSpec(build=nn.Identity, title="gives every frame back as it is: the floor")
+SPEC = DeblurerSpec(build=nn.Identity)

@@ -1,4 +1,4 @@
-"""jpeg95: no deblurrer but a JPEG codec at quality 95. On sharp frames it shows the ceiling.
+"""jpeg95: no deblurrer but a JPEG codec at quality 95; on sharp frames, the ceiling.
 
 The reference is what a detector sees in the sharp frames, and that flips under changes nobody can see. What is left
 of it after a harmless re-encoding is the best that a deblurrer can be asked for.
@@ -37,4 +37,4 @@ class Jpeg(nn.Module):
         return np.asarray(Image.open(file))
 
 
-SPEC = DeblurerSpec(build=Jpeg, title="re-encodes as JPEG 95: on sharp frames, the ceiling")
+SPEC = DeblurerSpec(build=Jpeg)

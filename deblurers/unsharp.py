@@ -1,4 +1,4 @@
-"""unsharp: unsharp masking, the classical sharpener. What a network must beat to be worth its time."""
+"""unsharp: unsharp masking, the classical sharpener that a network must beat."""
 
 import torch
 from torch import Tensor, nn
@@ -31,4 +31,4 @@ class Unsharp(nn.Module):
         return frames + self.amount * (frames - smooth)
 
 
-SPEC = DeblurerSpec(build=Unsharp, title="unsharp masking, sigma 2 px, amount 1")
+SPEC = DeblurerSpec(build=Unsharp)

@@ -216,8 +216,8 @@ def _load(weights: Path, device: torch.device) -> tuple[Any, str]:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise DetbenchError(
             f"{weights} could not be loaded on {device} ({reason})\nGive a .pt or .onnx file that was made for "
-            f"ultralytics {ultralytics.__version__} or an older version. If it has classes of its own and you trust it, "
-            "set ULTRALYTICS_SAFE_LOAD=0, which lets it run its own code."
+            f"ultralytics {ultralytics.__version__} or an older version. If it has classes of its own and you trust "
+            "it, set ULTRALYTICS_SAFE_LOAD=0, which lets it run its own code."
         ) from error
     if task not in TASKS or net.metadata.get("head") == "RTDETRDecoder" or net.channels != 3:
         raise DetbenchError(

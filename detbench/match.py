@@ -137,12 +137,9 @@ def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _overlap(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.float64]:
-    """(N, M) IoU of the pairs that may be one object; -1 where the class differs or the IoU is too small.
-
-    As in pycocotools, a threshold of 1 is taken a trifle lower, so that equal boxes reach it despite rounding.
-    """
+    """(N, M) IoU of the pairs that may be one object; -1 where the class differs or the IoU is too small."""
     overlap = iou(a.xyxy, b.xyxy)
-    overlap[(a.label[:, None] != b.label) | (overlap < min(iou_threshold, 1 - 1e-10))] = -1
+    overlap[(a.label[:, None] != b.label) | (overlap < iou_threshold)] = -1
     return overlap
 
 

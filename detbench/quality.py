@@ -20,7 +20,7 @@ _WINDOW = 2 * _RADIUS + 1
 _GAUSS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / 1.5) ** 2)
 _GAUSS /= _GAUSS.sum()
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_STRIP = 96  # rows worked on at once: a strip's arrays stay in the cache, and memory does not grow with the frame
+_STRIP = 128  # rows worked on at once: the arrays stay in the cache, however high the frame
 
 
 def psnr_db(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
@@ -66,20 +66,23 @@ def ssim(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
         ValueError: if the two are not uint8 frames of one shape, or smaller than the window.
     """
     _check(restored, sharp)
+    import cv2
+
     height, width = sharp.shape[:2]
     if min(height, width) < _WINDOW:
         raise ValueError(f"SSIM needs frames of at least {_WINDOW}x{_WINDOW} pixels: these are {width}x{height}.")
     margin = 2 * _RADIUS
-    buffers = np.empty((4, min(_STRIP + margin, height), width, 3))
-    total = sum(
-        _ssim_sum(restored[top : top + _STRIP + margin], sharp[top : top + _STRIP + margin], buffers)
-        for top in range(0, height - margin, _STRIP)
-    )
+    buffers = np.empty((4, min(_STRIP + margin, height), width))
+    total = 0.0
+    for top in range(0, height - margin, _STRIP):
+        rows = slice(top, top + _STRIP + margin)
+        for x, y in zip(cv2.split(restored[rows]), cv2.split(sharp[rows]), strict=True):
+            total += _ssim_sum(x, y, buffers)
     return float(total / ((height - margin) * (width - margin) * 3))
 
 
-def _ssim_sum(x: NDArray[np.uint8], y: NDArray[np.uint8], buffers: NDArray[np.float64]) -> float:
-    """The sum of the SSIM of all windows of a strip, channels included.
+def _ssim_sum(x: NDArray[Any], y: NDArray[Any], buffers: NDArray[np.float64]) -> float:
+    """The sum of the SSIM of all windows of a strip of one channel, (H, W) uint8.
 
     Takes four blurs instead of five, those of s = x + y, d = x - y, xy and d^2, because
 
@@ -91,7 +94,7 @@ def _ssim_sum(x: NDArray[np.uint8], y: NDArray[np.uint8], buffers: NDArray[np.fl
     free with the blur, as the kernel's scale, and the constants as the filter's offset.
     """
     a, b = x.astype(np.uint16), y.astype(np.uint16)
-    difference = a - b  # modulo 2^16, as is its square: read as int16 the one is right, and the other below 2^16
+    difference = a - b  # modulo 2^16, which its square does not mind, nor its mean when read as int16
     luminance = _blur(a + b, buffers[0])
     spread = _blur(difference.view(np.int16), buffers[1])
     contrast = _blur(a * b, buffers[2], scale=4, offset=2 * (_C1 + _C2))
@@ -114,7 +117,11 @@ def _ssim_sum(x: NDArray[np.uint8], y: NDArray[np.uint8], buffers: NDArray[np.fl
 
 
 def _blur(image: NDArray[Any], out: NDArray[np.float64], scale: float = 1, offset: float = 0) -> NDArray[np.float64]:
-    """``scale`` times the Gaussian-weighted mean of each whole window, plus ``offset``: (H-10, W-10, 3), in ``out``."""
+    """Blur (H, W) integers into ``out``: ``scale`` times the Gaussian-weighted mean plus ``offset``, (H - 10, W).
+
+    Windows that reach over the upper or lower edge are left out. Those that reach over the other two are in the
+    result, as cutting them off would make it discontiguous and slow; the caller has to ignore them.
+    """
     import cv2
 
     blurred: NDArray[Any] = cv2.sepFilter2D(

@@ -31,6 +31,9 @@ Frame = NDArray[np.uint8]
 RUNS = Path("reports/runs")
 """Where run directories go by default."""
 
+BATCH = {"cpu": 1, "cuda": 8}
+"""Frames a batch: a CPU gains nothing from more."""
+
 IN_FLIGHT = 4
 """Batches that are decoded ahead of the networks, and as many that are scored behind them."""
 
@@ -167,7 +170,7 @@ class Loop:
         Frames are cut into batches before those that are done are left out: a batch that a kill cut short is worked
         on whole again, so the numbers do not depend on where that was.
         """
-        size = 1 if self.spec.device == "cpu" else 8
+        size = BATCH[self.spec.device.partition(":")[0]]
         batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
         with ThreadPoolExecutor(2) as pool:

@@ -87,12 +87,11 @@ class Preset:
 
 @dataclass(frozen=True)
 class DeblurerSpec:
-    """A deblurrer: the constant ``SPEC`` of a file in ``deblurers/``.
+    """A deblurrer: the constant ``SPEC`` of a file in ``deblurers/``, whose docstring's first line describes it.
 
     Attributes:
         build: called with a preset's options, returns the network: (B, 3, H, W) floats in ``value_range`` in
             (RGB), the same shape out. Networks stay naive; ``detbench.restore`` pads, scales, tiles and clamps.
-        title: one line for listings.
         presets: the sizes it comes in, by name.
         preset: the size that ``detbench run`` uses and that the shipped weights have.
         value_range: of the network's input and output.
@@ -101,7 +100,6 @@ class DeblurerSpec:
     """
 
     build: Callable[..., nn.Module]
-    title: str
     presets: Mapping[str, Preset] = field(default_factory=lambda: {"default": Preset()})
     preset: str = "default"
     value_range: tuple[float, float] = (0.0, 1.0)
@@ -121,8 +119,7 @@ class RunSpec:
         detector: a name from ``detbench list detectors``, or a ``.pt`` or ``.onnx`` file.
         input: which frames the deblurrer gets. ``sharp`` measures what it does to frames that need no help.
         conf: detections scored below this are dropped, in [0, 1].
-        nms_iou: IoU above which overlapping detections of one class are merged, in [0, 1]. Detectors without
-            NMS (YOLO26) ignore it.
+        nms_iou: IoU above which of two overlapping detections of one class only the better one stays, in [0, 1].
         imgsz: the longer side in pixels that the detector scales a frame to.
         match_iou: IoU from which a detection counts as the reference object, in [0, 1].
         limit: score the first so many frames of the dataset only.

@@ -246,7 +246,8 @@ class Batches:
         x, y = torch.cat(blurred), torch.cat(sharp)
         if recipe.noise_variance:
             generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
-            deviation = torch.from_numpy(np.sqrt(rng.uniform(0, recipe.noise_variance, len(x)))).float()
+            variance = rng.uniform(0, recipe.noise_variance, len(x)) * (rng.random(len(x)) < recipe.noise_share)
+            deviation = torch.from_numpy(np.sqrt(variance)).float()
             noise = torch.randn(x.shape, generator=generator, device=self.device)
             x = (x + noise * deviation.to(self.device)[:, None, None, None]).clamp(0, 1)
         return (2 * x - 1).to(memory_format=torch.channels_last), (2 * y - 1).to(memory_format=torch.channels_last)

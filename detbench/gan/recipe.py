@@ -24,10 +24,13 @@ class Recipe:
         batch: pairs an iteration, on each device.
         crop: side of the square training crops, in pixels.
         noise_variance: Gaussian noise on the blurred crops has a variance drawn from U(0, this), for values in [0, 1].
+        noise_share: share of the crops that get such noise.
         real_pairs: share of the batch drawn from real (blurred, sharp) pairs where there are any.
         object_motion: share of the synthesised crops in which an object moves, the rest being camera shake.
         blur_extent: smallest and largest extent of the synthesised blur, in pixels.
         ema: decay of the running mean of the generator's weights that is validated and shipped; 0 for none.
+        init: ``normal`` for weights ~ N(0, 0.02) and scales ~ N(1, 0.02); ``he`` for He's initialisation, which a network
+            without normalisation needs, and a last layer near zero, so that one with a global skip starts by copying.
         setting: ``corrected``, or ``faithful`` to the published code where that differs.
     """
 
@@ -43,8 +46,10 @@ class Recipe:
     batch: int = 1
     crop: int = 256
     noise_variance: float = 0.0
+    noise_share: float = 1.0
     real_pairs: float = 0.25
     object_motion: float = 0.25
     blur_extent: tuple[float, float] = (1.0, 20.0)
     ema: float = 0.0
+    init: str = "normal"
     setting: str = "corrected"

@@ -11,6 +11,7 @@ import copy
 import csv
 import dataclasses
 import importlib.util
+import math
 import os
 import sys
 import time
@@ -81,8 +82,9 @@ def train(
     fabric.launch()
     torch.manual_seed(seed)
     generator, discriminator = spec.build(**options), Discriminator(**recipe.discriminator)
+    INITIALISE[recipe.init](generator)
+    initialise_normal(discriminator)
     for net in (generator, discriminator):
-        initialise(net)
         net.to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(generator).to(fabric.device)
     generator, g_optimizer = fabric.setup(generator, _adam(generator, recipe))
@@ -135,7 +137,7 @@ def train(
         last = iteration == recipe.iterations
         if iteration % LOG_EVERY and iteration % every and not last:
             continue
-        row = {"d_loss": float(d_loss), "g_loss": float(g_loss), "content": float(content)}
+        row = {"d_loss": d_loss.item(), "g_loss": g_loss.item(), "content": content.item()}
         if not np.isfinite(list(row.values())).all():
             raise DetbenchError(
                 f"{name}: a loss is not finite at iteration {iteration}; {out} holds the last good state."
@@ -173,13 +175,30 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
     return recipe.learning_rate * min(1.0, left) if recipe.decay_from < 1 else recipe.learning_rate
 
 
-def initialise(net: nn.Module) -> None:
+def initialise_normal(net: nn.Module) -> None:
     """Weights of convolutions and fully connected layers ~ N(0, 0.02), of normalisations ~ N(1, 0.02); biases 0."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def initialise_he(net: nn.Module) -> None:
+    """He's initialisation for LeakyReLU 0.2, biases 0, and the last layer near zero."""
+    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    for layer in layers:
+        fan_in = layer.in_channels * math.prod(layer.kernel_size)
+        if isinstance(layer, nn.ConvTranspose2d):  # of whose inputs each output sees one in stride^2
+            fan_in /= math.prod(layer.stride)
+        nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (1 + 0.2**2) / fan_in))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    nn.init.normal_(layers[-1].weight, 0.0, 1e-3)
+
+
+INITIALISE = {"normal": initialise_normal, "he": initialise_he}
+"""First weights of the generator, by a recipe's ``init``."""
 
 
 @torch.no_grad()

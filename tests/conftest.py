@@ -1,0 +1,88 @@
+"""What the tests share: small synthetic frames, and a detector that needs no network."""
+
+import numpy as np
+import pytest
+import torch
+
+from detbench import datasets, detect, images
+from detbench.types import Detections
+
+torch.set_num_threads(1)  # small arrays: more threads only get in each other's way
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """No test leaves anything behind in the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty cache."""
+    monkeypatch.setenv("DETBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def street():
+    """The default dataset, built on first use (about a minute) into the user's own cache."""
+    return datasets.load("street")
+
+
+def scene(seed, height=48, width=64):
+    """A frame with a few bright boxes on grey, as the fake detector likes them."""
+    rng = np.random.default_rng(seed)
+    frame = np.full((height, width, 3), 60, np.uint8)
+    for top, left in ((4, 4), (4, 34), (26, 18)):
+        frame[top : top + 14, left : left + 18] = rng.integers(170, 255, 3)
+    return frame
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A folder with sharp/ and blur/, six frames each; the more blurred, the fainter the boxes."""
+    import cv2
+
+    for i in range(6):
+        sharp = scene(i)
+        blurred = cv2.GaussianBlur(sharp, (0, 0), 1 + i)
+        images.write_image(tmp_path / "data" / "sharp" / f"frame{i}.png", sharp)
+        images.write_image(tmp_path / "data" / "blur" / f"frame{i}.png", blurred)
+    return tmp_path / "data"
+
+
+class BrightBoxes:
+    """Stands in for YOLO: connected bright regions are objects, their mean brightness is the score."""
+
+    class_names = {0: "box"}
+
+    def __init__(self, weights, *, conf, nms_iou, imgsz, device):
+        self.conf = conf
+
+    def __call__(self, frames):
+        return [self.look(frame) for frame in frames]
+
+    def look(self, frame):
+        import cv2
+
+        grey = frame.mean(axis=2)
+        _, regions = cv2.connectedComponents((grey > 120).astype(np.uint8))
+        boxes, scores = [], []
+        for region in range(1, regions.max() + 1):
+            y, x = np.nonzero(regions == region)
+            boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+            scores.append(grey[y, x].mean() / 255)
+        if not boxes:
+            return Detections.empty()
+        order = np.argsort(scores)[::-1]
+        kept = [i for i in order if scores[i] >= self.conf]
+        return Detections(
+            np.array(boxes, np.float32)[kept], np.array(scores, np.float32)[kept], np.zeros(len(kept), np.int64)
+        )
+
+
+@pytest.fixture
+def bright_boxes(home, monkeypatch, tmp_path):
+    """Use :class:`BrightBoxes` in place of YOLO, with an empty cache."""
+    monkeypatch.setattr(detect, "Detector", BrightBoxes)
+    monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "0" * 64))

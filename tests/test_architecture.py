@@ -1,0 +1,91 @@
+"""The house's plan, read off the imports: data flows one way, and what must be fast imports no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import detbench
+
+ROOT = Path(detbench.__file__).parent.parent
+LEAVES = {"types", "progress", "weights", "environment", "assets", "images", "blur", "datasets"}
+LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "deblur"}
+ALLOWED = {
+    "types": {"gan.recipe"},  # for a type annotation
+    "registry": {"types", "weights"},
+    "run": LEAVES | {"registry"},
+    "table": {"types", "stats"},
+    "figure": {"types", "store", "images", "table", "match"},
+    "gan.recipe": set(),
+    "gan.losses": set(),
+    "gan.discriminators": set(),
+    "gan.data": {"types", "blur", "datasets", "images", "weights", "gan.recipe"},
+    "gan.train": {
+        "types",
+        "images",
+        "weights",
+        "environment",
+        "gan.data",
+        "gan.discriminators",
+        "gan.losses",
+        "gan.recipe",
+    },
+}
+
+
+def imports(path):
+    """Names of the project's modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules(folder):
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def test_the_harness_imports_one_way():
+    known = modules("detbench")
+    for name, path in known.items():
+        short = name.removeprefix("detbench.")
+        if short in ("cli", "detbench.__init__", "__init__", "gan.__init__"):
+            continue
+        used = {i.removeprefix("detbench.") for i in imports(path) if i in known}
+        allowed = ALLOWED.get(short, LEAVES)
+        assert used <= allowed, f"{short} imports {used - allowed}"
+
+
+def test_only_the_registry_knows_the_deblurrers():
+    for name, path in modules("detbench").items():
+        assert not any(i.split(".")[0] == "deblurers" for i in imports(path)), name
+
+
+def test_deblurrers_import_nouns_training_and_siblings():
+    for name, path in modules("deblurers").items():
+        used = {i for i in imports(path) if i.split(".")[0] == "detbench"}
+        assert all(i.startswith(("detbench.types", "detbench.gan")) for i in used), (name, used)
+
+
+@pytest.mark.parametrize("folder", ["datasets", "reports"])
+def test_no_python_among_the_data(folder):
+    assert not list((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["list", "deblurers"], ["list", "datasets"], ["list", "detectors"]]
+)
+def test_listing_imports_no_torch(arguments, tmp_path):
+    program = (
+        "import sys; from detbench.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'ultralytics', 'cv2', 'pandas'} & set(sys.modules), 'imported too much'"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

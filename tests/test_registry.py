@@ -1,0 +1,162 @@
+"""Deblurrers by name: found without being imported, whole, and from one place only."""
+
+import importlib.metadata
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from detbench import registry
+from detbench.gan.train import INITIALISE
+from detbench.restore import Restorer
+from detbench.types import DetbenchError
+from detbench.weights import file_hash, load_weights, read_record, save_weights
+
+NAMES = sorted(registry.entries())
+
+
+def small(name):
+    """A deblurrer's network and preset, as ``detbench run`` would build it but with fresh weights."""
+    spec = registry.get(name)
+    preset = spec.presets[spec.preset]
+    torch.manual_seed(0)
+    return spec, preset, spec.build(**preset.options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_card_is_complete(name):
+    entry, spec = registry.find(name), registry.get(name)
+    assert entry.title
+    assert len(entry.title) < 100
+    assert spec.preset in spec.presets
+    assert spec.licence
+    if any(preset.recipe for preset in spec.presets.values()):
+        assert spec.paper
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [(16, 16), (33, 47), (20, 100)])
+def test_it_restores_frames_of_any_size(name, size):
+    spec, preset, net = small(name)
+    restorer = Restorer(net, multiple_of=preset.multiple_of, value_range=spec.value_range)
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    once, again = restorer([frame])[0], restorer([frame])[0]
+    assert once.shape == frame.shape
+    assert once.dtype == np.uint8
+    assert (once == again).all()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.get(n).presets[registry.get(n).preset].recipe])
+def test_shipped_weights_fit_and_say_where_they_come_from(name):
+    weights = registry.find(name).weights
+    assert weights.stat().st_size < 8e6
+    deblurer = registry.load(name)
+    net = deblurer.build()
+    assert sum(p.numel() for p in net.parameters()) <= 4_000_000
+    assert all(torch.isfinite(p).all() for p in net.parameters())
+    assert deblurer.hash == file_hash(weights)
+    record = read_record(weights)
+    assert record["deblurer"] == name
+    assert {"recipe", "preset", "images_seen", "data", "wall_seconds", "environment"} <= record.keys()
+    assert all(len(source["sha256"]) == 64 for source in record["data"])
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "paper" in registry.get(n).presets])
+def test_the_papers_size_is_trainable_in_principle(name):
+    preset = registry.get(name).presets["paper"]
+    assert preset.recipe is not None
+    assert preset.recipe.crop % preset.multiple_of == 0
+    assert preset.recipe.init in INITIALISE
+
+
+def test_an_unknown_name_gets_the_nearest_ones():
+    with pytest.raises(DetbenchError, match=r"no deblurrer 'dc205'.*dc250"):
+        registry.get("dc205")
+
+
+class Point:
+    """An entry point as ``importlib.metadata`` gives it."""
+
+    def __init__(self, name, module):
+        self.name, self.module = name, module
+        self.dist = type("Dist", (), {"name": "her-package"})()
+
+
+def offer(monkeypatch, *points):
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [p for p in points if group == registry.GROUP])
+
+
+@pytest.fixture
+def her_module(tmp_path, monkeypatch):
+    """A third party's deblurrer in a package of her own."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "her_deblurrer.py").write_text(
+        '"""hers: gives frames back."""\nfrom torch import nn\nfrom detbench.types import DeblurerSpec\n'
+        "SPEC = DeblurerSpec(build=nn.Identity)\n"
+    )
+    yield "her_deblurrer"
+    sys.modules.pop("her_deblurrer", None)
+
+
+def test_other_packages_offer_deblurrers_through_an_entry_point(monkeypatch, her_module):
+    offer(monkeypatch, Point("hers", her_module))
+    assert registry.entries()["hers"].title == "gives frames back."
+    assert her_module not in sys.modules
+    assert registry.get("hers").build is torch.nn.Identity
+
+
+def test_two_deblurrers_of_one_name_are_refused_naming_both(monkeypatch, her_module):
+    offer(monkeypatch, Point("dc250", her_module))
+    with pytest.raises(DetbenchError, match=r"dc250.*deblurers.dc250\.py.*her_deblurrer\.py of her-package"):
+        registry.entries()
+
+
+def test_errors_in_a_deblurrers_file_are_raised(monkeypatch, tmp_path, her_module):
+    (tmp_path / "her_deblurrer.py").write_text('"""hers: broken."""\nimport a_package_that_is_missing\n')
+    offer(monkeypatch, Point("hers", her_module))
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_missing"):
+        registry.get("hers")
+
+
+def test_a_module_without_a_spec_is_named(monkeypatch, tmp_path, her_module):
+    (tmp_path / "her_deblurrer.py").write_text('"""hers: empty."""\n')
+    offer(monkeypatch, Point("hers", her_module))
+    with pytest.raises(DetbenchError, match=r"her_deblurrer\.py defines no SPEC"):
+        registry.get("hers")
+
+
+def test_a_recipe_without_weights_asks_for_training(monkeypatch, tmp_path, her_module):
+    (tmp_path / "her_deblurrer.py").write_text(
+        '"""hers: untrained."""\nfrom torch import nn\nfrom detbench.types import DeblurerSpec, Preset\n'
+        "from detbench.gan.recipe import Recipe\n"
+        'SPEC = DeblurerSpec(nn.Identity, presets={"default": Preset(recipe=Recipe({"l1": 1.0}, "bce"))})\n'
+    )
+    offer(monkeypatch, Point("hers", her_module))
+    with pytest.raises(DetbenchError, match=r"hers has no trained weights.*detbench train hers"):
+        registry.load("hers")
+
+
+def test_weights_survive_a_round_trip_in_half_precision(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    save_weights(tmp_path / "w.safetensors", net, {"images_seen": 7})
+    assert read_record(tmp_path / "w.safetensors") == {"images_seen": 7}
+    other = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    load_weights(other, tmp_path / "w.safetensors")
+    assert torch.equal(other[0].weight, net[0].weight.half().float())
+
+
+def test_weights_of_another_shape_name_the_layer(tmp_path):
+    save_weights(tmp_path / "w.safetensors", torch.nn.Conv2d(3, 4, 3), {})
+    with pytest.raises(DetbenchError, match=r"bias is \(4,\) in the file and \(8,\) in the network"):
+        load_weights(torch.nn.Conv2d(3, 8, 3), tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\xff" * 64])
+def test_a_damaged_weights_file_is_named(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DetbenchError, match=r"w\.safetensors"):
+        load_weights(torch.nn.Conv2d(3, 8, 3), path)
+    with pytest.raises(DetbenchError, match=r"w\.safetensors"):
+        read_record(path)

@@ -1,0 +1,175 @@
+"""The loop: the same numbers however often it is interrupted, and clear words when something is wrong."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from detbench import detect, images, match, quality, registry, run, store, table
+from detbench.types import DeblurerSpec, DetbenchError, RunSpec
+
+TIMES = {"restore_ms": 0.0, "detect_ms": 0.0}
+
+
+def untimed(result):
+    return [dataclasses.replace(score, **TIMES) for score in result.scores]
+
+
+@pytest.fixture
+def spec(pairs, bright_boxes):
+    return RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu")
+
+
+def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
+    result = run.run(spec, tmp_path / "runs")
+    detector = detect.Detector(None, conf=0.55, nms_iou=0.7, imgsz=640, device="cpu")
+    restore = run.restorer(spec)
+    assert [score.id for score in result.scores] == [f"frame{i}" for i in range(6)]
+    for score in result.scores:
+        sharp, blurred = (images.read_image(pairs / side / f"{score.id}.png") for side in ("sharp", "blur"))
+        restored = restore([blurred])[0]
+        counts = match.score_frame(*detector([restored, blurred, sharp]), 0.5)
+        assert {field: getattr(score, field) for field in dataclasses.asdict(counts)} == dataclasses.asdict(counts)
+        assert score.psnr_db == quality.psnr_db(restored, sharp)
+        assert score.ssim == quality.ssim(restored, sharp)
+    assert result.total("tp") > 0
+    assert result.total("fn") > 0
+
+
+def test_a_finished_run_answers_from_disk(spec, tmp_path, monkeypatch):
+    first = run.run(spec, tmp_path / "runs")
+    monkeypatch.setattr(detect, "Detector", None)
+    assert run.run(spec, tmp_path / "runs") == first
+
+
+@pytest.mark.parametrize("finished", [0, 1, 3, 5])
+def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypatch, finished):
+    whole = run.run(spec, tmp_path / "whole")
+    add = store.Journal.add
+    added = []
+
+    def interrupt(journal, key, row):
+        if journal.path.name == "journal.jsonl":
+            if len(added) == finished:
+                raise KeyboardInterrupt
+            added.append(key)
+        add(journal, key, row)
+
+    monkeypatch.setattr(store.Journal, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(spec, tmp_path / "runs")
+    monkeypatch.setattr(store.Journal, "add", add)
+    with pytest.raises(DetbenchError, match="no finished run"):
+        store.read(tmp_path / "runs" / whole.path.name)
+    resumed = run.run(spec, tmp_path / "runs")
+    assert untimed(resumed) == untimed(whole)
+    assert resumed.environment["resumed_after"] == finished
+    for side in ("sharp", "blurred", "restored"):
+        file = f"detections-{side}.json"
+        assert (resumed.path / file).read_bytes() == (whole.path / file).read_bytes()
+
+
+def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch):
+    alone = run.run(spec, tmp_path / "alone")
+    monkeypatch.setattr(run, "BATCH", {"cpu": 4})
+    assert untimed(run.run(spec, tmp_path / "batched")) == untimed(alone)
+
+
+def test_floor_and_ceiling_frame_the_deblurrer(spec, tmp_path):
+    floor, result, ceiling = run.benchmark(spec, tmp_path / "runs")
+    assert [table.name(r) for r in (floor, result, ceiling)] == ["blurred", "unsharp", "sharp, JPEG 95"]
+    assert floor.f1 <= result.f1 <= ceiling.f1
+    assert (floor.total("recovered"), floor.total("lost"), floor.total("hallucinated")) == (0, 0, 0)
+    assert result.total("tp") - floor.total("tp") == result.total("recovered") - result.total("lost")
+    rows = table.rows([floor, result, ceiling])
+    assert (rows[0]["gap_closed"], rows[-1]["gap_closed"]) == (0, 1)
+    assert "95 %" in table.sentence(result, floor)
+
+
+def test_no_detections_anywhere_is_a_result(spec, tmp_path):
+    results = run.benchmark(dataclasses.replace(spec, conf=1.0), tmp_path / "runs")
+    for result in results:
+        assert (result.precision, result.recall, result.f1) == (1, 1, 1)
+    assert table.rows(results)[1]["gap_closed"] is None
+    assert "nan" not in table.sentence(results[1], results[0]).split("PSNR")[0]
+
+
+def test_references_are_detected_once(spec, tmp_path, monkeypatch):
+    looked = []
+    look = detect.Detector.look
+    monkeypatch.setattr(detect.Detector, "look", lambda self, frame: looked.append(1) or look(self, frame))
+    run.run(spec, tmp_path / "runs")
+    assert len(looked) == 3 * 6
+    run.run(dataclasses.replace(spec, match_iou=0.75), tmp_path / "runs")
+    assert len(looked) == 4 * 6
+    run.run(dataclasses.replace(spec, deblurer="identity"), tmp_path / "runs")
+    assert len(looked) == 4 * 6
+
+
+def test_limit_scores_the_first_frames(spec, tmp_path):
+    whole = run.run(spec, tmp_path / "runs")
+    part = run.run(dataclasses.replace(spec, limit=2), tmp_path / "runs")
+    assert untimed(part) == untimed(whole)[:2]
+    assert part.path != whole.path
+    assert "limit:2" in part.environment["signature"]
+
+
+def test_the_spec_names_the_directory(spec):
+    assert dataclasses.replace(spec, conf=0.3).hash8 != spec.hash8
+    assert dataclasses.replace(spec, weights="elsewhere.safetensors").hash8 == spec.hash8
+
+
+class NotANumber(torch.nn.Module):
+    """A network whose training went wrong."""
+
+    def forward(self, frames):
+        return frames * math.nan
+
+
+def test_nan_from_a_network_names_the_frame(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(NotANumber))
+    with pytest.raises(DetbenchError, match=r"unsharp failed on frame frame0"):
+        run.run(spec, tmp_path / "runs")
+
+
+def test_an_unreadable_frame_is_named_and_the_rest_is_kept(spec, pairs, tmp_path):
+    broken = pairs / "blur" / "frame4.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DetbenchError, match=r"frame4\.png"):
+        run.run(spec, tmp_path / "runs")
+    (journal,) = (tmp_path / "runs").glob("*/journal.jsonl")
+    assert len(journal.read_text().splitlines()) == 4
+
+
+def test_frames_of_several_sizes_in_one_dataset(spec, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "BATCH", {"cpu": 4})
+    for side in ("sharp", "blur"):
+        images.write_image(pairs / side / "frame1.png", np.full((16, 200, 3), 90, np.uint8))
+    result = run.run(spec, tmp_path / "runs")
+    assert [score.id for score in result.scores] == [f"frame{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"deblurer": "dc205"}, "dc250"),
+        ({"dataset": "stret"}, "street"),
+        ({"dataset": "street_train"}, "training material"),
+        ({"device": "cuda:77"}, "try --device cpu"),
+        ({"weights": "missing.safetensors"}, r"missing\.safetensors does not exist"),
+    ],
+)
+def test_mistakes_are_answered_with_the_remedy(spec, tmp_path, change, message):
+    with pytest.raises(DetbenchError, match=message):
+        run.run(dataclasses.replace(spec, **change), tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    "change", [{"conf": -0.1}, {"match_iou": 1.5}, {"imgsz": 1}, {"limit": 0}, {"precision": "fp8"}, {"input": "both"}]
+)
+def test_values_that_cannot_mean_anything_are_refused(change):
+    with pytest.raises(DetbenchError, match=next(iter(change))):
+        RunSpec("identity", **change)
