@@ -251,14 +251,23 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iter
 
 
 def _behind(futures: Iterable[Future[Any]]) -> Iterator[Any]:
-    """Results of futures, in order, a few of them left in flight."""
+    """Results of futures, in order, a few of them left in flight; an error comes after what was begun before it."""
     waiting: deque[Future[Any]] = deque()
-    for future in futures:
-        waiting.append(future)
+    iterator, failure = iter(futures), None
+    while True:
+        try:
+            waiting.append(next(iterator))
+        except StopIteration:
+            break
+        except DetbenchError as error:
+            failure = error
+            break
         if len(waiting) > IN_FLIGHT:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+    if failure:
+        raise failure
 
 
 def _references(spec: RunSpec) -> Path:

@@ -84,7 +84,9 @@ class Point:
 
 
 def offer(monkeypatch, *points):
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [p for p in points if group == registry.GROUP])
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda group: [p for p in points if group == registry.GROUP]
+    )
 
 
 @pytest.fixture

@@ -28,8 +28,12 @@ def dark_channel(images: Tensor, patch: int = 15) -> Tensor:
 
 
 def dark_channel_loss(restored: Tensor, sharp: Tensor) -> Tensor:
-    """Mean squared difference of the dark channels: eq. 7 of Zhang et al., the norm squared as in their code."""
-    return F.mse_loss(dark_channel(restored), dark_channel(sharp))
+    """Mean squared difference of the dark channels: eq. 7 of Zhang et al., the norm squared as in their code.
+
+    Of intensities in [0, 1], which the prior is about (dark means near 0); an interpretation, as the paper does not
+    give the range. In [-1, 1] the term would weigh four times as much.
+    """
+    return F.mse_loss(dark_channel(restored), dark_channel(sharp)) / 4
 
 
 def bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ class Recipe:
         content: weight of each content loss, by its name in ``detbench.gan.losses.CONTENT``.
         adversarial: name of the adversarial loss in ``detbench.gan.losses.ADVERSARIAL``.
         discriminator: keyword arguments of ``detbench.gan.discriminators.Discriminator``.
+        adversarial_from: fraction of the iterations after which the discriminator joins; the content losses alone train
+            the generator before.
         discriminator_steps: updates of the discriminator an iteration.
         generator_steps: updates of the generator an iteration, on the same batch.
         iterations: until the learning rate reaches zero.
@@ -29,14 +31,15 @@ class Recipe:
         object_motion: share of the synthesised crops in which an object moves, the rest being camera shake.
         blur_extent: smallest and largest extent of the synthesised blur, in pixels.
         ema: decay of the running mean of the generator's weights that is validated and shipped; 0 for none.
-        init: ``normal`` for weights ~ N(0, 0.02) and scales ~ N(1, 0.02); ``he`` for He's initialisation, which a network
-            without normalisation needs, and a last layer near zero, so that one with a global skip starts by copying.
+        init: ``normal`` for weights ~ N(0, 0.02) and scales ~ N(1, 0.02); ``he`` for He's initialisation, which a
+            network without normalisation needs, and a last layer near zero, so that a global skip starts by copying.
         setting: ``corrected``, or ``faithful`` to the published code where that differs.
     """
 
     content: Mapping[str, float]
     adversarial: str
     discriminator: Mapping[str, Any] = field(default_factory=dict)
+    adversarial_from: float = 0.0
     discriminator_steps: int = 1
     generator_steps: int = 1
     iterations: int = 100_000

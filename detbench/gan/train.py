@@ -103,6 +103,7 @@ def train(
     batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device).stream(progress["iteration"])
 
     held_out = validation_pairs(validation, recipe)
+    d_loss = torch.zeros(())
 
     started, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
     for iteration in range(progress["iteration"] + 1, recipe.iterations + 1):
@@ -113,9 +114,10 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, iteration)
 
+        adversarial = iteration > recipe.adversarial_from * recipe.iterations
         restored = generator(blurred)  # also serves the first generator step: the generator has not changed by then
         discriminator.requires_grad_(True)
-        for _ in range(recipe.discriminator_steps):
+        for _ in range(recipe.discriminator_steps if adversarial else 0):
             d_loss = d_loss_of(discriminator(blurred, sharp), discriminator(blurred, restored.detach()))
             d_optimizer.zero_grad()
             fabric.backward(d_loss)
@@ -125,10 +127,11 @@ def train(
         judge = discriminator.module  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
         for step in range(recipe.generator_steps):
             restored = generator(blurred) if step else restored
-            with fabric.autocast():
-                scores = judge(blurred, restored)
-            content = content_loss(recipe.content, restored, sharp)
-            g_loss = g_loss_of(scores.float()) + content
+            g_loss = content = content_loss(recipe.content, restored, sharp)
+            if adversarial:
+                with fabric.autocast():
+                    scores = judge(blurred, restored)
+                g_loss = content + g_loss_of(scores.float())
             g_optimizer.zero_grad()
             fabric.backward(g_loss)
             g_optimizer.step()
@@ -162,9 +165,10 @@ def train(
                 progress["best"] = row["psnr_validation"]
                 save_weights(out / "best.safetensors", averaged, full)
             save_weights(out / "last.safetensors", averaged, full)
-            _checkpoint(out, parts, record, progress)
         if log:
             log.write(iteration, recipe.iterations, time.monotonic() - started, row)
+            if "psnr_validation" in row:  # last of all: what the log lacks when a kill comes sooner is done again
+                _checkpoint(out, parts, record, progress)
         waited, since = 0.0, time.monotonic()
     return out / "best.safetensors"
 

@@ -1,0 +1,174 @@
+"""Datasets: paired, aligned, the same on every machine, and never trained on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from detbench import datasets, images
+from detbench.types import DetbenchError
+
+
+def taken(role):
+    """Every (asset, frame) that cards of a role use."""
+    cards = [card for card in datasets.cards().values() if card.role == role]
+    assert cards
+    return {(p["asset"], frame) for card in cards for p in [*card.photos, *card.videos] for frame in p["frames"]}
+
+
+def test_nothing_is_both_trained_on_and_evaluated():
+    training, evaluation = taken("training"), taken("evaluation")
+    assert not training & evaluation
+    photos = {frame for asset, frame in training | evaluation if asset == "zurich-photos"}
+    assert photos == set(range(100))
+
+
+def test_the_motorway_is_never_trained_on():
+    assert not {asset for asset, _ in taken("training")} & {"motorway-video"}
+
+
+def test_street_is_what_its_card_says(street):
+    clips = [pair.clip for pair in street.pairs]
+    assert len(clips) == 75
+    assert clips.count("motorway") == 30
+    assert len(set(clips)) == 46
+    assert len({pair.id for pair in street.pairs}) == 75
+
+
+def shift(blurred, sharp):
+    """Shift (x, y) in pixels of a frame against another, by least squares on their coarse structure (Lucas-Kanade).
+
+    In linear light, where blur is a mean of shifted frames, and smoothed by more than the blur, this measures the
+    mean of the shifts; a correlation's peak would follow the kernel's mode.
+    """
+    import cv2
+
+    coarse = [cv2.GaussianBlur(((f / 255) ** 2.2).mean(axis=2), (0, 0), 6)[20:-20, 20:-20] for f in (sharp, blurred)]
+    down, right = np.gradient(sum(coarse) / 2)
+    slopes = np.stack([right.ravel(), down.ravel()], axis=1)
+    return np.linalg.lstsq(slopes, (coarse[0] - coarse[1]).ravel(), rcond=None)[0]
+
+
+def test_blurred_frames_are_not_shifted(street):
+    shifts = []
+    for pair in street.pairs:
+        sharp, blurred = images.read_image(pair.sharp), images.read_image(pair.blurred)
+        assert sharp.shape == blurred.shape
+        shifts.append(shift(blurred, sharp))
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.25
+
+
+def test_a_shift_would_be_noticed(street):
+    sharp = images.read_image(street.pairs[0].sharp)
+    assert shift(np.roll(sharp, (2, 1), (0, 1)), sharp) == pytest.approx((1, 2), abs=0.1)
+
+
+def test_a_frame_is_built_to_the_same_bytes_again(street):
+    card = datasets.cards()["street"]
+    first = {**card.photos[0], "frames": card.photos[0]["frames"][1:2]}
+    small = dataclasses.replace(card, data={**card.data, "photos": [first], "video": []})
+    ((id, _, sharp, blurred),) = datasets._pairs(small)
+    pair = next(p for p in street.pairs if p.id == id)
+    assert (images.read_image(pair.sharp) == sharp).all()
+    assert (images.read_image(pair.blurred) == blurred).all()
+
+
+def test_the_identity_depends_on_everything_that_was_asked_for(monkeypatch):
+    card = datasets.cards()["street"]
+    assert dataclasses.replace(card, data={**card.data, "seed": 99}).identity != card.identity
+    was = card.identity
+    monkeypatch.setattr(datasets, "BUILDER_VERSION", 99)
+    assert card.identity != was
+
+
+def tiny_build(card, folder):
+    """Stands in for a build that takes a minute."""
+    images.write_image(folder / "photos" / "a.png", np.zeros((16, 16, 3), np.uint8))
+    return [{"id": "a", "clip": "a"}]
+
+
+def test_a_damaged_cache_is_built_again(home):
+    card = datasets.cards()["street_train"]
+    folder = datasets._ensure(card, tiny_build)
+    built = (folder / "photos" / "a.png").read_bytes()
+    (folder / "photos" / "a.png").write_bytes(built[:-4])
+    assert (datasets._ensure(card, tiny_build) / "photos" / "a.png").read_bytes() == built
+
+
+def test_a_killed_build_is_not_mistaken_for_a_whole_one(home):
+    card = datasets.cards()["street_train"]
+
+    def killed(card, folder):
+        tiny_build(card, folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        datasets._ensure(card, killed)
+    assert len(list((datasets._ensure(card, tiny_build) / "photos").iterdir())) == 1
+
+
+def test_a_folder_of_pairs_is_a_dataset(pairs):
+    found = datasets.load(str(pairs))
+    assert [pair.id for pair in found.pairs] == [f"frame{i}" for i in range(6)]
+    assert found.name == "data"
+    assert len({pair.clip for pair in found.pairs}) == 6
+    again = datasets.load(str(pairs)).identity
+    assert again == found.identity
+    images.write_image(pairs / "blur" / "frame0.png", np.zeros((48, 64, 3), np.uint8))
+    assert datasets.load(str(pairs)).identity != again
+
+
+def test_folders_below_are_clips(pairs):
+    for side in ("sharp", "blur"):
+        (pairs / side / "ride").mkdir()
+        for i in (4, 5):
+            (pairs / side / f"frame{i}.png").rename(pairs / side / "ride" / f"{i}.png")
+    found = datasets.load(str(pairs))
+    assert [pair.clip for pair in found.pairs if pair.id.startswith("ride")] == ["ride", "ride"]
+
+
+def unpair(pairs):
+    (pairs / "blur" / "frame3.png").unlink()
+
+
+def resize(pairs):
+    images.write_image(pairs / "blur" / "frame3.png", np.zeros((20, 64, 3), np.uint8))
+
+
+def collide(pairs):
+    images.write_image(pairs / "blur" / "frame3.jpg", np.zeros((48, 64, 3), np.uint8))
+
+
+def empty(pairs):
+    for path in (pairs / "sharp").iterdir():
+        path.unlink()
+
+
+def remove(pairs):
+    (pairs / "blur").rename(pairs / "blurred")
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (unpair, r"no partner of the same name in .*blur.*frame3\.png"),
+        (resize, r"frame3\.png is 64x48 but .*frame3\.png is 64x20"),
+        (collide, r"frame3\.(png|jpg) and .*frame3\.(png|jpg) have the same name"),
+        (empty, r"sharp"),
+        (remove, r"blur does not exist.*sharp/ and blur/"),
+    ],
+)
+def test_a_folder_that_does_not_pair_up_is_refused_by_name(pairs, harm, message):
+    harm(pairs)
+    with pytest.raises(DetbenchError, match=message):
+        datasets.load(str(pairs))
+
+
+def test_an_unknown_dataset_gets_the_nearest_name():
+    with pytest.raises(DetbenchError, match="Did you mean street"):
+        datasets.load("streets")
+
+
+def test_training_material_is_not_for_evaluation():
+    with pytest.raises(DetbenchError, match="training material"):
+        datasets.load("street_train")
