@@ -16,9 +16,9 @@ departure is our choice:
   crops with the L1 loss alone, PSNR on synthetic blur fell from the blurred 25.4 dB to 25.1 with it and rose to 25.7
   without it);
 - no dropout, which the paper puts into blocks of at most 8x8 pixels that four halvings do not reach;
-- the content losses alone for the first 60 % of the iterations, since an untrained generator learns textures from the
+- the content losses alone for the first 80 % of the iterations, since an untrained generator learns textures from the
   discriminator before it learns to deblur;
-- noise on a quarter of the crops only, since most frames are clean;
+- noise on a tenth of the crops only, since most frames are clean and a short training on noise learns to smooth;
 - Adam's beta1 at 0.9, smaller crops, a narrower discriminator, and a mean of the weights over the last iterations.
 """
 
@@ -47,14 +47,14 @@ PAPER = Recipe(
 COMPACT = replace(
     PAPER,
     discriminator={"width": 16, "crop": 128},
-    adversarial_from=0.6,
+    adversarial_from=0.8,
     iterations=45_000,
     decay_from=0.4,
     learning_rate=5e-4,
     betas=(0.9, 0.999),
     batch=2,
     crop=128,
-    noise_share=0.25,
+    noise_share=0.1,
     ema=0.999,
     init="he",
 )

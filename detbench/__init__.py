@@ -1,3 +1,24 @@
-"""detbench: does a deblurrer help a detector see?"""
+"""detbench: does a deblurrer help a detector see?
+
+>>> result = detbench.run(detbench.RunSpec("dc250"))  # doctest: +SKIP
+>>> result.frame.sort_values("psnr_db")  # doctest: +SKIP
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from detbench.types import DetbenchError, RunResult, RunSpec
+
+if TYPE_CHECKING:
+    from detbench.runner import benchmark, run
 
 __version__ = "0.1.0"
+__all__ = ["DetbenchError", "RunResult", "RunSpec", "__version__", "benchmark", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the loop when it is first wanted: `detbench --help` must not wait for it."""
+    if name in ("benchmark", "run"):
+        import importlib
+
+        return getattr(importlib.import_module("detbench.runner"), name)
+    raise AttributeError(f"module 'detbench' has no attribute {name!r}")

@@ -101,7 +101,7 @@ def run(
             weights=str(weights) if weights else None,
         )
         from detbench import table
-        from detbench.run import benchmark
+        from detbench.runner import benchmark
 
         results = benchmark(spec, out)
         rows = table.rows(results)
@@ -147,6 +147,22 @@ def list_(what: Annotated[Literal["deblurers", "datasets", "detectors"], typer.A
 
 
 @app.command()
+def figure(
+    run_path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The picture: .png, .pdf or .svg.")],
+) -> None:
+    """Draw what the detector saw in a run's best, median and worst frame."""
+    with errors():
+        from detbench import figure as module
+        from detbench import runner, store
+
+        result = store.read(run_path)
+        ids = module.best_median_worst(result)
+        panels = dict(zip(ids, runner.frames(result, ids), strict=True))
+        module.draw(result, store.read_detections(run_path), panels, target)
+
+
+@app.command()
 def deblur(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a folder of images, or a video.")],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")],
@@ -158,7 +174,7 @@ def deblur(
     """Restore your own frames."""
     with errors():
         from detbench import deblur as module
-        from detbench.run import restorer
+        from detbench.runner import restorer
 
         restore = restorer(
             RunSpec(deblurer, device=device, precision=precision, weights=str(weights) if weights else None)

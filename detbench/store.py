@@ -171,6 +171,35 @@ def read(path: Path) -> RunResult:
     return RunResult(spec, manifest["environment"], tuple(scores), path)
 
 
+def read_detections(path: Path) -> dict[str, list[Detections]]:
+    """What was seen in each frame of a finished run, in the order of its scores.
+
+    Returns:
+        Lists of detections under ``sharp``, ``blurred`` and ``restored``.
+    """
+    truth = json.loads((path / "detections-sharp.json").read_text("utf-8"))
+    boxes = {"sharp": truth["annotations"]}
+    for side in ("blurred", "restored"):
+        boxes[side] = json.loads((path / f"detections-{side}.json").read_text("utf-8"))
+    found: dict[str, list[Detections]] = {}
+    for side, all_boxes in boxes.items():
+        by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
+        for box in all_boxes:
+            by_image[box["image_id"]].append(box)
+        found[side] = [_from_coco(by_image[number]) for number in sorted(by_image)]
+    return found
+
+
+def _from_coco(boxes: list[dict[str, Any]]) -> Detections:
+    """Boxes of one frame, as x, y, width, height, to corners."""
+    if not boxes:
+        return Detections.empty()
+    xywh = np.array([box["bbox"] for box in boxes], np.float32)
+    score, label = (np.array([box[key] for box in boxes]) for key in ("score", "category_id"))
+    xyxy = np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])
+    return Detections(xyxy, score.astype(np.float32), label.astype(np.int64))
+
+
 def _coco_boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
     """Detections in COCO's results format: boxes as x, y, width, height."""
     boxes = []

@@ -30,6 +30,7 @@ def save_weights(path: Path, net: nn.Module, record: dict[str, Any]) -> None:
         for name, t in net.state_dict().items()
     }
     partial = path.with_suffix(".part")
+    partial.touch(0o644)  # before safetensors does it for the owner alone
     save_file(tensors, partial, metadata={"detbench": json.dumps(record, sort_keys=True)})
     os.replace(partial, path)
 

@@ -1,5 +1,7 @@
 """What the tests share: small synthetic frames, and a detector that needs no network."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -54,7 +56,7 @@ def pairs(tmp_path):
 class BrightBoxes:
     """Stands in for YOLO: connected bright regions are objects, their mean brightness is the score."""
 
-    class_names = {0: "box"}
+    class_names: ClassVar = {0: "box"}
 
     def __init__(self, weights, *, conf, nms_iou, imgsz, device):
         self.conf = conf

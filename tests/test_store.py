@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detbench import store
-from detbench.types import Detections, DetbenchError, FrameScore, RunSpec
+from detbench.types import DetbenchError, Detections, FrameScore, RunSpec
 
 
 def boxes(*left):

@@ -16,7 +16,7 @@ class Recipe:
         adversarial: name of the adversarial loss in ``detbench.gan.losses.ADVERSARIAL``.
         discriminator: keyword arguments of ``detbench.gan.discriminators.Discriminator``.
         adversarial_from: fraction of the iterations after which the discriminator joins; the content losses alone train
-            the generator before.
+            the generator before, one update a batch.
         discriminator_steps: updates of the discriminator an iteration.
         generator_steps: updates of the generator an iteration, on the same batch.
         iterations: until the learning rate reaches zero.

@@ -125,7 +125,7 @@ def train(
 
         discriminator.requires_grad_(False)
         judge = discriminator.module  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
-        for step in range(recipe.generator_steps):
+        for step in range(recipe.generator_steps if adversarial else 1):
             restored = generator(blurred) if step else restored
             g_loss = content = content_loss(recipe.content, restored, sharp)
             if adversarial:
@@ -140,7 +140,7 @@ def train(
         last = iteration == recipe.iterations
         if iteration % LOG_EVERY and iteration % every and not last:
             continue
-        row = {"d_loss": d_loss.item(), "g_loss": g_loss.item(), "content": content.item()}
+        row: dict[str, float] = {"d_loss": d_loss.item(), "g_loss": g_loss.item(), "content": content.item()}
         if not np.isfinite(list(row.values())).all():
             raise DetbenchError(
                 f"{name}: a loss is not finite at iteration {iteration}; {out} holds the last good state."

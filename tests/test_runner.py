@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from detbench import detect, images, match, quality, registry, run, store, table
+from detbench import detect, images, match, quality, registry, runner, store, table
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
 TIMES = {"restore_ms": 0.0, "detect_ms": 0.0}
@@ -23,9 +23,9 @@ def spec(pairs, bright_boxes):
 
 
 def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
-    result = run.run(spec, tmp_path / "runs")
+    result = runner.run(spec, tmp_path / "runs")
     detector = detect.Detector(None, conf=0.55, nms_iou=0.7, imgsz=640, device="cpu")
-    restore = run.restorer(spec)
+    restore = runner.restorer(spec)
     assert [score.id for score in result.scores] == [f"frame{i}" for i in range(6)]
     for score in result.scores:
         sharp, blurred = (images.read_image(pairs / side / f"{score.id}.png") for side in ("sharp", "blur"))
@@ -39,14 +39,14 @@ def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
 
 
 def test_a_finished_run_answers_from_disk(spec, tmp_path, monkeypatch):
-    first = run.run(spec, tmp_path / "runs")
+    first = runner.run(spec, tmp_path / "runs")
     monkeypatch.setattr(detect, "Detector", None)
-    assert run.run(spec, tmp_path / "runs") == first
+    assert runner.run(spec, tmp_path / "runs") == first
 
 
 @pytest.mark.parametrize("finished", [0, 1, 3, 5])
 def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypatch, finished):
-    whole = run.run(spec, tmp_path / "whole")
+    whole = runner.run(spec, tmp_path / "whole")
     add = store.Journal.add
     added = []
 
@@ -59,11 +59,11 @@ def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypat
 
     monkeypatch.setattr(store.Journal, "add", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run.run(spec, tmp_path / "runs")
+        runner.run(spec, tmp_path / "runs")
     monkeypatch.setattr(store.Journal, "add", add)
     with pytest.raises(DetbenchError, match="no finished run"):
         store.read(tmp_path / "runs" / whole.path.name)
-    resumed = run.run(spec, tmp_path / "runs")
+    resumed = runner.run(spec, tmp_path / "runs")
     assert untimed(resumed) == untimed(whole)
     assert resumed.environment["resumed_after"] == finished
     for side in ("sharp", "blurred", "restored"):
@@ -72,13 +72,13 @@ def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypat
 
 
 def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch):
-    alone = run.run(spec, tmp_path / "alone")
-    monkeypatch.setattr(run, "BATCH", {"cpu": 4})
-    assert untimed(run.run(spec, tmp_path / "batched")) == untimed(alone)
+    alone = runner.run(spec, tmp_path / "alone")
+    monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
+    assert untimed(runner.run(spec, tmp_path / "batched")) == untimed(alone)
 
 
 def test_floor_and_ceiling_frame_the_deblurrer(spec, tmp_path):
-    floor, result, ceiling = run.benchmark(spec, tmp_path / "runs")
+    floor, result, ceiling = runner.benchmark(spec, tmp_path / "runs")
     assert [table.name(r) for r in (floor, result, ceiling)] == ["blurred", "unsharp", "sharp, JPEG 95"]
     assert floor.f1 <= result.f1 <= ceiling.f1
     assert (floor.total("recovered"), floor.total("lost"), floor.total("hallucinated")) == (0, 0, 0)
@@ -89,7 +89,7 @@ def test_floor_and_ceiling_frame_the_deblurrer(spec, tmp_path):
 
 
 def test_no_detections_anywhere_is_a_result(spec, tmp_path):
-    results = run.benchmark(dataclasses.replace(spec, conf=1.0), tmp_path / "runs")
+    results = runner.benchmark(dataclasses.replace(spec, conf=1.0), tmp_path / "runs")
     for result in results:
         assert (result.precision, result.recall, result.f1) == (1, 1, 1)
     assert table.rows(results)[1]["gap_closed"] is None
@@ -100,17 +100,17 @@ def test_references_are_detected_once(spec, tmp_path, monkeypatch):
     looked = []
     look = detect.Detector.look
     monkeypatch.setattr(detect.Detector, "look", lambda self, frame: looked.append(1) or look(self, frame))
-    run.run(spec, tmp_path / "runs")
+    runner.run(spec, tmp_path / "runs")
     assert len(looked) == 3 * 6
-    run.run(dataclasses.replace(spec, match_iou=0.75), tmp_path / "runs")
+    runner.run(dataclasses.replace(spec, match_iou=0.75), tmp_path / "runs")
     assert len(looked) == 4 * 6
-    run.run(dataclasses.replace(spec, deblurer="identity"), tmp_path / "runs")
+    runner.run(dataclasses.replace(spec, deblurer="identity"), tmp_path / "runs")
     assert len(looked) == 4 * 6
 
 
 def test_limit_scores_the_first_frames(spec, tmp_path):
-    whole = run.run(spec, tmp_path / "runs")
-    part = run.run(dataclasses.replace(spec, limit=2), tmp_path / "runs")
+    whole = runner.run(spec, tmp_path / "runs")
+    part = runner.run(dataclasses.replace(spec, limit=2), tmp_path / "runs")
     assert untimed(part) == untimed(whole)[:2]
     assert part.path != whole.path
     assert "limit:2" in part.environment["signature"]
@@ -131,7 +131,7 @@ class NotANumber(torch.nn.Module):
 def test_nan_from_a_network_names_the_frame(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(NotANumber))
     with pytest.raises(DetbenchError, match=r"unsharp failed on frame frame0"):
-        run.run(spec, tmp_path / "runs")
+        runner.run(spec, tmp_path / "runs")
 
 
 def test_an_unreadable_frame_is_named_and_the_rest_is_kept(spec, pairs, tmp_path):
@@ -139,16 +139,16 @@ def test_an_unreadable_frame_is_named_and_the_rest_is_kept(spec, pairs, tmp_path
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DetbenchError, match=r"frame4\.png"):
-        run.run(spec, tmp_path / "runs")
+        runner.run(spec, tmp_path / "runs")
     (journal,) = (tmp_path / "runs").glob("*/journal.jsonl")
     assert len(journal.read_text().splitlines()) == 4
 
 
 def test_frames_of_several_sizes_in_one_dataset(spec, pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "BATCH", {"cpu": 4})
+    monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
     for side in ("sharp", "blur"):
         images.write_image(pairs / side / "frame1.png", np.full((16, 200, 3), 90, np.uint8))
-    result = run.run(spec, tmp_path / "runs")
+    result = runner.run(spec, tmp_path / "runs")
     assert [score.id for score in result.scores] == [f"frame{i}" for i in range(6)]
 
 
@@ -164,7 +164,7 @@ def test_frames_of_several_sizes_in_one_dataset(spec, pairs, tmp_path, monkeypat
 )
 def test_mistakes_are_answered_with_the_remedy(spec, tmp_path, change, message):
     with pytest.raises(DetbenchError, match=message):
-        run.run(dataclasses.replace(spec, **change), tmp_path / "runs")
+        runner.run(dataclasses.replace(spec, **change), tmp_path / "runs")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,6 +134,20 @@ def benchmark(spec: RunSpec, out: Path = RUNS) -> list[RunResult]:
     floor = replace(plain, deblurer="identity", input="blurred")
     ceiling = replace(plain, deblurer="jpeg95", input="sharp")
     return [run(each, out) for each in (floor, spec, ceiling)]
+
+
+def frames(result: RunResult, ids: Sequence[str]) -> Iterator[tuple[Frame, Frame, Frame]]:
+    """Some frames of a finished run as (blurred, restored, sharp), restored anew: runs keep no pixels.
+
+    Args:
+        result: the run.
+        ids: which frames.
+    """
+    pairs = {pair.id: pair for pair in datasets.load(result.spec.dataset).pairs}
+    restore = restorer(result.spec)
+    for id in ids:
+        ((sharp, blurred),) = _decode((pairs[id],))
+        yield blurred, restore([sharp if result.spec.input == "sharp" else blurred])[0], sharp
 
 
 def signature(spec: RunSpec, dataset: str) -> str:

@@ -1,0 +1,5 @@
+"""``python -m detbench``."""
+
+from detbench.cli import app
+
+app()

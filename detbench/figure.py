@@ -1,0 +1,108 @@
+"""Frames with what the detector saw in them: blurred, restored and sharp, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import table
+from detbench.match import match
+from detbench.types import Detections, RunResult
+
+Frame = NDArray[np.uint8]
+
+COLOURS = {
+    "found": "#4dd14d",
+    "recovered": "#22c7ff",
+    "missed": "#ffd21f",
+    "false": "#ff3bd4",
+}
+"""Outlines: a reference object found, one found that the blurred frame missed, one missed, a false detection."""
+
+
+def best_median_worst(result: RunResult) -> list[str]:
+    """Ids of the frames with the best, the median and the worst net gain, objects recovered less objects lost.
+
+    Of frames with the same gain, the one with the most reference objects comes first.
+    """
+    ranked = sorted(result.scores, key=lambda s: (s.lost - s.recovered, -(s.tp + s.fn), s.id))
+    picked = [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
+    return list(dict.fromkeys(score.id for score in picked))
+
+
+def outcomes(
+    seen: Detections, blurred: Detections, sharp: Detections, iou_threshold: float
+) -> list[tuple[NDArray[np.float32], str]]:
+    """Boxes of one frame with their outcomes.
+
+    Args:
+        seen: detections in the frame.
+        blurred: detections in the blurred frame.
+        sharp: detections in the sharp frame, the reference.
+        iou_threshold: from which a detection is a reference object.
+
+    Returns:
+        (4,) corners in pixels and a key of :data:`COLOURS` each: the detections, then the missed reference objects.
+    """
+    matched = match(seen, sharp, iou_threshold)
+    before = set(match(blurred, sharp, iou_threshold).tolist())
+    boxes = [
+        (box, "false" if object_ < 0 else "found" if object_ in before else "recovered")
+        for box, object_ in zip(seen.xyxy, matched.tolist(), strict=True)
+    ]
+    return boxes + [(sharp.xyxy[i], "missed") for i in range(len(sharp)) if i not in matched]
+
+
+def draw(
+    result: RunResult,
+    detections: Mapping[str, Sequence[Detections]],
+    panels: Mapping[str, tuple[Frame, Frame, Frame]],
+    target: Path,
+) -> None:
+    """Draw a row a frame: blurred | restored | sharp, with boxes coloured by outcome.
+
+    Args:
+        result: the run.
+        detections: as from ``store.read_detections``.
+        panels: (blurred, restored, sharp) frames by id, each (H, W, 3) uint8 RGB.
+        target: the picture's file; its suffix names the format.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    numbers = {score.id: i for i, score in enumerate(result.scores)}
+    heights = [frames[0].shape[0] / frames[0].shape[1] for frames in panels.values()]
+    figure = Figure(figsize=(15, 5 * sum(heights) + 0.7), layout="constrained")
+    grid = figure.subplots(len(panels), 3, squeeze=False, height_ratios=heights)
+    for axes, (id, frames) in zip(grid, panels.items(), strict=True):
+        score = result.scores[numbers[id]]
+        sharp, blurred, restored = (detections[side][numbers[id]] for side in ("sharp", "blurred", "restored"))
+        titles = ["blurred", f"{table.name(result)}: +{score.recovered} \N{MINUS SIGN}{score.lost}", "sharp"]
+        for ax, frame, seen, title in zip(axes, frames, (blurred, restored, sharp), titles, strict=True):
+            before = sharp if ax is axes[2] else blurred  # the reference is neither recovered nor missed
+            _panel(ax, frame, outcomes(seen, before, sharp, result.spec.match_iou), title)
+    names = {"found": "found", "recovered": "recovered (missed when blurred)", "missed": "missed", "false": "false"}
+    handles = [Patch(facecolor="none", edgecolor=COLOURS[key], linewidth=2, label=name) for key, name in names.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=100)
+
+
+def _panel(ax: Any, frame: Frame, boxes: list[tuple[NDArray[np.float32], str]], title: str) -> None:
+    """One frame with its boxes."""
+    from matplotlib.patches import Rectangle
+
+    ax.imshow(frame)
+    ax.set_title(title, fontsize=11)
+    ax.set_axis_off()
+    for (x0, y0, x1, y1), outcome in boxes:
+        style = "--" if outcome == "missed" else "-"
+        ax.add_patch(
+            Rectangle(
+                (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=COLOURS[outcome], linewidth=1.6, linestyle=style
+            )
+        )

@@ -1,0 +1,47 @@
+"""The picture of what the detector saw."""
+
+import numpy as np
+import pytest
+
+from detbench import figure, images, runner, store
+from detbench.types import Detections, RunSpec
+
+
+def cars(*left):
+    box = np.array([[x, 0, x + 10, 10] for x in left], np.float32).reshape(-1, 4)
+    return Detections(box, np.linspace(0.9, 0.5, len(box), dtype=np.float32), np.zeros(len(box), np.int64))
+
+
+def test_every_box_has_its_outcome():
+    got = figure.outcomes(cars(0, 20, 90), cars(0), cars(0, 20, 40), 0.5)
+    assert [(box[0], outcome) for box, outcome in got] == [
+        (0, "found"),
+        (20, "recovered"),
+        (90, "false"),
+        (40, "missed"),
+    ]
+    assert figure.outcomes(Detections.empty(), cars(0), Detections.empty(), 0.5) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_a_finished_run_can_be_drawn(pairs, bright_boxes, tmp_path, suffix):
+    result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
+    ids = figure.best_median_worst(result)
+    gains = {score.id: score.recovered - score.lost for score in result.scores}
+    assert gains[ids[0]] == max(gains.values())
+    assert gains[ids[-1]] == min(gains.values())
+    panels = dict(zip(ids, runner.frames(result, ids), strict=True))
+    target = tmp_path / "pictures" / f"run{suffix}"
+    figure.draw(result, store.read_detections(result.path), panels, target)
+    assert target.stat().st_size > 5000
+    if suffix == ".png":
+        assert images.image_size(target)[1] == 1500
+
+
+def test_detections_are_read_as_they_were_found(pairs, bright_boxes, tmp_path):
+    result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
+    seen = store.read_detections(result.path)
+    for i, score in enumerate(result.scores):
+        assert len(seen["sharp"][i]) == score.tp + score.fn
+        assert len(seen["restored"][i]) == score.tp + score.fp
+    assert max(len(frame) for frame in seen["blurred"]) > 0
