@@ -10,7 +10,9 @@ class UNet(nn.Module):
     """Encoder and decoder of 5x5 convolutions with stride 2, and skips between layers of one size.
 
     From the authors' text and code: widths 1, 2, 4 and then 8 times ``width``; batch normalisation in all but
-    the first and last layer; LeakyReLU 0.2; dropout 0.5 in the decoder's first blocks; tanh.
+    the first and last layer; LeakyReLU 0.2; dropout 0.5 in the decoder's first blocks; tanh. The coarsest layer of the
+    encoder is not normalised either: with one crop a batch and 1x1 pixels there, the published code's normalisation
+    subtracts each value from itself.
 
     Args:
         width: channels of the first layer; 64 in the paper.
@@ -19,7 +21,7 @@ class UNet(nn.Module):
         dropout_blocks: how many decoder blocks, from the coarsest, drop half of their channels' values; 3 in the paper.
         global_skip: the network gives a correction that is added to its input (DeblurGAN's ResOut), in place of
             the frame itself. Not in the paper.
-        normalise: batch normalisation in all but the first and last layer, as in the paper.
+        normalise: with batch normalisation, as in the paper.
         batch_statistics: normalise with the batch's own statistics at test time too, as the published code does.
             The result then depends on what else is in the frame, so tiles of a large frame would not fit together.
     """
@@ -44,7 +46,7 @@ class UNet(nn.Module):
         for i, channels in enumerate(widths):
             before = [nn.LeakyReLU(0.2)] if i else []
             conv = nn.Conv2d(widths[i - 1] if i else 3, channels, 5, stride=2, padding=2)
-            self.encoder.append(nn.Sequential(*before, conv, *(norm(channels) if i else [])))
+            self.encoder.append(nn.Sequential(*before, conv, *(norm(channels) if 0 < i < levels - 1 else [])))
         self.decoder = nn.ModuleList()
         for i in reversed(range(levels)):
             into = widths[i] * (1 if i == levels - 1 else 2)  # all but the coarsest block also get a skip

@@ -68,12 +68,23 @@ def test_the_papers_networks_have_the_papers_layers():
     assert [m.out_channels for m in convolutions[:8]] == [64, 128, 256, 512, 512, 512, 512, 512]
     assert all(m.kernel_size == (5, 5) and m.stride == (2, 2) for m in convolutions)
     assert sum(isinstance(m, nn.Dropout) for m in net.modules()) == 3
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) == 14
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) == 13
     with torch.no_grad():
         assert net(torch.rand(2, 3, 256, 256) * 2 - 1).abs().max() <= 1
     judge = Discriminator()
     assert [m.stride[0] for m in judge.modules() if isinstance(m, nn.Conv2d)] == [2, 2, 2, 1]
     assert judge(torch.rand(2, 3, 256, 256), torch.rand(2, 3, 256, 256)).shape == (2, 1)
+
+
+def test_the_papers_size_trains_on_single_crops(tmp_path):
+    images.write_image(
+        tmp_path / "photos" / "0.png", np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    )
+    photo = data.load_folders([tmp_path / "photos"])
+    best = train(
+        "dc250", registry.get("dc250"), photo, photo, tmp_path / "out", preset="paper", iterations=1, device="cpu"
+    )
+    assert read_record(best)["preset"] == "paper"
 
 
 @pytest.mark.parametrize("init", INITIALISE)

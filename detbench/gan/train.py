@@ -69,9 +69,12 @@ def train(
         The weights file with the best validation PSNR.
 
     Raises:
-        DetbenchError: the deblurrer has no recipe, the checkpoint belongs to another training, or a loss is not finite.
+        DetbenchError: the deblurrer has no such preset or no recipe, the checkpoint belongs to another training, or a
+            loss is not finite.
     """
     preset = preset or spec.preset
+    if preset not in spec.presets:
+        raise DetbenchError(f"{name} has no preset {preset!r}: choose {' or '.join(spec.presets)}.")
     recipe = spec.presets[preset].recipe
     if recipe is None:
         raise DetbenchError(f"{name} has no recipe: there is nothing to train.")
@@ -192,7 +195,7 @@ def initialise_he(net: nn.Module) -> None:
     """He's initialisation for LeakyReLU 0.2, biases 0, and the last layer near zero."""
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     for layer in layers:
-        fan_in = layer.in_channels * math.prod(layer.kernel_size)
+        fan_in = float(layer.in_channels * math.prod(layer.kernel_size))
         if isinstance(layer, nn.ConvTranspose2d):  # of whose inputs each output sees one in stride^2
             fan_in /= math.prod(layer.stride)
         nn.init.normal_(layer.weight, 0.0, math.sqrt(2 / (1 + 0.2**2) / fan_in))
