@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,14 +66,12 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
     if store.is_complete(path):
         return store.read(path)
 
-    import torch
     from filelock import FileLock
 
     path.mkdir(parents=True, exist_ok=True)
     with FileLock(path / ".lock"):
         if store.is_complete(path):  # by another process, meanwhile
             return store.read(path)
-        torch.manual_seed(spec.seed)
         detector = detect.Detector(weights, conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
         started = time.monotonic()
@@ -200,6 +199,10 @@ class Loop:
 
     def _look(self, batch: tuple[FramePair, ...], frames: list[tuple[Frame, Frame]]) -> Iterator[tuple[Any, ...]]:
         """Run the networks on one batch; gives the arguments of :meth:`_score` for each frame."""
+        import torch
+
+        # Of its own for each batch: what a deblurrer draws must not depend on where a run was interrupted.
+        torch.manual_seed(zlib.crc32(f"{self.spec.seed} {batch[0].id}".encode()))
         sharp, blurred = zip(*frames, strict=True)
         given = sharp if self.spec.input == "sharp" else blurred
         for _, group in itertools.groupby(range(len(batch)), key=lambda i: given[i].shape):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from detbench import stats
 from detbench.types import RunResult
 
@@ -57,8 +59,8 @@ def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
 
 def differences(result: RunResult, floor: RunResult) -> dict[str, stats.Interval]:
     """How a run differs from the floor, with paired 95 % bootstrap intervals over frames."""
-    counts = [run.frame[["tp", "fp", "fn"]].to_numpy() for run in (result, floor)]
-    psnr = [run.frame[["psnr_db"]].assign(frames=1).to_numpy() for run in (result, floor)]
+    counts = [np.array([[s.tp, s.fp, s.fn] for s in run.scores]) for run in (result, floor)]
+    psnr = [np.array([[s.psnr_db, 1] for s in run.scores]) for run in (result, floor)]
     return {
         "f1": stats.bootstrap_difference(counts[0], counts[1], stats.f1),
         "recall": stats.bootstrap_difference(counts[0], counts[1], stats.recall),

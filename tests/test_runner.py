@@ -134,6 +134,32 @@ def test_nan_from_a_network_names_the_frame(spec, tmp_path, monkeypatch):
         runner.run(spec, tmp_path / "runs")
 
 
+class Noise(torch.nn.Module):
+    """A stochastic deblurrer, as those with dropout at test time are."""
+
+    def forward(self, frames):
+        return frames + 0.1 * torch.randn_like(frames)
+
+
+def test_a_stochastic_deblurrer_depends_on_the_seed_alone(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Noise))
+    first, again = (runner.run(spec, tmp_path / name) for name in ("first", "again"))
+    assert untimed(first) == untimed(again)
+    assert untimed(runner.run(dataclasses.replace(spec, seed=1), tmp_path / "other")) != untimed(first)
+    add = store.Journal.add
+
+    def interrupt(journal, key, row):
+        if key == "frame3":
+            raise KeyboardInterrupt
+        add(journal, key, row)
+
+    monkeypatch.setattr(store.Journal, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(spec, tmp_path / "cut")
+    monkeypatch.setattr(store.Journal, "add", add)
+    assert untimed(runner.run(spec, tmp_path / "cut")) == untimed(first)
+
+
 def test_an_unreadable_frame_is_named_and_the_rest_is_kept(spec, pairs, tmp_path):
     broken = pairs / "blur" / "frame4.png"
     whole = broken.read_bytes()
