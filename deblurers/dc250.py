@@ -48,7 +48,7 @@ COMPACT = replace(
     PAPER,
     discriminator={"width": 16, "crop": 128},
     adversarial_from=0.8,
-    iterations=45_000,
+    iterations=38_000,
     decay_from=0.4,
     learning_rate=5e-4,
     betas=(0.9, 0.999),
