@@ -116,7 +116,8 @@ def run(
             )
             return
         _print_table(["", *(heading for heading, _ in table.COLUMNS.values())], [table.cells(row) for row in rows])
-        print(table.sentence(result, floor))
+        if result.path != floor.path:
+            print(table.sentence(result, floor))
         print(f"signature: {result.environment['signature']}")
         print(f"run: {result.path}")
 

@@ -34,7 +34,7 @@ def name(result: RunResult) -> str:
 
 
 def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """One row a run; the first is the floor and the last the ceiling.
+    """One row a run, the same run only once; the first is the floor and the last the ceiling.
 
     ``gap_closed`` is the share of the way from the floor's F1 to the ceiling's: None where there is no gap.
     """
@@ -53,7 +53,7 @@ def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
             "ssim": result.mean("ssim"),
             "restore_ms": result.mean("restore_ms"),
         }
-        for result in results
+        for result in {result.path: result for result in results}.values()
     ]
 
 

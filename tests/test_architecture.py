@@ -89,3 +89,10 @@ def test_listing_imports_no_torch(arguments, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_readme_names_every_module():
+    readme = (ROOT / "README.md").read_text()
+    for path in (ROOT / "detbench").glob("*.py"):
+        if not path.name.startswith("__"):
+            assert f"  {path.name}" in readme or f"  {path.stem}.py/" in readme, path.name
