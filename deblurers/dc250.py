@@ -32,7 +32,7 @@ from ._unet import UNet
 PAPER = Recipe(
     content={"l1": 100.0, "dark_channel": 250.0},
     adversarial="bce",
-    discriminator={"width": 64, "crop": 256},
+    discriminator={"width": 64},
     discriminator_steps=1,
     generator_steps=2,
     iterations=60_000,
@@ -46,7 +46,7 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
-    discriminator={"width": 16, "crop": 128},
+    discriminator={"width": 16},
     adversarial_from=0.8,
     iterations=38_000,
     decay_from=0.4,

@@ -25,18 +25,22 @@ DEFAULTS = RunSpec("")
 
 
 @contextmanager
-def errors() -> Iterator[None]:
-    """Show what the user can mend as one message, without a traceback."""
+def errors(interrupted: str = "what was computed is kept, and the same command goes on from there") -> Iterator[None]:
+    """Show what the user can mend as one message, without a traceback.
+
+    Args:
+        interrupted: what to say after Ctrl-C.
+    """
     try:
         yield
     except DetbenchError as error:
         print(f"detbench: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
+    except OSError as error:
+        print(f"detbench: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        print(
-            "\ndetbench: interrupted; what was computed is kept, and the same command goes on from there.",
-            file=sys.stderr,
-        )
+        print(f"\ndetbench: interrupted; {interrupted}.", file=sys.stderr)
         raise typer.Exit(130) from error
 
 
@@ -107,11 +111,17 @@ def run(
         rows = table.rows(results)
         floor, result = results[0], results[1]
         if as_json:
-            gains = {key: vars(gain) for key, gain in table.differences(result, floor).items()}
+            gains = {key: table.plain(vars(gain)) for key, gain in table.differences(result, floor).items()}
             signature = result.environment["signature"]
             print(
                 json.dumps(
-                    {"rows": rows, "differences": gains, "signature": signature, "run": str(result.path)}, indent=1
+                    {
+                        "rows": [table.plain(row) for row in rows],
+                        "differences": gains,
+                        "signature": signature,
+                        "run": str(result.path),
+                    },
+                    indent=1,
                 )
             )
             return
@@ -157,10 +167,13 @@ def figure(
         from detbench import figure as module
         from detbench import runner, store
 
+        if target.suffix not in (".png", ".pdf", ".svg"):
+            raise DetbenchError(f"{target}: name it .png, .pdf or .svg.")
         result = store.read(run_path)
         ids = module.best_median_worst(result)
         panels = dict(zip(ids, runner.frames(result, ids), strict=True))
         module.draw(result, store.read_detections(run_path), panels, target)
+        print(f"drawn: {target}", file=sys.stderr)
 
 
 @app.command()
@@ -172,8 +185,8 @@ def deblur(
     precision: PrecisionOption = "fp32",
     weights: WeightsOption = None,
 ) -> None:
-    """Restore your own frames."""
-    with errors():
+    """Restore your own frames. Writes 8-bit RGB: transparency, colour profiles and sound are not kept."""
+    with errors("the images written so far are complete"):
         from detbench import deblur as module
         from detbench.runner import restorer
 
@@ -197,29 +210,26 @@ def train(
         Optional[list[Path]],
         typer.Option(help="The same, for validation. Default: every eighth of the street_train photos."),
     ] = None,
-    steps: Annotated[Optional[int], typer.Option(help="Iterations, in place of the recipe's.")] = None,
+    steps: Annotated[Optional[int], typer.Option(min=1, help="Iterations, in place of the recipe's.")] = None,
     preset: Annotated[Optional[str], typer.Option(help="Size of the network, such as paper or compact.")] = None,
     out: Annotated[
         Optional[Path], typer.Option(help="Folder for checkpoints, log and weights. Default: reports/training/NAME.")
     ] = None,
-    every: Annotated[int, typer.Option(help="Iterations between validations and checkpoints.")] = 1000,
+    every: Annotated[int, typer.Option(min=1, help="Iterations between validations and checkpoints.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the first weights and the crops.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a deblurrer by its recipe; the same command goes on after a kill. Works under torchrun."""
-    with errors():
+    with errors("the same command goes on from the last checkpoint"):
         from detbench import registry
-        from detbench.gan.data import load_training
         from detbench.gan.train import train as train_
 
-        spec = registry.get(name)
-        sources, held_out = load_training(data, validation)
         best = train_(
             name,
-            spec,
-            sources,
-            held_out,
+            registry.get(name),
             out or Path("reports/training") / name,
+            data=data,
+            validation=validation,
             preset=preset,
             iterations=steps,
             seed=seed,

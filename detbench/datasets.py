@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from detbench import assets
 from detbench.images import image_size, list_images, write_image
-from detbench.progress import track
+from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, canonical_hash
 from detbench.weights import file_hash
 
@@ -134,17 +134,21 @@ def from_folder(folder: Path) -> Dataset:
         if lonely:
             names = ", ".join(str(sides[here][stem]) for stem in lonely[:5])
             raise DetbenchError(
-                f"{len(lonely)} frames have no partner of the same name in {folder / there}: {names}"
+                f"{len(lonely)} of the frames have no partner of the same name in {folder / there}: {names}"
                 f"{' ...' if len(lonely) > 5 else ''}. Add the partners or remove these."
             )
-    pairs = []
+    pairs, ids = [], dict[str, Path]()
     for stem, sharp in sides["sharp"].items():
         blurred = sides["blur"][stem]
         if image_size(sharp) != image_size(blurred):
             (h, w), (hb, wb) = image_size(sharp), image_size(blurred)
             raise DetbenchError(f"{sharp} is {w}x{h} but {blurred} is {wb}x{hb}: a pair must show the same pixels.")
         clip = stem.rpartition("/")[0] or stem
-        pairs.append(FramePair(stem.replace("/", "-"), sharp, blurred, clip))
+        id = stem.replace("/", "-")
+        if id in ids:
+            raise DetbenchError(f"{sharp} and {ids[id]} get the same name, {id}: rename one.")
+        ids[id] = sharp
+        pairs.append(FramePair(id, sharp, blurred, clip))
     pixels = _hash_files([path for pair in pairs for path in (pair.sharp, pair.blurred)], folder)
     return Dataset(folder.resolve().name, pixels, tuple(pairs), pixels)
 
@@ -215,6 +219,7 @@ def _ensure(card: Card, build: Callable[[Card, Path], list[dict[str, str]]]) -> 
     with FileLock(folder.with_suffix(".lock")):
         if not _is_whole(folder):
             partial = folder.with_suffix(".part")
+            say(f"Building dataset {card.name}: done once, and kept in {folder}")
             for leftover in (partial, folder):
                 shutil.rmtree(leftover, ignore_errors=True)
             partial.mkdir()

@@ -36,24 +36,40 @@ def deblur(source: Path, target: Path, restore: Restore) -> int:
     """
     if not source.exists():
         raise DetbenchError(f"{source} does not exist.")
+    if source.is_dir():
+        return _folder(source, target, restore)
+    is_video = source.suffix.lower() in VIDEO_SUFFIXES
+    if target.is_dir():
+        target = target / (f"{source.stem}.mp4" if is_video else source.name)
     if target.exists() and target.samefile(source):
         raise DetbenchError(f"{target} is the input itself: choose another output.")
-    if source.is_dir():
-        if target.is_file():
-            raise DetbenchError(f"{target} is a file, but {source} is a folder: name a folder.")
-        paths = list_images(source, recursive=True)
-        for path in track(paths, len(paths), f"deblurring {source.name}"):
-            write_image(target / path.relative_to(source), restore([read_image(path)])[0])
-        return len(paths)
-    if target.is_dir():
-        target = target / source.name
     if source.suffix.lower() in IMAGE_SUFFIXES:
         write_image(target, restore([read_image(source)])[0])
         return 1
-    if source.suffix.lower() in VIDEO_SUFFIXES:
+    if is_video:
         return _video(source, target, restore)
     known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
     raise DetbenchError(f"{source} is neither an image nor a video that detbench reads ({known}).")
+
+
+def _folder(source: Path, target: Path, restore: Restore) -> int:
+    """Restore all images below a folder; those that cannot be read are named when the others are done."""
+    if target.is_file():
+        raise DetbenchError(f"{target} is a file, but {source} is a folder: name a folder.")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise DetbenchError(f"{target} lies in the input {source}: choose a folder outside.")
+    paths, failures = list_images(source, recursive=True), []
+    for path in track(paths, len(paths), f"deblurring {source.name}"):
+        try:
+            frame = read_image(path)
+        except DetbenchError as error:
+            failures.append(str(error))
+        else:
+            write_image(target / path.relative_to(source), restore([frame])[0])
+    if failures:
+        reasons = "\n".join(failures)
+        raise DetbenchError(f"{len(failures)} of {len(paths)} images could not be restored:\n{reasons}")
+    return len(paths)
 
 
 def _video(source: Path, target: Path, restore: Restore) -> int:

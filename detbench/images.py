@@ -12,6 +12,7 @@ Every frame in the harness is an (H, W, 3) uint8 RGB array, whatever the file he
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import uuid
@@ -119,7 +120,7 @@ def write_image(path: str | Path, frame: NDArray[np.uint8]) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise DetbenchError(f"Cannot write {path}: {reason}. Free some space or choose another folder.") from error
+        raise DetbenchError(f"Cannot write {path}: {reason}. Is there space, and may you write there?") from error
 
 
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
@@ -141,7 +142,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
         raise DetbenchError(f"{folder} is not a folder: give an existing folder of images.")
     images = [
         path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
+        for path in (_below(folder) if recursive else folder.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES and not _hidden(path.relative_to(folder)) and path.is_file()
     ]
     if not images:
@@ -203,6 +204,12 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB, Pillow would warn about the transparency it drops
     return np.array(image.convert("RGB"))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, linked folders included (which ``rglob`` leaves out)."""
+    for root, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(root) / name for name in names)
 
 
 def _hidden(path: Path) -> bool:

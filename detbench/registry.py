@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench.types import DeblurerSpec, DetbenchError, Preset
+from detbench.types import DeblurerSpec, DetbenchError, Preset, canonical_hash
 from detbench.weights import file_hash, load_weights, read_record
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Deblurer:
         spec: its definition.
         preset: the size that its weights have.
         weights: its trained weights; None if it needs none.
-        hash: SHA-256 (hexadecimal) of the weights, or of the source file where there are none.
+        hash: SHA-256 (hexadecimal) of its weights and its source, with the ``_family.py`` files beside it.
     """
 
     spec: DeblurerSpec
@@ -138,17 +138,24 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
         DetbenchError: an unknown name, or one that has a recipe but no trained weights.
     """
     entry, spec = find(name), get(name)
+    source = [file_hash(path) for path in (entry.file, *sorted(entry.file.parent.glob("_*.py")))]
     if weights is None and spec.presets[spec.preset].recipe is None:
-        return Deblurer(spec, spec.presets[spec.preset], None, file_hash(entry.file))
+        return Deblurer(spec, spec.presets[spec.preset], None, canonical_hash(source))
     path = weights or entry.weights
+    if weights and not path.exists():
+        raise DetbenchError(f"The weights {path} do not exist.")
     if not path.exists():
         raise DetbenchError(
-            f"{name} has no trained weights ({path} does not exist): run `detbench train {name}` first."
+            f"{name} has no trained weights ({path} does not exist): run `detbench train {name}`, and give"
+            " what that writes with --weights."
         )
-    preset = read_record(path).get("preset", spec.preset)
+    record = read_record(path)
+    if record.get("deblurer", name) != name:
+        raise DetbenchError(f"{path} holds weights of {record['deblurer']}, not of {name}.")
+    preset = record.get("preset", spec.preset)
     if preset not in spec.presets:
         raise DetbenchError(f"{path} was trained as {name}'s preset {preset!r}, which {entry.file} does not define.")
-    return Deblurer(spec, spec.presets[preset], path, file_hash(path))
+    return Deblurer(spec, spec.presets[preset], path, canonical_hash([*source, file_hash(path)]))
 
 
 def _origin(point: importlib.metadata.EntryPoint) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets, datasets, detect, environment, images, match, quality, registry, store
-from detbench.progress import track
+from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
 
 if TYPE_CHECKING:
@@ -53,17 +53,11 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
         DetbenchError: something the user can mend: an unknown name, an unreadable frame, a full disk, and so on.
             What was scored before is kept.
     """
+    spec = resolve(spec)
     dataset = datasets.load(spec.dataset)
-    weights, detector_hash = detect.resolve(spec.detector)
-    spec = replace(
-        spec,
-        device=_device(spec.device),
-        deblurer_hash=_deblurer(spec).hash,
-        dataset_hash=dataset.identity,
-        detector_hash=detector_hash,
-    )
-    path = out / f"{dataset.name}-{spec.deblurer}-{spec.hash8}"
+    path = Path(out) / f"{dataset.name}-{spec.deblurer}-{spec.hash8}"
     if store.is_complete(path):
+        say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
         return store.read(path)
 
     from filelock import FileLock
@@ -72,6 +66,7 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
     with FileLock(path / ".lock"):
         if store.is_complete(path):  # by another process, meanwhile
             return store.read(path)
+        weights, _ = detect.resolve(spec.detector)
         detector = detect.Detector(weights, conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
         started = time.monotonic()
@@ -104,6 +99,26 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
     return store.read(path)
 
 
+def resolve(spec: RunSpec) -> RunSpec:
+    """A spec with the hashes of its parts and the device that ``auto`` stands for.
+
+    Raises:
+        DetbenchError: an unknown deblurrer, dataset, detector or device.
+    """
+    # What is quickly found to be wrong comes before what takes a download or a build.
+    deblurer_hash, device = _deblurer(spec).hash, _device(spec.device)
+    dataset = datasets.load(spec.dataset)
+    place = Path(spec.dataset)
+    return replace(
+        spec,
+        dataset=spec.dataset if dataset.name == spec.dataset else str(place.resolve()),
+        device=device,
+        deblurer_hash=deblurer_hash,
+        dataset_hash=dataset.identity,
+        detector_hash=detect.resolve(spec.detector)[1],
+    )
+
+
 def restorer(spec: RunSpec) -> Restorer:
     """The spec's deblurrer, ready for frames.
 
@@ -129,6 +144,7 @@ def benchmark(spec: RunSpec, out: Path = RUNS) -> list[RunResult]:
         Three runs on the same frames: the blurred frames as they are (``identity``), the deblurrer, and the sharp
         frames re-encoded as JPEG 95, which shows how much of the reference survives a change that nobody can see.
     """
+    resolve(spec)  # a mistake should show before the floor is run
     plain = replace(spec, weights=None, seed=0, precision="fp32")
     floor = replace(plain, deblurer="identity", input="blurred")
     ceiling = replace(plain, deblurer="jpeg95", input="sharp")
@@ -141,11 +157,17 @@ def frames(result: RunResult, ids: Sequence[str]) -> Iterator[tuple[Frame, Frame
     Args:
         result: the run.
         ids: which frames.
+
+    Raises:
+        DetbenchError: the deblurrer, its weights or the frames are not those of the run any more.
     """
+    if resolve(result.spec) != result.spec:
+        raise DetbenchError(f"The deblurrer or the frames have changed since {result.path} was made: run it again.")
     pairs = {pair.id: pair for pair in datasets.load(result.spec.dataset).pairs}
     restore = restorer(result.spec)
     for id in ids:
         ((sharp, blurred),) = _decode((pairs[id],))
+        _seed(result.spec, id)
         yield blurred, restore([sharp if result.spec.input == "sharp" else blurred])[0], sharp
 
 
@@ -199,10 +221,7 @@ class Loop:
 
     def _look(self, batch: tuple[FramePair, ...], frames: list[tuple[Frame, Frame]]) -> Iterator[tuple[Any, ...]]:
         """Run the networks on one batch; gives the arguments of :meth:`_score` for each frame."""
-        import torch
-
-        # Of its own for each batch: what a deblurrer draws must not depend on where a run was interrupted.
-        torch.manual_seed(zlib.crc32(f"{self.spec.seed} {batch[0].id}".encode()))
+        _seed(self.spec, batch[0].id)
         sharp, blurred = zip(*frames, strict=True)
         given = sharp if self.spec.input == "sharp" else blurred
         for _, group in itertools.groupby(range(len(batch)), key=lambda i: given[i].shape):
@@ -300,6 +319,13 @@ def _deblurer(spec: RunSpec) -> registry.Deblurer:
     return registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
 
 
+def _seed(spec: RunSpec, id: str) -> None:
+    """Seed torch for the batch that starts with a frame: draws must not depend on where a run was interrupted."""
+    import torch
+
+    torch.manual_seed(zlib.crc32(f"{spec.seed} {id}".encode()))
+
+
 def _device(device: str) -> str:
     """The device that ``auto`` stands for here; other names are checked.
 
@@ -312,6 +338,8 @@ def _device(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.partition(":")[0] not in BATCH:
+        raise DetbenchError(f"Device {device!r} is not known: choose auto, cpu, cuda or cuda:N.")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -149,12 +149,16 @@ def read(path: Path) -> RunResult:
         schema, spec, frames = manifest["schema"], RunSpec(**manifest["spec"]), manifest["frames"]
     except (ValueError, KeyError, TypeError) as error:
         raise DetbenchError(
-            f"{path / 'manifest.json'} is damaged ({error}): remove the run and run it again."
+            f"{path / 'manifest.json'} is damaged ({error}): remove {path} and run it again."
         ) from error
     if schema != SCHEMA:
-        raise DetbenchError(f"{path} was written with schema {schema}, and this detbench reads {SCHEMA}: run it again.")
+        raise DetbenchError(
+            f"{path} was written with schema {schema}, and this detbench reads {SCHEMA}: remove it and run again."
+        )
     kinds = {"id": str, "clip": str, "psnr_db": float, "ssim": float, "restore_ms": float, "detect_ms": float}
     scores = []
+    if not (path / "frames.csv").exists():
+        raise DetbenchError(f"{path / 'frames.csv'} is missing: remove {path} and run it again.")
     with (path / "frames.csv").open(newline="") as file:
         for row in (reader := csv.DictReader(file)):
             try:
@@ -163,11 +167,13 @@ def read(path: Path) -> RunResult:
                 }
             except (KeyError, TypeError, ValueError) as error:
                 raise DetbenchError(
-                    f"{file.name}, line {reader.line_num} is damaged ({error}): run it again."
+                    f"{file.name}, line {reader.line_num} is damaged ({error}): remove {path} and run it again."
                 ) from error
             scores.append(FrameScore(**values))
     if len(scores) != frames:
-        raise DetbenchError(f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: run it again.")
+        raise DetbenchError(
+            f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: remove it and run again."
+        )
     return RunResult(spec, manifest["environment"], tuple(scores), path)
 
 
@@ -176,11 +182,17 @@ def read_detections(path: Path) -> dict[str, list[Detections]]:
 
     Returns:
         Lists of detections under ``sharp``, ``blurred`` and ``restored``.
+
+    Raises:
+        DetbenchError: a file is missing or damaged.
     """
-    truth = json.loads((path / "detections-sharp.json").read_text("utf-8"))
-    boxes = {"sharp": truth["annotations"]}
-    for side in ("blurred", "restored"):
-        boxes[side] = json.loads((path / f"detections-{side}.json").read_text("utf-8"))
+    try:
+        truth = json.loads((path / "detections-sharp.json").read_text("utf-8"))
+        boxes = {"sharp": truth["annotations"]}
+        for side in ("blurred", "restored"):
+            boxes[side] = json.loads((path / f"detections-{side}.json").read_text("utf-8"))
+    except (OSError, ValueError, KeyError) as error:
+        raise DetbenchError(f"The detections of {path} are damaged ({error}): remove it and run it again.") from error
     found: dict[str, list[Detections]] = {}
     for side, all_boxes in boxes.items():
         by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}

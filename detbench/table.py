@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,11 @@ def differences(result: RunResult, floor: RunResult) -> dict[str, stats.Interval
         "precision": stats.bootstrap_difference(counts[0], counts[1], stats.precision),
         "psnr_db": stats.bootstrap_difference(psnr[0], psnr[1], stats.mean),
     }
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with None for what JSON cannot say: infinite PSNR of equal frames, intervals of a single frame."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def cells(row: dict[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ class FramePair:
         sharp: path of the sharp frame.
         blurred: path of the blurred frame.
         clip: name of the video (or photograph) the frame came from. Frames of one clip are not independent,
-            so the clip is the unit the bootstrap resamples.
+            so the clip is what a clustered bootstrap resamples.
     """
 
     id: str
@@ -152,6 +152,9 @@ class RunSpec:
         Raises:
             DetbenchError: naming the field, its value and what is allowed.
         """
+        for name in ("dataset", "detector", "weights"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
         for name in ("conf", "nms_iou", "match_iou"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
@@ -168,7 +171,8 @@ class RunSpec:
     @property
     def hash8(self) -> str:
         """Eight hexadecimal digits that stand for all the numbers depend on: the end of a run directory's name."""
-        return canonical_hash(dataclasses.asdict(self) | {"weights": None})[:8]  # their hash counts, not their place
+        places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
+        return canonical_hash(dataclasses.asdict(self) | places)[:8]
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,15 @@ def test_deblur_a_folder(photo, tmp_path):
     assert (tmp_path / "out" / "deeper" / "b.jpg").exists()
 
 
+def test_one_unreadable_image_does_not_stop_the_others(photo, tmp_path):
+    (tmp_path / "in" / "0.png").write_bytes(b"")
+    done = invoke("deblur", "in", "out", "--deblurer", "identity")
+    assert done.exit_code == 1
+    assert "1 of 3 images" in done.stderr
+    assert "0.png" in done.stderr
+    assert (images.read_image(tmp_path / "out" / "a.png") == photo).all()
+
+
 def test_deblur_a_video(tmp_path):
     import cv2
 
@@ -179,23 +188,42 @@ def test_deblur_a_video(tmp_path):
     [
         (["deblur", "missing.png", "out.png"], "missing.png does not exist"),
         (["deblur", "in/a.png", "in/a.png"], "is the input itself"),
+        (["deblur", "in/a.png", "in"], "is the input itself"),
+        (["deblur", "in", "in/out"], "lies in the input"),
+        (["run", "--out", "notes.txt", "--deblurer", "identity", "--dataset", "pair"], "notes.txt"),
+        (["figure", "nowhere", "out.foo"], "name it .png"),
+        (["figure", "nowhere", "out.png"], "no finished run"),
+        (["train", "dc250", "--device", "tpu"], "choose auto, cpu"),
+        (["train", "dc250", "--preset", "huge"], "no preset 'huge': choose paper or compact"),
         (["deblur", "notes.txt", "out.png"], "neither an image nor a video"),
         (["deblur", "broken.mp4", "out.mp4"], "cannot be read as a video"),
         (["deblur", "in/a.png", "out.png", "--deblurer", "dc205"], "Did you mean dc250"),
         (["run", "--dataset", "nowhere"], "no dataset 'nowhere'"),
         (["run", "--conf", "2"], "conf is 2"),
         (["train", "identity"], "identity has no recipe"),
-        (["train", "dc250", "--data", "missing"], "missing holds no images"),
+        (["train", "dc250", "--data", "missing"], "missing is not a folder"),
     ],
 )
 def test_mistakes_get_one_clear_line(photo, tmp_path, arguments, message):
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "broken.mp4").write_bytes(b"no video")
+    for side in ("sharp", "blur"):
+        images.write_image(tmp_path / "pair" / side / "a.png", photo)
     done = invoke(*arguments)
     assert done.exit_code == 1
     assert message in done.stderr
     assert "Traceback" not in done.output
     assert done.stdout == ""
+
+
+def test_json_has_no_nan(photo, tmp_path, warm):
+    for side in ("sharp", "blur"):
+        images.write_image(tmp_path / "pair" / side / "a.png", photo)
+    done = invoke("run", "--dataset", "pair", "--deblurer", "unsharp", "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert report["rows"][0]["psnr_db"] is None
+    assert report["differences"]["f1"]["low"] is None
 
 
 def test_version():

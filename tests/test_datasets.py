@@ -144,6 +144,12 @@ def empty(pairs):
         path.unlink()
 
 
+def blend(pairs):
+    for side in ("sharp", "blur"):
+        for name in ("a/b-1", "a-b/1"):
+            images.write_image(pairs / side / f"{name}.png", np.zeros((48, 64, 3), np.uint8))
+
+
 def remove(pairs):
     (pairs / "blur").rename(pairs / "blurred")
 
@@ -154,6 +160,7 @@ def remove(pairs):
         (unpair, r"no partner of the same name in .*blur.*frame3\.png"),
         (resize, r"frame3\.png is 64x48 but .*frame3\.png is 64x20"),
         (collide, r"frame3\.(png|jpg) and .*frame3\.(png|jpg) have the same name"),
+        (blend, r"get the same name, a-b-1"),
         (empty, r"sharp"),
         (remove, r"blur does not exist.*sharp/ and blur/"),
     ],

@@ -80,10 +80,10 @@ def test_the_papers_size_trains_on_single_crops(tmp_path):
     images.write_image(
         tmp_path / "photos" / "0.png", np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     )
-    photo = data.load_folders([tmp_path / "photos"])
-    best = train(
-        "dc250", registry.get("dc250"), photo, photo, tmp_path / "out", preset="paper", iterations=1, device="cpu"
-    )
+    photo = [tmp_path / "photos"]
+    spec = registry.get("dc250")
+    options = {"preset": "paper", "iterations": 1, "device": "cpu"}
+    best = train("dc250", spec, tmp_path / "out", data=photo, validation=photo, **options)
     assert read_record(best)["preset"] == "paper"
 
 
@@ -105,7 +105,7 @@ def test_first_weights_have_the_said_spread(init):
 RECIPE = Recipe(
     content={"l1": 100.0, "dark_channel": 250.0},
     adversarial="bce",
-    discriminator={"width": 4, "crop": 32},
+    discriminator={"width": 4},
     adversarial_from=0.2,
     generator_steps=2,
     iterations=6,
@@ -130,15 +130,15 @@ def folder(tmp_path):
     return tmp_path
 
 
-def small_spec(recipe=RECIPE):
+def small_spec(recipe=None):
     build = registry.get("dc250").build
     options = {"width": 4, "levels": 2, "dropout_blocks": 1, "global_skip": True}
-    return DeblurerSpec(build, presets={"tiny": Preset(options, 4, recipe)}, preset="tiny")
+    return DeblurerSpec(build, presets={"tiny": Preset(options, 4, recipe or RECIPE)}, preset="tiny")
 
 
 def start(folder, out, **options):
-    sources = data.load_folders([folder / "photos", folder / "pairs"])
-    return train("small", small_spec(), sources, data.load_folders([folder / "photos"]), out, device="cpu", **options)
+    folders = {"data": [folder / "photos", folder / "pairs"], "validation": [folder / "photos"]}
+    return train("small", small_spec(), out, device="cpu", **folders, **options)
 
 
 def rows_of(log):
@@ -197,7 +197,8 @@ def test_training_leaves_weights_with_their_record_and_samples(folder, tmp_path)
 def test_a_short_training_lowers_the_error(folder, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=2e-3, noise_variance=0.0, init="he", iterations=100, ema=0.0)
     sources = data.load_folders([folder / "photos"])
-    train("small", small_spec(recipe), sources, sources, tmp_path / "out", device="cpu", every=10)
+    folders = {"data": [folder / "photos"], "validation": [folder / "photos"]}
+    train("small", small_spec(recipe), tmp_path / "out", device="cpu", every=10, **folders)
     rows = rows_of(tmp_path / "out" / "log.csv")
     psnr = [float(row["psnr_validation"]) for row in rows]
     blurred, sharp = zip(*data.validation_pairs(sources, recipe), strict=True)
@@ -207,15 +208,18 @@ def test_a_short_training_lowers_the_error(folder, tmp_path):
     assert float(rows[-1]["content"]) < float(rows[0]["content"])
 
 
-def test_another_trainings_checkpoint_is_refused(folder, tmp_path):
+def test_another_trainings_checkpoint_is_refused(folder, tmp_path, monkeypatch):
     start(folder, tmp_path / "out", iterations=2)
     with pytest.raises(DetbenchError, match=r"checkpoint\.pt was made with another seed"):
         start(folder, tmp_path / "out", iterations=4, seed=1)
+    monkeypatch.setattr(sys.modules[__name__], "RECIPE", dataclasses.replace(RECIPE, batch=3))
+    with pytest.raises(DetbenchError, match=r"another recipe"):
+        start(folder, tmp_path / "out", iterations=4)
 
 
 def test_what_has_no_recipe_cannot_be_trained(folder, tmp_path):
     with pytest.raises(DetbenchError, match="identity has no recipe"):
-        train("identity", registry.get("identity"), data.Sources(), data.Sources(), tmp_path)
+        train("identity", registry.get("identity"), tmp_path)
 
 
 def test_two_processes_train_together(folder, tmp_path):
@@ -249,12 +253,24 @@ def test_pairs_and_photographs_are_told_apart(folder):
     assert (len(sources.photos), len(sources.pairs)) == (4, 4)
     assert sources.record[0]["files"] == 12
     (folder / "pairs" / "train" / "GOPR01" / "sharp" / "2.png").unlink()
-    with pytest.raises(DetbenchError, match=r"blur/2\.png has no sharp partner"):
+    with pytest.raises(DetbenchError, match=r"blur/2\.png has no partner 2 in .*sharp"):
         data.load_folders([folder])
 
 
+def test_a_folder_called_sharp_may_hold_photographs(folder):
+    sharp = folder / "pairs" / "train" / "GOPR01" / "sharp"
+    assert len(data.load_folders([sharp]).photos) == 4
+
+
+def test_pairs_match_by_stem(folder):
+    blur = folder / "pairs" / "train" / "GOPR01" / "blur"
+    images.write_image(blur / "0.jpg", images.read_image(blur / "0.png"))
+    (blur / "0.png").unlink()
+    assert len(data.load_folders([folder / "pairs"]).pairs) == 4
+
+
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(DetbenchError, match="holds no images to train on"):
+    with pytest.raises(DetbenchError, match="holds no images"):
         data.load_folders([tmp_path])
 
 

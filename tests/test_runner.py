@@ -117,6 +117,8 @@ def test_limit_scores_the_first_frames(spec, tmp_path):
 
 
 def test_the_spec_names_the_directory(spec):
+    assert dataclasses.replace(spec, dataset="by/another/path").hash8 == spec.hash8
+    assert dataclasses.replace(spec, dataset_hash="f" * 64).hash8 != spec.hash8
     assert dataclasses.replace(spec, conf=0.3).hash8 != spec.hash8
     assert dataclasses.replace(spec, weights="elsewhere.safetensors").hash8 == spec.hash8
 
@@ -170,6 +172,13 @@ def test_an_unreadable_frame_is_named_and_the_rest_is_kept(spec, pairs, tmp_path
     assert len(journal.read_text().splitlines()) == 4
 
 
+def test_a_run_whose_deblurrer_changed_is_not_drawn_anew(spec, tmp_path, monkeypatch):
+    result = runner.run(spec, tmp_path / "runs")
+    monkeypatch.setattr(registry, "canonical_hash", lambda data: "1" * 64)
+    with pytest.raises(DetbenchError, match="have changed since"):
+        next(runner.frames(result, ["frame0"]))
+
+
 def test_frames_of_several_sizes_in_one_dataset(spec, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
     for side in ("sharp", "blur"):
@@ -185,7 +194,8 @@ def test_frames_of_several_sizes_in_one_dataset(spec, pairs, tmp_path, monkeypat
         ({"dataset": "stret"}, "street"),
         ({"dataset": "street_train"}, "training material"),
         ({"device": "cuda:77"}, "try --device cpu"),
-        ({"weights": "missing.safetensors"}, r"missing\.safetensors does not exist"),
+        ({"device": "meta"}, "choose auto, cpu"),
+        ({"weights": "missing.safetensors"}, r"missing\.safetensors do not exist"),
     ],
 )
 def test_mistakes_are_answered_with_the_remedy(spec, tmp_path, change, message):

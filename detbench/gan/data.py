@@ -7,7 +7,6 @@ training sees what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from detbench import blur, datasets
 from detbench.gan.recipe import Recipe
-from detbench.images import IMAGE_SUFFIXES, read_image
+from detbench.images import list_images, read_image
 from detbench.types import DetbenchError, canonical_hash
 from detbench.weights import file_hash
 
@@ -66,70 +65,63 @@ def load_training(data: Sequence[Path] | None, validation: Sequence[Path] | None
     held_out = photos[::HELD_OUT] if not validation else []
     rest = [path for path in photos if path not in held_out]
     return (
-        load_folders(data) if data else _load("street_train", rest),
-        load_folders(validation) if validation else _load("street_train", held_out),
+        load_folders(data) if data else _load("street_train", rest, []),
+        load_folders(validation) if validation else _load("street_train", held_out, []),
     )
 
 
 def load_folders(folders: Iterable[Path]) -> Sources:
     """Read photographs, pairs or a GoPro tree into memory.
 
-    Any folder below the given ones that holds both ``blur/`` and ``sharp/`` gives pairs, matched by their path
-    below these (GoPro's layout, and detbench's own); every other image is a photograph.
+    Any folder among or below the given ones that holds both ``blur/`` and ``sharp/`` gives pairs, matched by their
+    path below these without suffix (GoPro's layout, and detbench's own); every other image is a photograph.
 
     Raises:
         DetbenchError: a folder without images, an unpaired or unreadable file, a pair of different sizes.
     """
     sources = Sources()
     for folder in folders:
-        below = (Path(root) / name for root, _, names in os.walk(folder, followlinks=True) for name in names)
-        files = sorted(path for path in below if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise DetbenchError(
-                f"{folder} holds no images to train on: give a folder of photos or of sharp/ and blur/."
-            )
-        found = _load(folder.name, files)
+        photos, sides = [], dict[tuple[Path, Path], dict[str, Path]]()
+        for path in list_images(folder, recursive=True):
+            key, side = _place(path, folder)
+            if side:
+                sides.setdefault(key, {})[side] = path
+            else:
+                photos.append(path)
+        for (root, name), pair in sides.items():
+            if len(pair) < 2:
+                missing = "sharp" if "blur" in pair else "blur"
+                raise DetbenchError(f"{next(iter(pair.values()))} has no partner {name} in {root / missing}.")
+        found = _load(folder.name, photos, [(pair["blur"], pair["sharp"]) for pair in sides.values()])
         sources.photos += found.photos
         sources.pairs += found.pairs
         sources.record += found.record
     return sources
 
 
-def _load(name: str, files: list[Path]) -> Sources:
-    """Read image files, pairing those that lie below ``blur/`` and ``sharp/``."""
-    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-        pictures = dict(zip(files, pool.map(read_image, files), strict=True))
-    hashes = [file_hash(path) for path in files]
-    sources = Sources(record=[{"folder": name, "files": len(files), "sha256": canonical_hash(hashes)}])
-    for path in files:
-        twin = _sharp_twin(path)
-        if twin is None:
-            if _side(path) != "sharp":
-                sources.photos.append(pictures[path])
-        elif twin not in pictures:
-            raise DetbenchError(f"{path} has no sharp partner: expected {twin}.")
-        elif pictures[path].shape != pictures[twin].shape:
-            raise DetbenchError(f"{path} and {twin} differ in size: a pair must show the same pixels.")
-        else:
-            sources.pairs.append((pictures[path], pictures[twin]))
-    return sources
-
-
-def _side(path: Path) -> str | None:
-    """``blur`` or ``sharp`` when the file lies below such a folder that has the other beside it."""
-    for parent in path.parents:
+def _place(path: Path, folder: Path) -> tuple[tuple[Path, Path], str | None]:
+    """The folder of pairs that an image belongs to, its name there without suffix, and its side; None for no side."""
+    parents = [parent for parent in path.parents if parent != folder and parent.is_relative_to(folder)]
+    for parent in parents:
         other = {"blur": "sharp", "sharp": "blur"}.get(parent.name)
         if other and (parent.parent / other).is_dir():
-            return parent.name
-    return None
+            return (parent.parent, path.relative_to(parent).with_suffix("")), parent.name
+    return (folder, path), None
 
 
-def _sharp_twin(path: Path) -> Path | None:
-    """The sharp partner of a file below a ``blur`` folder; None for all other files."""
-    if _side(path) != "blur":
-        return None
-    blur_folder = next(p for p in path.parents if p.name == "blur")
-    return blur_folder.parent / "sharp" / path.relative_to(blur_folder)
+def _load(name: str, photos: list[Path], pairs: list[tuple[Path, Path]]) -> Sources:
+    """Read image files."""
+    files = [*photos, *(path for pair in pairs for path in pair)]
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
+        pictures = dict(zip(files, pool.map(read_image, files), strict=True))
+    for blurred, sharp in pairs:
+        if pictures[blurred].shape != pictures[sharp].shape:
+            raise DetbenchError(f"{blurred} and {sharp} differ in size: a pair must show the same pixels.")
+    return Sources(
+        [pictures[path] for path in photos],
+        [(pictures[blurred], pictures[sharp]) for blurred, sharp in pairs],
+        [{"folder": name, "files": len(files), "sha256": canonical_hash(sorted(file_hash(path) for path in files))}],
+    )
 
 
 def cut(picture: Photo, side: int, corner: tuple[float, float]) -> Photo:

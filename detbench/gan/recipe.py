@@ -14,7 +14,7 @@ class Recipe:
     Attributes:
         content: weight of each content loss, by its name in ``detbench.gan.losses.CONTENT``.
         adversarial: name of the adversarial loss in ``detbench.gan.losses.ADVERSARIAL``.
-        discriminator: keyword arguments of ``detbench.gan.discriminators.Discriminator``.
+        discriminator: keyword arguments of ``detbench.gan.discriminators.Discriminator``, but for ``crop``.
         adversarial_from: fraction of the iterations after which the discriminator joins; the content losses alone train
             the generator before, one update a batch.
         discriminator_steps: updates of the discriminator an iteration.

@@ -11,11 +11,12 @@ import copy
 import csv
 import dataclasses
 import importlib.util
+import json
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from detbench import environment
-from detbench.gan.data import Batches, Photo, Sources, to_tensor, validation_pairs
+from detbench.gan.data import Batches, Photo, load_training, to_tensor, validation_pairs
 from detbench.gan.discriminators import Discriminator
 from detbench.gan.losses import ADVERSARIAL, content_loss
 from detbench.gan.recipe import Recipe
 from detbench.images import write_image
+from detbench.progress import say
 from detbench.types import DeblurerSpec, DetbenchError
 from detbench.weights import save_weights
 
@@ -41,10 +43,10 @@ LOG_EVERY = 100
 def train(
     name: str,
     spec: DeblurerSpec,
-    sources: Sources,
-    validation: Sources,
     out: Path,
     *,
+    data: Sequence[Path] | None = None,
+    validation: Sequence[Path] | None = None,
     preset: str | None = None,
     iterations: int | None = None,
     seed: int = 0,
@@ -56,9 +58,9 @@ def train(
     Args:
         name: of the deblurrer, for the record.
         spec: its networks and recipes.
-        sources: what to train on.
-        validation: photographs and pairs that are not trained on.
         out: folder for the checkpoint, ``log.csv``, ``samples/`` and the weights.
+        data: folders to train on, as for ``detbench.gan.data.load_training``.
+        validation: folders of photographs and pairs that are not trained on, likewise.
         preset: the size to train; the spec's own by default.
         iterations: in place of the recipe's.
         seed: of the initial weights and the batches.
@@ -78,13 +80,20 @@ def train(
     recipe = spec.presets[preset].recipe
     if recipe is None:
         raise DetbenchError(f"{name} has no recipe: there is nothing to train.")
+    if spec.value_range != (-1.0, 1.0):
+        raise DetbenchError(f"{name} has value_range {spec.value_range}: trained networks work in (-1.0, 1.0).")
+    if recipe.crop % spec.presets[preset].multiple_of:
+        raise DetbenchError(
+            f"{name}'s crops of {recipe.crop} px are no multiple of {spec.presets[preset].multiple_of}."
+        )
     recipe = dataclasses.replace(recipe, iterations=iterations or recipe.iterations)
     options = dict(spec.presets[preset].options)
 
+    sources, held_out_sources = load_training(data, validation)
     fabric = _fabric(device)
     fabric.launch()
     torch.manual_seed(seed)
-    generator, discriminator = spec.build(**options), Discriminator(**recipe.discriminator)
+    generator, discriminator = spec.build(**options), Discriminator(crop=recipe.crop, **recipe.discriminator)
     INITIALISE[recipe.init](generator)
     initialise_normal(discriminator)
     for net in (generator, discriminator):
@@ -99,13 +108,23 @@ def train(
         "g_optimizer": g_optimizer,
         "d_optimizer": d_optimizer,
     }
-    record = {"deblurer": name, "preset": preset, "options": options, "seed": seed, "data": sources.record}
+    record = {
+        "deblurer": name,
+        "preset": preset,
+        "options": options,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "data": sources.record,
+        "validation": held_out_sources.record,
+    }
     progress = _resume(out, parts, record) or {"iteration": 0, "best": -np.inf, "seconds": 0.0}
+    if progress["iteration"] and fabric.is_global_zero:
+        say(f"going on from iteration {progress['iteration']} of {recipe.iterations}, kept in {out / 'checkpoint.pt'}")
     log = Log(out, progress["iteration"]) if fabric.is_global_zero else None
     d_loss_of, g_loss_of = ADVERSARIAL[recipe.adversarial]
     batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device).stream(progress["iteration"])
 
-    held_out = validation_pairs(validation, recipe)
+    held_out = validation_pairs(held_out_sources, recipe)
     d_loss = torch.zeros(())
 
     started, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
@@ -157,7 +176,6 @@ def train(
             log.sample(iteration, held_out, restorations)
             progress.update(iteration=iteration, seconds=time.monotonic() - started)
             full = record | {
-                "recipe": dataclasses.asdict(recipe),
                 "iterations": iteration,
                 "images_seen": iteration * recipe.batch * fabric.world_size,
                 "wall_seconds": round(progress["seconds"]),
@@ -288,11 +306,16 @@ class Log:
 
 def _fabric(device: str) -> Fabric:
     """Fabric for this machine, in bfloat16 mixed precision; several devices when launched by torchrun."""
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or not (number or "0").isdigit():
+        raise DetbenchError(f"Device {device!r} is not known: choose auto, cpu, cuda or cuda:N.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DetbenchError(f"Device {device!r} cannot be used here (torch finds no CUDA): try --device cpu.")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
     return Fabric(
-        accelerator={"cuda": "gpu"}.get(device, device),
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        accelerator={"cuda": "gpu"}.get(kind, kind),
+        devices=[int(number)] if number else int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         strategy=strategy,
         precision="bf16-mixed",
@@ -322,7 +345,11 @@ def _resume(out: Path, parts: Mapping[str, Any], record: Mapping[str, Any]) -> d
     if not path.exists():
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
-    different = [key for key in record if state["record"].get(key) != record[key]]
+    # More iterations may be asked for; everything else must be as it was (through JSON, as tuples come back as lists).
+    was, now = (json.loads(json.dumps(r)) for r in (state["record"], record))
+    for each in (was, now):
+        each["recipe"].pop("iterations")
+    different = [key for key in now if was.get(key) != now[key]]
     if different:
         raise DetbenchError(f"{path} was made with another {', '.join(different)}: choose another --out, or remove it.")
     for name, part in parts.items():
