@@ -81,7 +81,7 @@ def draw(
     for axes, (id, frames) in zip(grid, panels.items(), strict=True):
         score = result.scores[numbers[id]]
         sharp, blurred, restored = (detections[side][numbers[id]] for side in ("sharp", "blurred", "restored"))
-        titles = ["blurred", f"{table.name(result)}: +{score.recovered} \N{MINUS SIGN}{score.lost}", "sharp"]
+        titles = [f"{id}: blurred", f"{table.name(result)}: +{score.recovered} \N{MINUS SIGN}{score.lost}", "sharp"]
         for ax, frame, seen, title in zip(axes, frames, (blurred, restored, sharp), titles, strict=True):
             before = sharp if ax is axes[2] else blurred  # the reference is neither recovered nor missed
             _panel(ax, frame, outcomes(seen, before, sharp, result.spec.match_iou), title)

@@ -305,7 +305,7 @@ class Log:
 
 
 def _fabric(device: str) -> Fabric:
-    """Fabric for this machine, in bfloat16 mixed precision; several devices when launched by torchrun."""
+    """Fabric for this machine, in bfloat16 mixed precision where that is fast; several devices under torchrun."""
     kind, _, number = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or not (number or "0").isdigit():
         raise DetbenchError(f"Device {device!r} is not known: choose auto, cpu, cuda or cuda:N.")
@@ -313,13 +313,20 @@ def _fabric(device: str) -> Fabric:
         raise DetbenchError(f"Device {device!r} cannot be used here (torch finds no CUDA): try --device cpu.")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    on_gpu = kind != "cpu" and torch.cuda.is_available()
     return Fabric(
         accelerator={"cuda": "gpu"}.get(kind, kind),
         devices=[int(number)] if number else int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         strategy=strategy,
-        precision="bf16-mixed",
+        precision="bf16-mixed" if on_gpu or _cpu_has_bf16() else "32-true",
     )
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies in bfloat16; one that emulates it takes ten times as long as in float32."""
+    can: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
+    return any(can.get(unit, False) for unit in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _adam(net: nn.Module, recipe: Recipe) -> torch.optim.Adam:
