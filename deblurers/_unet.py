@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+
+
+class PixelNorm(nn.LayerNorm):
+    """Layer normalisation of each pixel's channels, (B, C, H, W) to the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels go last for the normalisation; in memory they are there already."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "batch_statistics": partial(nn.BatchNorm2d, track_running_stats=False),
+    "layer": PixelNorm,
+}
+"""Normalisation of a number of channels, by name."""
 
 
 class UNet(nn.Module):
@@ -21,9 +40,9 @@ class UNet(nn.Module):
         dropout_blocks: how many decoder blocks, from the coarsest, drop half of their channels' values; 3 in the paper.
         global_skip: the network gives a correction that is added to its input (DeblurGAN's ResOut), in place of
             the frame itself. Not in the paper.
-        normalise: with batch normalisation, as in the paper.
-        batch_statistics: normalise with the batch's own statistics at test time too, as the published code does.
-            The result then depends on what else is in the frame, so tiles of a large frame would not fit together.
+        norm: ``batch`` normalisation as in the paper; ``batch_statistics``, which takes the batch's own statistics at
+            test time too, as the published code does (the result then depends on what else is in the frame, so tiles
+            of a large frame would not fit together); or ``layer`` normalisation of each pixel's channels.
     """
 
     def __init__(
@@ -33,27 +52,23 @@ class UNet(nn.Module):
         widest: int = 8,
         dropout_blocks: int = 3,
         global_skip: bool = False,
-        normalise: bool = True,
-        batch_statistics: bool = False,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
-
-        def norm(channels: int) -> list[nn.Module]:
-            return [nn.BatchNorm2d(channels, track_running_stats=not batch_statistics)] if normalise else []
-
+        normalise = NORMS[norm]
         widths = [width * min(2**i, widest) for i in range(levels)]
         self.encoder = nn.ModuleList()
         for i, channels in enumerate(widths):
             before = [nn.LeakyReLU(0.2)] if i else []
             conv = nn.Conv2d(widths[i - 1] if i else 3, channels, 5, stride=2, padding=2)
-            self.encoder.append(nn.Sequential(*before, conv, *(norm(channels) if 0 < i < levels - 1 else [])))
+            self.encoder.append(nn.Sequential(*before, conv, *([normalise(channels)] if 0 < i < levels - 1 else [])))
         self.decoder = nn.ModuleList()
         for i in reversed(range(levels)):
             into = widths[i] * (1 if i == levels - 1 else 2)  # all but the coarsest block also get a skip
             out = widths[i - 1] if i else 3
             conv_up = nn.ConvTranspose2d(into, out, 5, stride=2, padding=2, output_padding=1)
             drop = [nn.Dropout(0.5)] if levels - 1 - i < dropout_blocks else []
-            after = [*norm(out), *drop] if i else [nn.Tanh()]
+            after = [normalise(out), *drop] if i else [nn.Tanh()]
             self.decoder.append(nn.Sequential(nn.LeakyReLU(0.2), conv_up, *after))
         self.global_skip = global_skip
 

@@ -27,6 +27,7 @@ ALLOWED = {
         "images",
         "weights",
         "environment",
+        "progress",
         "gan.data",
         "gan.discriminators",
         "gan.losses",

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from deblurers._unet import NORMS
 from detbench import images, registry
 from detbench.gan import data, losses
 from detbench.gan.discriminators import Discriminator
@@ -87,6 +88,15 @@ def test_the_papers_size_trains_on_single_crops(tmp_path):
     assert read_record(best)["preset"] == "paper"
 
 
+def test_layer_normalisation_is_of_each_pixels_channels():
+    x = torch.randn(2, 8, 3, 5)
+    got = NORMS["layer"](8)(x).detach().numpy()
+    for pixel in np.ndindex(2, 3, 5):
+        values = x.numpy()[pixel[0], :, pixel[1], pixel[2]]
+        expected = (values - values.mean()) / np.sqrt(values.var() + 1e-5)
+        assert got[pixel[0], :, pixel[1], pixel[2]] == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("init", INITIALISE)
 def test_first_weights_have_the_said_spread(init):
     torch.manual_seed(0)
@@ -133,7 +143,9 @@ def folder(tmp_path):
 def small_spec(recipe=None):
     build = registry.get("dc250").build
     options = {"width": 4, "levels": 2, "dropout_blocks": 1, "global_skip": True}
-    return DeblurerSpec(build, presets={"tiny": Preset(options, 4, recipe or RECIPE)}, preset="tiny")
+    return DeblurerSpec(
+        build, presets={"tiny": Preset(options, 4, recipe or RECIPE)}, preset="tiny", value_range=(-1.0, 1.0)
+    )
 
 
 def start(folder, out, **options):
