@@ -31,7 +31,7 @@ from ._unet import UNet
 PAPER = Recipe(
     content={"l1": 100.0, "dark_channel": 250.0},
     adversarial="bce",
-    discriminator={"width": 64},
+    discriminator={"kind": "score", "width": 64},
     discriminator_steps=1,
     generator_steps=2,
     iterations=60_000,
@@ -45,7 +45,7 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
-    discriminator={"width": 16},
+    discriminator={"kind": "score", "width": 16},
     adversarial_from=0.85,
     iterations=30_000,
     decay_from=0.3,
@@ -72,4 +72,5 @@ SPEC = DeblurerSpec(
     preset="compact",
     value_range=(-1.0, 1.0),
     paper="Zhang, Zhen, Stevenson: GAN Based Image Deblurring Using Dark Channel Prior, Electronic Imaging 2019",
+    family="dark channel",
 )

@@ -38,14 +38,18 @@ def trajectories(n: int, rng: np.random.Generator, steps: int = 2000, length: fl
     shake = 0.001
     inertia, big_shake, gaussian = rng.uniform(0.0, np.array([0.7, 0.2, 0.7])[:, None], (3, n))
     velocity = speed * np.exp(1j * rng.uniform(0, 2 * np.pi, n))
-    path = np.zeros((steps, n), np.complex128)
+    path, push = np.zeros((steps, n), np.complex128), np.empty(n, np.complex128)
     for t in range(steps - 1):
-        jolted = rng.random(n) < big_shake * shake
-        jolt = np.where(jolted, 2 * velocity * np.exp(1j * (np.pi + rng.random(n) - 0.5)), 0)
-        push = gaussian * (rng.standard_normal(n) + 1j * rng.standard_normal(n)) - inertia * path[t]
-        velocity = velocity + jolt + shake * push * speed
-        velocity *= speed / np.abs(velocity)
-        path[t + 1] = path[t] + velocity
+        jolted, turn = rng.random(n) < big_shake * shake, rng.random(n)
+        push.real, push.imag = rng.standard_normal(n), rng.standard_normal(n)
+        push *= gaussian
+        push -= inertia * path[t]
+        push *= shake * speed
+        push += velocity
+        if jolted.any():  # which is rare
+            push[jolted] += 2 * velocity[jolted] * np.exp(1j * (np.pi + turn[jolted] - 0.5))
+        np.multiply(push, speed / np.abs(push), out=velocity)
+        np.add(path[t], velocity, out=path[t + 1])
     return path.T
 
 
@@ -116,6 +120,47 @@ def camera_shake(images: Tensor, shifts: Tensor, angles: Tensor) -> Tensor:
     for i in range(n):
         total += warp(images, shifts[:, i], angles[:, i])
     return total / n
+
+
+def kernels(shifts: Tensor, side: int) -> Tensor:
+    """Point-spread functions of shifts: each sub-frame's light splatted over its four nearest pixels.
+
+    Args:
+        shifts: (B, N, 2) pixels, x right and y down, each less than ``side / 2 - 1``.
+        side: of the kernels, in pixels; odd.
+
+    Returns:
+        (B, side, side) float, not negative, each with the sum 1. The middle pixel is a shift of zero.
+    """
+    count, n, _ = shifts.shape
+    place = shifts + side // 2
+    corner = place.floor()
+    share = place - corner
+    flat = torch.zeros(count, side * side, device=shifts.device, dtype=shifts.dtype)
+    for right, down in itertools.product((0, 1), repeat=2):
+        offset = torch.tensor([right, down], device=shifts.device)
+        weight = torch.where(offset.bool(), share, 1 - share).prod(dim=-1) / n
+        column, row = (corner.long() + offset).unbind(dim=-1)
+        flat.scatter_add_(1, row * side + column, weight)
+    return flat.view(count, side, side)
+
+
+def convolve(images: Tensor, kernels: Tensor) -> Tensor:
+    """Each image convolved with its own kernel, through Fourier space: the cost does not grow with the kernel.
+
+    Args:
+        images: (B, C, H, W) float; taken as periodic, so as many pixels at the borders as the kernel reaches are wrong.
+        kernels: (B, k, k) float, k odd, at most H and W.
+
+    Returns:
+        (B, C, H, W) float.
+    """
+    height, width = images.shape[-2:]
+    reach = kernels.shape[-1] // 2
+    padded = F.pad(kernels, (0, width - kernels.shape[-1], 0, height - kernels.shape[-1]))
+    centred = padded.roll((-reach, -reach), dims=(-2, -1))
+    spectrum = torch.fft.rfft2(images) * torch.fft.rfft2(centred)[:, None]
+    return torch.fft.irfft2(spectrum, s=(height, width))
 
 
 def object_motion(images: Tensor, masks: Tensor, shifts: Tensor) -> Tensor:

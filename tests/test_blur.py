@@ -112,3 +112,32 @@ def test_slow_motion_puts_a_moving_edge_between():
     assert (slow[-1] == second).all()
     halfway = np.abs(slow[2].astype(int) - frame(42)).mean()
     assert halfway < np.abs(first.astype(int) - frame(42)).mean() / 3
+
+
+def test_a_kernel_splats_each_sub_frame_over_four_pixels():
+    shifts = torch.tensor([[[0.25, -1.5], [2.0, 1.0]]])
+    expected = torch.zeros(7, 7)
+    for (row, column), share in {(1, 3): 0.375, (1, 4): 0.125, (2, 3): 0.375, (2, 4): 0.125, (4, 5): 1.0}.items():
+        expected[row, column] = share / 2
+    assert torch.allclose(blur.kernels(shifts, 7)[0], expected)
+
+
+def test_convolution_is_that_of_a_loop():
+    torch.manual_seed(0)
+    images, kernels = torch.rand(2, 3, 12, 14), torch.rand(2, 5, 5)
+    got = blur.convolve(images, kernels)
+    for i in range(2):
+        expected = torch.zeros(3, 12, 14)
+        for row in range(5):
+            for column in range(5):
+                expected += kernels[i, row, column] * images[i].roll((row - 2, column - 2), dims=(-2, -1))
+        assert torch.allclose(got[i], expected, atol=1e-5)
+
+
+def test_one_kernel_is_what_shake_without_rotation_sees():
+    torch.manual_seed(0)
+    images = torch.nn.functional.interpolate(torch.rand(1, 3, 10, 10), size=(40, 40), mode="bicubic").clamp(0, 1)
+    shifts = torch.randn(1, 12, 2) * 2
+    shaken = blur.camera_shake(images, shifts, torch.zeros(1, 12))
+    convolved = blur.convolve(images, blur.kernels(shifts, 21))
+    assert (shaken - convolved)[..., 10:-10, 10:-10].abs().max() < 0.01

@@ -7,10 +7,13 @@ training sees what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import math
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -74,13 +77,19 @@ def load_folders(folders: Iterable[Path]) -> Sources:
     """Read photographs, pairs or a GoPro tree into memory.
 
     Any folder among or below the given ones that holds both ``blur/`` and ``sharp/`` gives pairs, matched by their
-    path below these without suffix (GoPro's layout, and detbench's own); every other image is a photograph.
+    path below these without suffix (GoPro's layout, and detbench's own); every other image is a photograph. A pack
+    (``.zip``, from :mod:`detbench.gan.pack`) stands for the folder that it holds.
 
     Raises:
         DetbenchError: a folder without images, an unpaired or unreadable file, a pair of different sizes.
     """
     sources = Sources()
     for folder in folders:
+        if folder.suffix == ".zip":
+            with TemporaryDirectory() as unpacked, zipfile.ZipFile(folder) as archive:
+                archive.extractall(unpacked)
+                _add(sources, replace(load_folders([Path(unpacked)]), record=[_record(folder.stem, [folder])]))
+            continue
         photos, sides = [], dict[tuple[Path, Path], dict[str, Path]]()
         for path in list_images(folder, recursive=True):
             key, side = _place(path, folder)
@@ -92,11 +101,14 @@ def load_folders(folders: Iterable[Path]) -> Sources:
             if len(pair) < 2:
                 missing = "sharp" if "blur" in pair else "blur"
                 raise DetbenchError(f"{next(iter(pair.values()))} has no partner {name} in {root / missing}.")
-        found = _load(folder.name, photos, [(pair["blur"], pair["sharp"]) for pair in sides.values()])
-        sources.photos += found.photos
-        sources.pairs += found.pairs
-        sources.record += found.record
+        _add(sources, _load(folder.name, photos, [(pair["blur"], pair["sharp"]) for pair in sides.values()]))
     return sources
+
+
+def _add(sources: Sources, found: Sources) -> None:
+    sources.photos += found.photos
+    sources.pairs += found.pairs
+    sources.record += found.record
 
 
 def _place(path: Path, folder: Path) -> tuple[tuple[Path, Path], str | None]:
@@ -120,8 +132,13 @@ def _load(name: str, photos: list[Path], pairs: list[tuple[Path, Path]]) -> Sour
     return Sources(
         [pictures[path] for path in photos],
         [(pictures[blurred], pictures[sharp]) for blurred, sharp in pairs],
-        [{"folder": name, "files": len(files), "sha256": canonical_hash(sorted(file_hash(path) for path in files))}],
+        [_record(name, files)],
     )
+
+
+def _record(name: str, files: list[Path]) -> dict[str, str | int]:
+    """What a training's record says of a folder."""
+    return {"folder": name, "files": len(files), "sha256": canonical_hash(sorted(file_hash(path) for path in files))}
 
 
 def cut(picture: Photo, side: int, corner: tuple[float, float]) -> Photo:
@@ -152,8 +169,9 @@ def to_tensor(pictures: list[Photo]) -> Tensor:
 class Synthesis:
     """Blur of random strength and kind for batches of sharp crops.
 
-    Camera shake (Algorithm 1 with a small rotation) or, for a share of the crops, an object that moves over a
-    resting scene. A bank of trajectories is drawn once; each use picks one, turns it and scales it anew.
+    Camera shake (Algorithm 1 with a small rotation) or, for shares of the crops, an object that moves over a resting
+    scene, or the convolution with one of Algorithm 1's kernels. A bank of trajectories is drawn once; each use picks
+    one, turns it and scales it anew. All crops of one kind are blurred at once, where the network is.
     """
 
     def __init__(self, recipe: Recipe, seed: int, bank: int = 2048) -> None:
@@ -166,21 +184,62 @@ class Synthesis:
         extent = rng.uniform(*self.recipe.blur_extent, n)
         turned = self.paths[rng.integers(len(self.paths), size=n)] * np.exp(2j * np.pi * rng.random(n))[:, None]
         shifts = torch.from_numpy(blur.exposure(turned, SUB_FRAMES, extent)).float().to(sharp.device)
+        light = blur.to_linear(sharp)
+        out = torch.empty_like(light)
+        kind = rng.random(n)
+        moving = torch.from_numpy(kind < self.recipe.object_motion)
+        still = torch.from_numpy(kind >= 1 - self.recipe.uniform_blur) & ~moving
+        shaken = ~moving & ~still
         # The camera turns evenly to one side, by up to as much as would move the crop's corner by its shake.
         turn = rng.uniform(-1, 1, n) * np.minimum(LARGEST_ANGLE, extent / width)
         angles = torch.from_numpy(np.linspace(-0.5, 0.5, SUB_FRAMES) * turn[:, None]).float().to(sharp.device)
-        light = blur.to_linear(sharp)
-        moving = rng.random(n) < self.recipe.object_motion
+        straight = _straight(extent, rng).to(sharp.device)
         masks = torch.from_numpy(np.stack([_blob(height, width, rng) for _ in range(n)])).to(sharp.device)
-        out = torch.empty_like(light)
-        if not moving.all():
-            still = torch.from_numpy(~moving)
-            out[still] = blur.camera_shake(light[still], shifts[still], angles[still])
         if moving.any():
-            straight = _straight(extent, rng).to(sharp.device)
-            picked = torch.from_numpy(moving)
-            out[picked] = blur.object_motion(light[picked], masks[picked], straight[picked])
+            out[moving] = blur.object_motion(light[moving], masks[moving], straight[moving])
+        if still.any():
+            out[still] = blur.convolve(light[still], blur.kernels(shifts[still], 2 * math.ceil(extent.max()) + 3))
+        if shaken.any():
+            out[shaken] = blur.camera_shake(light[shaken], shifts[shaken], angles[shaken])
         return blur.to_display(out)
+
+
+def quantise(images: Tensor, coarseness: Tensor) -> Tensor:
+    """Artefacts like those of JPEG: the cosine transform of 8x8 blocks, rounded to multiples of its luminance table.
+
+    Colours are treated alike and no chroma is left out: what matters here is blocks and ringing.
+
+    Args:
+        images: (B, C, H, W) float in [0, 1]; H and W divisible by 8.
+        coarseness: (B,) factors of the table: 0 changes nothing, 1 is about quality 50.
+
+    Returns:
+        (B, C, H, W) float in [0, 1].
+    """
+    i = torch.arange(8, device=images.device, dtype=torch.float32)
+    cosines = torch.cos((2 * i[None] + 1) * i[:, None] * math.pi / 16) / 2
+    cosines[0] /= math.sqrt(2)
+    count, channels, height, width = images.shape
+    blocks = images.reshape(count, channels, height // 8, 8, width // 8, 8).transpose(3, 4) * 255 - 128
+    step = torch.tensor(LUMINANCE_TABLE, device=images.device).view(8, 8) * coarseness.view(-1, 1, 1, 1, 1, 1)
+    spectrum = cosines @ blocks @ cosines.T
+    rounded = torch.where(step > 0, (spectrum / step.clamp_min(1e-6)).round() * step, spectrum)
+    back = (cosines.T @ rounded @ cosines).transpose(3, 4).reshape(images.shape)
+    return ((back + 128) / 255).clamp(0, 1)
+
+
+# ITU-T T.81, table K.1.
+LUMINANCE_TABLE = [
+    *[16.0, 11.0, 10.0, 16.0, 24.0, 40.0, 51.0, 61.0],
+    *[12.0, 12.0, 14.0, 19.0, 26.0, 58.0, 60.0, 55.0],
+    *[14.0, 13.0, 16.0, 24.0, 40.0, 57.0, 69.0, 56.0],
+    *[14.0, 17.0, 22.0, 29.0, 51.0, 87.0, 80.0, 62.0],
+    *[18.0, 22.0, 37.0, 56.0, 68.0, 109.0, 103.0, 77.0],
+    *[24.0, 35.0, 55.0, 64.0, 81.0, 104.0, 113.0, 92.0],
+    *[49.0, 64.0, 78.0, 87.0, 103.0, 121.0, 120.0, 101.0],
+    *[72.0, 92.0, 95.0, 98.0, 112.0, 100.0, 103.0, 99.0],
+]
+"""Steps in grey levels of the cosine transform's coefficients."""
 
 
 def _straight(extent: NDArray[np.float64], rng: np.random.Generator) -> Tensor:
@@ -216,9 +275,14 @@ class Batches:
         self.seed, self.rank = seed, rank
         self.synthesis = Synthesis(recipe, seed)
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Batch ``number``: blurred and sharp crops, (B, 3, crop, crop) float32 in [-1, 1], channels last."""
-        recipe, rng = self.recipe, np.random.default_rng([self.seed, self.rank, number])
+    def batch(self, number: int, attempt: int = 0) -> tuple[Tensor, Tensor]:
+        """Batch ``number``: blurred and sharp crops, (B, 3, crop, crop) float32 in [-1, 1], channels last.
+
+        Args:
+            number: of the batch.
+            attempt: how often the training was rolled back before: it must not meet the same batches again.
+        """
+        recipe, rng = self.recipe, np.random.default_rng([self.seed, self.rank, number, attempt])
         photos, pairs = self.sources.photos, self.sources.pairs
         share = recipe.real_pairs if photos and pairs else float(not photos)
         n_real = int(rng.binomial(recipe.batch, share))
@@ -242,6 +306,9 @@ class Batches:
             deviation = torch.from_numpy(np.sqrt(variance)).float()
             noise = torch.randn(x.shape, generator=generator, device=self.device)
             x = (x + noise * deviation.to(self.device)[:, None, None, None]).clamp(0, 1)
+        if recipe.jpeg_share:
+            coarse = torch.from_numpy(rng.uniform(0.5, 3.0, len(x)) * (rng.random(len(x)) < recipe.jpeg_share)).float()
+            x = quantise(x, coarse.to(self.device))
         return (2 * x - 1).to(memory_format=torch.channels_last), (2 * y - 1).to(memory_format=torch.channels_last)
 
     def _crop(self, photo: Photo, side: int, rng: np.random.Generator) -> Photo:
@@ -260,13 +327,13 @@ class Batches:
         crop = np.concatenate([cut(picture, self.recipe.crop, corner) for picture in pair], axis=2)
         return crop[:, ::-1] if rng.random() < 0.5 else crop
 
-    def stream(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def stream(self, start: int, attempt: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches ``start``, ``start + 1`` and so on without end, prepared one ahead in a thread."""
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.batch, start)
+            ahead = pool.submit(self.batch, start, attempt)
             while True:
                 ready, start = ahead, start + 1
-                ahead = pool.submit(self.batch, start)
+                ahead = pool.submit(self.batch, start, attempt)
                 yield ready.result()
 
 

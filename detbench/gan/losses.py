@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from detbench.gan import vgg
+
+Critic = Callable[[Tensor, Tensor], Tensor]
+"""A discriminator: (blurred, candidate) to scores."""
+
+# --- content -----------------------------------------------------------------------------------------------------
 
 
 def dark_channel(images: Tensor, patch: int = 15) -> Tensor:
@@ -36,6 +44,71 @@ def dark_channel_loss(restored: Tensor, sharp: Tensor) -> Tensor:
     return F.mse_loss(dark_channel(restored), dark_channel(sharp)) / 4
 
 
+def total_variation(restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring pixels, anisotropic; the sharp image does not matter.
+
+    DeblurGAN tried it and dropped it (section 4); its form is not published, so this is an interpretation.
+    """
+    across, down = restored.diff(dim=-1).abs().mean(), restored.diff(dim=-2).abs().mean()
+    return across + down
+
+
+def perceptual_loss(restored: Tensor, sharp: Tensor) -> Tensor:
+    """Mean squared difference of VGG19's conv3_3 features, after the ReLU: eq. 5 of DeblurGAN as its text has it."""
+    return F.mse_loss(vgg.features(restored), vgg.features(sharp))
+
+
+def perceptual_loss_as_coded(restored: Tensor, sharp: Tensor) -> Tensor:
+    """The same as DeblurGAN's code has it: before the ReLU, of input that is not normalised as VGG19 expects."""
+    return F.mse_loss(vgg.features(restored, as_coded=True), vgg.features(sharp, as_coded=True))
+
+
+CONTENT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "dark_channel": dark_channel_loss,
+    "tv": total_variation,
+    "perceptual": perceptual_loss,
+    "perceptual_as_coded": perceptual_loss_as_coded,
+}
+"""Content losses by name: (restored, sharp) to a scalar."""
+
+
+def content_loss(weights: Mapping[str, float], restored: Tensor | tuple[Tensor, ...], sharp: Tensor) -> Tensor:
+    """The weighted sum of the named content losses, computed in float32.
+
+    Args:
+        weights: weight by name in :data:`CONTENT`.
+        restored: (B, 3, H, W) in [-1, 1]; or several such outputs of one network, of the same or smaller sizes,
+            whose losses are averaged. Smaller outputs are compared with the sharp image reduced to their size.
+        sharp: (B, 3, H, W) in [-1, 1].
+    """
+    outputs = (restored,) if isinstance(restored, Tensor) else restored
+    targets = [sharp if o.shape == sharp.shape else F.interpolate(sharp, o.shape[-2:], mode="area") for o in outputs]
+    terms = [
+        weight * CONTENT[name](output.float(), target.float())
+        for output, target in zip(outputs, targets, strict=True)
+        for name, weight in weights.items()
+    ]
+    return torch.stack(terms).sum() / len(outputs)
+
+
+# --- adversarial -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """A game of generator and discriminator.
+
+    Attributes:
+        discriminator: the discriminator's loss of its scores of real and of restored images.
+        generator: the generator's loss of the scores of restored images.
+    """
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
 def bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """Binary cross entropy of the discriminator, eq. 4 of Zhang et al., from scores before the sigmoid."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
@@ -46,22 +119,53 @@ def bce_generator(fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
-CONTENT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "dark_channel": dark_channel_loss}
-"""Content losses by name: (restored, sharp) to a scalar."""
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """The critic's loss of WGAN (Arjovsky et al.; DeblurGAN's eq. 3): how much higher it scores what is restored."""
+    return fake.mean() - real.mean()
 
-ADVERSARIAL: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "bce": (bce_discriminator, bce_generator)
+
+def wasserstein_generator(fake: Tensor) -> Tensor:
+    """Minus the critic's mean score of what is restored: DeblurGAN's eq. 4, without the constant."""
+    return -fake.mean()
+
+
+def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Squared distance of scores to 1 for real and 0 for restored images, halved (LSGAN: Mao et al., eq. 9)."""
+    return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+
+def least_squares_generator(fake: Tensor) -> Tensor:
+    """Squared distance of restored images' scores to 1, halved (LSGAN: Mao et al., eq. 9)."""
+    return (fake - 1).square().mean() / 2
+
+
+ADVERSARIAL = {
+    "bce": Adversarial(bce_discriminator, bce_generator),
+    "lsgan": Adversarial(least_squares_discriminator, least_squares_generator),
+    "wgan": Adversarial(wasserstein_discriminator, wasserstein_generator),
 }
-"""Adversarial losses by name: the discriminator's of (real, fake) scores, and the generator's of fake scores."""
+"""Adversarial losses by name."""
 
 
-def content_loss(weights: Mapping[str, float], restored: Tensor, sharp: Tensor) -> Tensor:
-    """The weighted sum of the named content losses, computed in float32.
+def gradient_penalty(
+    critic: Critic, blurred: Tensor, sharp: Tensor, restored: Tensor, per_pixel: bool = False
+) -> Tensor:
+    """How far the critic's gradient norm is from 1 between real and restored images (Gulrajani et al., eq. 3).
 
     Args:
-        weights: weight by name in :data:`CONTENT`.
-        restored: (B, 3, H, W) in [-1, 1].
-        sharp: (B, 3, H, W) in [-1, 1].
+        critic: scores (blurred, candidate).
+        blurred: (B, 3, H, W) in [-1, 1].
+        sharp: likewise.
+        restored: likewise; no gradient flows into it.
+        per_pixel: take the norm over each pixel's channels instead of over all values of an image, as DeblurGAN's
+            code does: a known defect, for ``faithful`` recipes.
+
+    Returns:
+        Scalar: the mean of (norm - 1)^2, its graph kept for the critic's update.
     """
-    terms = [weight * CONTENT[name](restored.float(), sharp.float()) for name, weight in weights.items()]
-    return torch.stack(terms).sum()
+    share = torch.rand(len(sharp), 1, 1, 1, device=sharp.device)
+    between = torch.lerp(restored.detach().float(), sharp.float(), share).requires_grad_()
+    scores = critic(blurred, between).float()
+    (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
+    norm = gradient.norm(dim=1) if per_pixel else gradient.flatten(1).norm(dim=1)
+    return (norm - 1).square().mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -14,7 +14,10 @@ class Recipe:
     Attributes:
         content: weight of each content loss, by its name in ``detbench.gan.losses.CONTENT``.
         adversarial: name of the adversarial loss in ``detbench.gan.losses.ADVERSARIAL``.
-        discriminator: keyword arguments of ``detbench.gan.discriminators.Discriminator``, but for ``crop``.
+        adversarial_weight: of the generator's adversarial loss beside the content losses.
+        gradient_penalty: weight of WGAN-GP's penalty in the discriminator's loss.
+        penalty_per_pixel: take the penalty's norm per pixel, as DeblurGAN's code does by mistake.
+        discriminator: ``kind`` in ``detbench.gan.discriminators.KINDS`` and its other keyword arguments.
         adversarial_from: fraction of the iterations after which the discriminator joins; the content losses alone train
             the generator before, one update a batch.
         discriminator_steps: updates of the discriminator an iteration.
@@ -27,8 +30,11 @@ class Recipe:
         crop: side of the square training crops, in pixels.
         noise_variance: Gaussian noise on the blurred crops has a variance drawn from U(0, this), for values in [0, 1].
         noise_share: share of the crops that get such noise.
+        jpeg_share: share of the blurred crops that get artefacts like those of JPEG's quantisation.
         real_pairs: share of the batch drawn from real (blurred, sharp) pairs where there are any.
-        object_motion: share of the synthesised crops in which an object moves, the rest being camera shake.
+        object_motion: share of the synthesised crops in which an object moves.
+        uniform_blur: share of the synthesised crops that are convolved with one kernel, without rotation; the rest is
+            camera shake with rotation.
         blur_extent: smallest and largest extent of the synthesised blur, in pixels.
         ema: decay of the running mean of the generator's weights that is validated and shipped; 0 for none.
         init: ``normal`` for weights ~ N(0, 0.02) and scales ~ N(1, 0.02); ``he`` for He's initialisation, which a
@@ -38,7 +44,10 @@ class Recipe:
 
     content: Mapping[str, float]
     adversarial: str
-    discriminator: Mapping[str, Any] = field(default_factory=dict)
+    discriminator: Mapping[str, Any]
+    adversarial_weight: float = 1.0
+    gradient_penalty: float = 0.0
+    penalty_per_pixel: bool = False
     adversarial_from: float = 0.0
     discriminator_steps: int = 1
     generator_steps: int = 1
@@ -50,8 +59,10 @@ class Recipe:
     crop: int = 256
     noise_variance: float = 0.0
     noise_share: float = 1.0
+    jpeg_share: float = 0.0
     real_pairs: float = 0.25
     object_motion: float = 0.25
+    uniform_blur: float = 0.0
     blur_extent: tuple[float, float] = (1.0, 20.0)
     ema: float = 0.0
     init: str = "normal"

@@ -1,0 +1,66 @@
+"""What a training tells people: on the terminal, in ``log.csv``, in sample pictures, in TensorBoard if installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detbench.gan.data import Photo
+from detbench.images import write_image
+
+
+class Log:
+    """The training's log: the terminal, ``log.csv``, sample pictures, and TensorBoard where it is installed."""
+
+    COLUMNS = (
+        "iteration",
+        "seconds",
+        "d_loss",
+        "g_loss",
+        "content",
+        "psnr_train",
+        "psnr_validation",
+        "learning_rate",
+        "waiting",
+    )
+
+    def __init__(self, out: Path, iteration: int) -> None:
+        self.out = out
+        self.path = out / "log.csv"
+        kept: list[Mapping[str, Any]] = []
+        if iteration and self.path.exists():
+            with self.path.open(newline="") as file:  # what came after the checkpoint will be done again
+                kept = [row for row in csv.DictReader(file) if int(row["iteration"]) <= iteration]
+        out.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.board = None
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=iteration)
+
+    def write(self, iteration: int, iterations: int, seconds: float, row: Mapping[str, float]) -> None:
+        """Add one line everywhere."""
+        values = {key: f"{value:.6g}" for key, value in row.items()}
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.COLUMNS).writerow({"iteration": iteration, "seconds": f"{seconds:.0f}", **values})
+        if self.board:
+            for key, value in row.items():
+                self.board.add_scalar(key, value, iteration)
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
+        print(f"{iteration}/{iterations}  {shown}", file=sys.stderr, flush=True)
+
+    def sample(self, iteration: int, validation: list[tuple[Photo, Photo]], restored: list[Photo]) -> None:
+        """Write ``samples/ITERATION.png``: up to six rows of blurred | restored | sharp, spread over the set."""
+        picked = np.linspace(0, len(validation) - 1, min(6, len(validation))).astype(int)
+        rows = [np.hstack([validation[i][0], restored[i], validation[i][1]]) for i in picked]
+        write_image(self.out / "samples" / f"{iteration:07d}.png", np.vstack(rows))
