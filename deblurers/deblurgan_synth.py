@@ -1,0 +1,9 @@
+"""deblurgan_synth: DeblurGAN trained on synthetic blur alone: Algorithm 1's kernels.
+
+Its training on COCO's images. Otherwise as :mod:`deblurers.deblurgan_comb`.
+"""
+
+from . import deblurgan_comb
+from ._variant import variant
+
+SPEC = variant(deblurgan_comb.SPEC, recipe={"real_pairs": 0.0})

@@ -1,0 +1,65 @@
+"""pix2pix: Lenka's plain pix2pix: a U-Net, a conditional PatchGAN, BCE + 100 L1.
+
+Lenka, "Blind Deblurring using GANs": the baseline of her Table 1, trained on GoPro's 256x256 crops for 50 epochs
+(105,150 iterations of one crop). ``paper`` follows the text, with ReLU in the encoder; ``faithful`` the public code,
+with LeakyReLU there and, in the variants that have a global residual, the mean of input and output in place of the sum.
+:class:`deblurers._pix2pix.Pix2Pix` lists what was left open.
+
+``compact`` is what ships, for a CPU's budget. Its departures are our choice: width 48 and four halvings, layer
+normalisation and no dropout, attention from an eighth of the frame on, and the discriminator for the last 15 % of the
+iterations only.
+"""
+
+from dataclasses import replace
+
+from detbench.gan.recipe import Recipe
+from detbench.types import DeblurerSpec, Preset
+
+from ._pix2pix import Pix2Pix
+
+PAPER = Recipe(
+    content={"l1": 100.0},
+    adversarial="bce",
+    discriminator={"kind": "patch", "width": 64},
+    iterations=105_150,
+    decay_from=1.0,
+    learning_rate=2e-4,
+    betas=(0.5, 0.999),
+    batch=1,
+    crop=256,
+    real_pairs=1.0,
+)
+
+FAITHFUL = replace(PAPER, setting="faithful")
+
+COMPACT = replace(
+    PAPER,
+    discriminator={**PAPER.discriminator, "width": 16},
+    adversarial_from=0.85,
+    iterations=20_000,
+    decay_from=0.3,
+    learning_rate=1e-3,
+    betas=(0.9, 0.999),
+    batch=2,
+    crop=128,
+    real_pairs=0.25,
+    blur_extent=(1.0, 16.0),
+    ema=0.999,
+)
+
+SPEC = DeblurerSpec(
+    build=Pix2Pix,
+    presets={
+        "paper": Preset({"norm": "batch_statistics"}, multiple_of=256, recipe=PAPER),
+        "faithful": Preset({"norm": "batch_statistics", "leak": 0.2}, multiple_of=256, recipe=FAITHFUL),
+        "compact": Preset(
+            {"width": 48, "levels": 4, "attend_from": 3, "norm": "layer", "dropout_blocks": 0, "leak": 0.2},
+            multiple_of=16,
+            recipe=COMPACT,
+        ),
+    },
+    preset="compact",
+    value_range=(-1.0, 1.0),
+    paper="Lenka: Blind Deblurring using GANs (pix2pix: Isola, Zhu, Zhou, Efros, CVPR 2017)",
+    family="pix2pix",
+)

@@ -1,0 +1,83 @@
+"""DeblurGAN's generator, its ConvLSTM and its edges, against naive loops and OpenCV."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deblurers._canny import canny
+from deblurers._deblurgan import ConvLSTM, DeblurGAN
+
+
+def naive_convolution(image, weight, bias):
+    """(C, H, W) with (out, C, 3, 3), zeros around."""
+    out, _, _, _ = weight.shape
+    _, height, width = image.shape
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
+    result = np.zeros((out, height, width))
+    for o, y, x in np.ndindex(out, height, width):
+        result[o, y, x] = (padded[:, y : y + 3, x : x + 3] * weight[o]).sum() + bias[o]
+    return result
+
+
+def test_the_convlstm_is_shis_equation_3():
+    torch.manual_seed(0)
+    lstm = ConvLSTM(2, iterations=3).double()
+    x = torch.randn(1, 2, 4, 5, dtype=torch.float64)
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    weight, bias = lstm.gates.weight.detach().numpy(), lstm.gates.bias.detach().numpy()
+    hidden = cell = np.zeros((2, 4, 5))
+    for _ in range(3):
+        gates = naive_convolution(np.concatenate([x[0].numpy(), hidden]), weight, bias)
+        i, f, o, g = gates[:2], gates[2:4], gates[4:6], gates[6:]
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
+        hidden = sigmoid(o) * np.tanh(cell)
+    with torch.no_grad():
+        assert lstm(x)[0].numpy() == pytest.approx(hidden, abs=1e-12)
+
+
+def test_edges_are_where_opencv_sees_them():
+    rng = np.random.default_rng(0)
+    shapes = np.full((120, 160, 3), 60, np.uint8)
+    for _ in range(12):
+        centre = tuple(int(v) for v in rng.integers(15, 105, 2))
+        cv2.circle(shapes, centre, int(rng.integers(6, 20)), [int(v) for v in rng.integers(0, 256, 3)], -1)
+    x = torch.from_numpy(shapes).permute(2, 0, 1)[None].float() / 127.5 - 1
+    mine = canny(x)[0, 0].numpy() > 0
+    smooth = cv2.GaussianBlur(cv2.cvtColor(shapes, cv2.COLOR_RGB2GRAY), (5, 5), 1.4)
+    theirs = cv2.Canny(smooth, 100, 200) > 0
+    near = cv2.dilate(theirs.astype(np.uint8), np.ones((3, 3))) > 0
+    also = cv2.dilate(mine.astype(np.uint8), np.ones((3, 3))) > 0
+    assert theirs.sum() > 200
+    assert near[mine].mean() > 0.97
+    assert also[theirs].mean() > 0.97
+    assert 0.8 < mine.sum() / theirs.sum() < 1.25  # as thin as theirs
+
+
+def test_an_even_frame_has_no_edges():
+    assert not canny(torch.zeros(1, 3, 20, 20)).any()
+
+
+def test_dropout_at_test_is_random_and_seeded():
+    torch.manual_seed(0)
+    net = DeblurGAN(width=4, blocks=2, dropout_at_test=True).eval()
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        assert not torch.equal(net(x), net(x))
+        torch.manual_seed(3)
+        first = net(x)
+        torch.manual_seed(3)
+        assert torch.equal(net(x), first)
+        steady = DeblurGAN(width=4, blocks=2).eval()
+        assert torch.equal(steady(x), steady(x))
+
+
+@pytest.mark.parametrize("options", [{}, {"edges": True}, {"feedback": 4}])
+def test_all_parameters_are_trained(options):
+    net = DeblurGAN(width=4, blocks=1, **options)
+    net(torch.rand(2, 3, 16, 16) * 0.2).square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+    assert all(p.grad.any() for p in net.parameters() if p.ndim > 1)

@@ -1,0 +1,122 @@
+"""Every deblurrer with a recipe, also future ones: it can be trained, and training does what it is for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from detbench import images, registry
+from detbench.gan import data, discriminators, losses
+from detbench.gan.initialise import INITIALISE
+from detbench.gan.step import players, step
+from detbench.gan.train import train
+from detbench.types import Preset
+from detbench.weights import load_weights
+
+SPECS = {name: registry.get(name) for name in registry.entries()}
+TRAINED = [name for name, spec in SPECS.items() if spec.presets[spec.preset].recipe]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_it_has_a_published_and_a_compact_size(name):
+    spec = SPECS[name]
+    assert spec.preset == "compact"
+    assert {"paper", "compact"} <= spec.presets.keys()
+    assert spec.family
+    for preset in spec.presets.values():
+        recipe = preset.recipe
+        assert recipe.crop % preset.multiple_of == 0
+        assert recipe.init in INITIALISE
+        assert recipe.adversarial in losses.ADVERSARIAL
+        assert recipe.content.keys() <= losses.CONTENT.keys()
+        assert recipe.object_motion + recipe.uniform_blur <= 1
+        assert discriminators.build(recipe.crop, **recipe.discriminator)
+        assert recipe.setting == ("faithful" if preset is spec.presets.get("faithful") else "corrected")
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_its_compact_size_is_small(name):
+    spec = SPECS[name]
+    net = spec.build(**spec.presets["compact"].options)
+    assert sum(p.numel() for p in net.parameters()) <= 4_000_000
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        photo = np.kron(rng.integers(0, 256, (20, 24, 3)), np.ones((6, 6, 1))).astype(np.uint8)
+        images.write_image(folder / f"{i}.png", photo)
+    return folder
+
+
+def tiny(name):
+    """A deblurrer's compact preset, reduced to what trains in a second: its own loss, game and layers."""
+    spec = SPECS[name]
+    preset = spec.presets["compact"]
+    recipe = dataclasses.replace(
+        preset.recipe,
+        discriminator={**preset.recipe.discriminator, "width": 4},
+        crop=32,
+        batch=1,
+        iterations=100,
+        noise_variance=0.0,
+        blur_extent=(3.0, 6.0),
+        ema=0.0,
+    )
+    return dataclasses.replace(spec, presets={"compact": Preset({**preset.options, "width": 8}, 32, recipe)})
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_one_step_lowers_its_loss(name, photos):
+    spec = tiny(name)
+    recipe = spec.presets["compact"].recipe
+    torch.manual_seed(0)
+    fabric = Fabric(accelerator="cpu")
+    both = players(spec.build(**spec.presets["compact"].options), recipe, fabric)
+    both.set_learning_rate(1e-4)
+    batches = data.Batches(data.load_folders([photos]), recipe, 0, 0, torch.device("cpu"))
+    blurred, sharp = batches.batch(0)
+    content = [step(both, recipe, blurred, sharp, fabric, adversarial=False).content.item() for _ in range(2)]
+    assert content[1] < content[0]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_short_training_lowers_the_validation_error(name, photos, tmp_path):
+    spec = tiny(name)
+    recipe = spec.presets["compact"].recipe
+    pairs = data.validation_pairs(data.load_folders([photos]), recipe)
+    blurred, sharp = (2 * data.to_tensor(list(side)) - 1 for side in zip(*pairs, strict=True))
+
+    def error(iterations):
+        """Of the recipe's own content losses on crops it is not trained on; the second call goes on from the first."""
+        train(name, spec, tmp_path, data=[photos], validation=[photos], device="cpu", iterations=iterations, every=1000)
+        net = spec.build(**spec.presets["compact"].options)
+        load_weights(net, tmp_path / "last.safetensors")
+        with torch.no_grad():
+            return losses.content_loss(recipe.content, net.eval()(blurred), sharp).item()
+
+    first = error(1)
+    assert error(100) < 0.99 * first
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_seed_decides_what_it_makes(name):
+    spec = tiny(name)
+    frame = torch.rand(1, 3, 32, 32) * 2 - 1
+    made = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        net = spec.build(**spec.presets["compact"].options).eval()
+        with torch.no_grad():
+            made.append(net(frame))
+    assert torch.equal(*made)
+
+
+def test_the_published_sizes():
+    spec = SPECS["deblurgan_comb"]
+    net = spec.build(**spec.presets["paper"].options)
+    assert sum(p.numel() for p in net.parameters()) == 11_378_179
