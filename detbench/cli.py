@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,10 @@ def main(
     """Does a deblurrer help a detector see?"""
 
 
-DeblurerOption = Annotated[str, typer.Option("--deblurer", "--deblurrer", help="See `detbench list deblurers`.")]
+DeblurerOption = Annotated[
+    str,
+    typer.Option("--deblurer", "--deblurrer", help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE."),
+]
 WeightsOption = Annotated[Optional[Path], typer.Option(help="A .safetensors file in place of the deblurrer's own.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the deblurrer's arithmetic.")]
@@ -138,14 +142,18 @@ def list_(what: Annotated[Literal["deblurers", "datasets", "detectors"], typer.A
     with errors():
         if what == "deblurers":
             from detbench import registry
-            from detbench.weights import read_record
+            from detbench.weights import count_parameters, read_record
 
             rows = []
             for name, entry in registry.entries().items():
-                record = read_record(entry.weights) if entry.weights.exists() else {}
-                seen = f"{record['images_seen']:,} images seen" if "images_seen" in record else ""
-                rows.append([name, entry.title, seen])
-            _print_table(["deblurrer", "", "trained"], rows)
+                trained = ["", ""]
+                if entry.weights.exists():
+                    seen = read_record(entry.weights).get("images_seen", 0)
+                    trained = [f"{count_parameters(entry.weights):,}", f"{seen:,}"]
+                told = [entry.title, *(entry.stated(field) for field in ("licence", "paper"))]
+                rows.append([name, entry.stated("family"), *trained, *told])
+            headings = ["deblurrer", "family", "parameters", "images seen", "", "licence", "paper"]
+            _print_table(headings, rows)
         elif what == "datasets":
             from detbench import datasets
 
@@ -199,21 +207,33 @@ def deblur(
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="The deblurrer to train.")],
+    name: Annotated[Optional[str], typer.Argument(help="The deblurrer to train.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Train all that have a recipe, one after the other.")
+    ] = False,
+    budget: Annotated[
+        str, typer.Option(help="Stop after 90s, 30m or 2h; the same command goes on. Shared out with --all.")
+    ] = "",
     data: Annotated[
         Optional[list[Path]],
         typer.Option(
-            help="Photos, sharp/ and blur/ pairs, or a GoPro tree; repeat for several. Default: street_train."
+            help="Photos, sharp/ and blur/ pairs, a GoPro tree, or a pack; repeat for several. Default: street_train."
         ),
     ] = None,
     validation: Annotated[
         Optional[list[Path]],
         typer.Option(help="The same, for validation. Default: every eighth of the street_train photos."),
     ] = None,
+    pack: Annotated[
+        Optional[Path], typer.Option(help="Write the training data to this folder as packs, and do not train.")
+    ] = None,
     steps: Annotated[Optional[int], typer.Option(min=1, help="Iterations, in place of the recipe's.")] = None,
     preset: Annotated[Optional[str], typer.Option(help="Size of the network, such as paper or compact.")] = None,
     out: Annotated[
-        Optional[Path], typer.Option(help="Folder for checkpoints, log and weights. Default: reports/training/NAME.")
+        Optional[Path],
+        typer.Option(
+            help="Folder for checkpoints, log and weights. Default: reports/training/NAME; its parent for --all."
+        ),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Iterations between validations and checkpoints.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the first weights and the crops.")] = 0,
@@ -221,21 +241,34 @@ def train(
 ) -> None:
     """Train a deblurrer by its recipe; the same command goes on after a kill. Works under torchrun."""
     with errors("the same command goes on from the last checkpoint"):
+        if (name is not None) + everything + (pack is not None) != 1:
+            raise DetbenchError("Give the name of a deblurrer, or --all, or --pack DIR.")
         from detbench import registry
+        from detbench.gan import data as data_
+        from detbench.gan import pack as pack_
+        from detbench.gan import schedule
         from detbench.gan.train import train as train_
 
-        best = train_(
-            name,
-            registry.get(name),
-            out or Path("reports/training") / name,
-            data=data,
-            validation=validation,
-            preset=preset,
-            iterations=steps,
-            seed=seed,
-            device=device,
-            every=every,
-        )
+        if pack:
+            for path in pack_.pack(data_.load_training(data, validation)[0], pack):
+                print(path)
+            return
+        trainings, time = Path("reports/training"), schedule.seconds(budget) if budget else math.inf
+        options: dict[str, Any] = {
+            "data": data,
+            "validation": validation,
+            "preset": preset,
+            "iterations": steps,
+            "seed": seed,
+            "device": device,
+            "every": every,
+        }
+        if name is None:
+            specs = {name: registry.get(name) for name in registry.entries()}
+            left = schedule.train_all(specs, out or trainings, time, **options)
+            print(f"not finished: {', '.join(left)}" if left else "all are finished", file=sys.stderr)
+            return
+        best = train_(name, registry.get(name), out or trainings / name, budget=time, **options)
         print(f"best weights: {best}\ntry them: detbench run --deblurer {name} --weights {best}", file=sys.stderr)
 
 

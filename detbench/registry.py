@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detbench import assets, external
 from detbench.types import DeblurerSpec, DetbenchError, Preset, canonical_hash
 from detbench.weights import file_hash, load_weights, read_record
 
@@ -41,6 +42,14 @@ class Entry:
         docstring = ast.get_docstring(ast.parse(self.file.read_text("utf-8"))) or ""
         return docstring.partition("\n")[0].removeprefix(f"{self.name}: ")
 
+    def stated(self, field: str) -> str:
+        """What its ``SPEC`` says of a text field (``paper``, ``family``, ``licence``), read without importing it.
+
+        A variant, which is made by a call whose first argument is another specification, says what that one says.
+        """
+        default = DeblurerSpec.__dataclass_fields__[field].default
+        return _stated(self.file, "SPEC", field) or str(default)
+
     @property
     def weights(self) -> Path:
         """Where its trained weights lie, if it has any."""
@@ -54,8 +63,9 @@ class Deblurer:
     Attributes:
         spec: its definition.
         preset: the size that its weights have.
-        weights: its trained weights; None if it needs none.
-        hash: SHA-256 (hexadecimal) of its weights and its source, with the ``_family.py`` files beside it.
+        weights: its trained weights; None if it needs none, or if they are published ones (``spec.assets``,
+            or a checkpoint, which ``spec.build`` reads).
+        hash: SHA-256 (hexadecimal) of its weights and its source, with the siblings that it imports.
     """
 
     spec: DeblurerSpec
@@ -64,15 +74,28 @@ class Deblurer:
     hash: str
 
     def build(self) -> nn.Module:
-        """The network with its weights.
+        """The network with its weights; published ones are fetched, if need be.
 
         Raises:
-            DetbenchError: the weights do not fit or cannot be read.
+            DetbenchError: the weights do not fit, cannot be read or cannot be fetched.
         """
         net = self.spec.build(**self.preset.options)
         if self.weights:
             load_weights(net, self.weights)
+        elif self.spec.assets:
+            self._load_published(net)
         return net
+
+    def _load_published(self, net: nn.Module) -> None:
+        """Fetch the pinned files and load what they hold, strictly."""
+        if self.spec.convert is None:
+            raise DetbenchError(f"The SPEC has assets ({', '.join(self.spec.assets)}) but no convert to read them.")
+        paths = [assets.fetch(name) for name in self.spec.assets]
+        try:
+            net.load_state_dict(self.spec.convert(paths))
+        except (RuntimeError, ValueError) as error:
+            files = ", ".join(map(str, paths))
+            raise DetbenchError(f"The published weights {files} do not fit the network: {error}") from error
 
 
 def entries() -> dict[str, Entry]:
@@ -110,16 +133,19 @@ def find(name: str) -> Entry:
     known = entries()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
-        raise DetbenchError(f"There is no deblurrer {name!r}. Did you mean {', '.join(near)}?")
+        hint = " A checkpoint is named spandrel:PATH or onnx:PATH." if Path(name).suffix else ""
+        raise DetbenchError(f"There is no deblurrer {name!r}. Did you mean {', '.join(near)}?{hint}")
     return known[name]
 
 
 def get(name: str) -> DeblurerSpec:
-    """Import one deblurrer's definition. Errors in its file are raised as they are.
+    """Import one deblurrer's definition, or make a checkpoint's. Errors in its file are raised as they are.
 
     Raises:
-        DetbenchError: an unknown name, or a module without a ``SPEC``.
+        DetbenchError: an unknown name, a module without a ``SPEC``, or a checkpoint that cannot be read.
     """
+    if name.startswith(external.PREFIXES):
+        return external.load(name)[0]
     entry = find(name)
     spec: Any = getattr(importlib.import_module(entry.module), "SPEC", None)
     if not isinstance(spec, DeblurerSpec):
@@ -128,19 +154,26 @@ def get(name: str) -> DeblurerSpec:
 
 
 def load(name: str, weights: Path | None = None) -> Deblurer:
-    """A deblurrer with its weights.
+    """A deblurrer with its weights. Published ones (``spec.assets``) are not fetched yet: their hash is the pinned one.
 
     Args:
-        name: of the deblurrer.
+        name: of the deblurrer; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
         weights: a safetensors file in place of its own.
 
     Raises:
-        DetbenchError: an unknown name, or one that has a recipe but no trained weights.
+        DetbenchError: an unknown name, one that has a recipe but no trained weights, or an unknown asset.
     """
+    if name.startswith(external.PREFIXES):
+        if weights:
+            raise DetbenchError(f"{name} is a checkpoint with its own weights: leave out --weights {weights}.")
+        spec, path = external.load(name)
+        hashes = [file_hash(Path(external.__file__)), file_hash(path)]
+        return Deblurer(spec, spec.presets[spec.preset], None, canonical_hash(hashes))
     entry, spec = find(name), get(name)
-    source = [file_hash(path) for path in (entry.file, *sorted(entry.file.parent.glob("_*.py")))]
-    if weights is None and spec.presets[spec.preset].recipe is None:
-        return Deblurer(spec, spec.presets[spec.preset], None, canonical_hash(source))
+    source = [file_hash(path) for path in sorted(_sources(entry.file))]
+    if weights is None and (spec.assets or spec.presets[spec.preset].recipe is None):
+        published = [assets.find(asset).sha256 for asset in spec.assets]
+        return Deblurer(spec, spec.presets[spec.preset], None, canonical_hash([*source, *published]))
     path = weights or entry.weights
     if weights and not path.exists():
         raise DetbenchError(f"The weights {path} do not exist.")
@@ -156,6 +189,37 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
     if preset not in spec.presets:
         raise DetbenchError(f"{path} was trained as {name}'s preset {preset!r}, which {entry.file} does not define.")
     return Deblurer(spec, spec.presets[preset], path, canonical_hash([*source, file_hash(path)]))
+
+
+def _stated(file: Path, name: str, field: str) -> str | None:
+    """The text that an assignment's call gives as keyword argument, or that of its first argument."""
+    if not file.exists():
+        return None
+    for node in ast.parse(file.read_text("utf-8")).body:
+        names = [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
+        if name in names and isinstance(call := getattr(node, "value", None), ast.Call):
+            for keyword in call.keywords:
+                if keyword.arg == field and isinstance(keyword.value, ast.Constant):
+                    return str(keyword.value.value)
+            match call.args[:1]:
+                case [ast.Attribute(value=ast.Name(id=sibling), attr=attribute)]:
+                    return _stated(file.parent / f"{sibling}.py", attribute, field)
+                case [ast.Name(id=local)]:
+                    return _stated(file, local, field)
+    return None
+
+
+def _sources(file: Path) -> set[Path]:
+    """A deblurrer's file and the siblings that it imports, and they import, and so on."""
+    found, todo = set[Path](), [file]
+    while todo:
+        path = todo.pop()
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                todo += [p for name in names if (p := file.parent / f"{name}.py").exists() and p not in found]
+    return found
 
 
 def _origin(point: importlib.metadata.EntryPoint) -> str:

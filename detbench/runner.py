@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import time
 import zlib
 from collections import deque
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from detbench import assets, datasets, detect, environment, images, match, quality, registry, store
 from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
+from detbench.weights import read_record
 
 if TYPE_CHECKING:
     from detbench.restore import Restorer
@@ -55,7 +57,7 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
     """
     spec = resolve(spec)
     dataset = datasets.load(spec.dataset)
-    path = Path(out) / f"{dataset.name}-{spec.deblurer}-{spec.hash8}"
+    path = Path(out) / f"{dataset.name}-{_file_name(spec.deblurer)}-{spec.hash8}"
     if store.is_complete(path):
         say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
         return store.read(path)
@@ -86,6 +88,7 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
             | {
                 "signature": signature(spec, dataset.name),
                 "pixels": dataset.pixels,
+                "training": _training(spec),
                 "wall_seconds": time.monotonic() - started,
                 "resumed_after": len(done),
             },
@@ -314,9 +317,20 @@ def _references(spec: RunSpec) -> Path:
     return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
 
 
+def _file_name(deblurer: str) -> str:
+    """A deblurrer's name as a part of a file name; for a checkpoint, its file's."""
+    return re.sub(r"[^\w.-]+", "_", Path(deblurer.rpartition(":")[2]).name)
+
+
 def _deblurer(spec: RunSpec) -> registry.Deblurer:
     """The deblurrer that a spec names."""
     return registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
+
+
+def _training(spec: RunSpec) -> dict[str, Any]:
+    """The training record of the deblurrer's weights, with the setting of its recipe; empty if it has none of ours."""
+    weights = _deblurer(spec).weights
+    return read_record(weights) if weights else {}
 
 
 def _seed(spec: RunSpec, id: str) -> None:

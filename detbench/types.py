@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -97,6 +97,10 @@ class DeblurerSpec:
         value_range: of the network's input and output.
         paper: where it was published.
         licence: of the weights.
+        family: what it is listed under.
+        assets: names of pinned files (``detbench/assets.toml``) that hold published weights, for a deblurrer that
+            ships none of its own; fetched when the network is built.
+        convert: called with the paths of these files, in their order, returns the network's state dict.
     """
 
     build: Callable[..., nn.Module]
@@ -105,6 +109,9 @@ class DeblurerSpec:
     value_range: tuple[float, float] = (0.0, 1.0)
     paper: str = ""
     licence: str = "AGPL-3.0-or-later"
+    family: str = ""
+    assets: tuple[str, ...] = ()
+    convert: Callable[[Sequence[Path]], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class RunSpec:
     The three ``*_hash`` fields are filled in when the run starts; leave them empty.
 
     Attributes:
-        deblurer: a name from ``detbench list deblurers``.
+        deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
         dataset: a name from ``detbench list datasets``, or a folder with ``sharp/`` and ``blur/``.
         detector: a name from ``detbench list detectors``, or a ``.pt`` or ``.onnx`` file.
         input: which frames the deblurrer gets. ``sharp`` measures what it does to frames that need no help.
@@ -172,7 +179,8 @@ class RunSpec:
     def hash8(self) -> str:
         """Eight hexadecimal digits that stand for all the numbers depend on: the end of a run directory's name."""
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
-        return canonical_hash(dataclasses.asdict(self) | places)[:8]
+        kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
+        return canonical_hash(dataclasses.asdict(self) | places | {"deblurer": kind})[:8]
 
 
 @dataclass(frozen=True)

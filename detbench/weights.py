@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,13 +68,27 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         DetbenchError: the file is missing or is not safetensors.
     """
+    record: dict[str, Any] = json.loads(_header(path).get("__metadata__", {}).get("detbench", "{}"))
+    return record
+
+
+def count_parameters(path: Path) -> int:
+    """How many values a weights file holds, buffers included; reads the header alone.
+
+    Raises:
+        DetbenchError: the file is missing or is not safetensors.
+    """
+    return sum(math.prod(entry["shape"]) for name, entry in _header(path).items() if name != "__metadata__")
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """A safetensors file's header."""
     try:
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        record: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("detbench", "{}"))
+            header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise DetbenchError(f"{path} has no readable safetensors header: restore or retrain it.") from error
-    return record
+    return header
 
 
 def file_hash(path: Path) -> str:

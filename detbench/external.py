@@ -1,0 +1,197 @@
+"""Published checkpoints as deblurrers: ``spandrel:PATH`` through spandrel, ``onnx:PATH`` through ONNX Runtime.
+
+Both packages are optional extras. They and torch are imported when a checkpoint is opened, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import textwrap
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detbench.types import DeblurerSpec, DetbenchError, Preset
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PREFIXES = ("spandrel:", "onnx:")
+"""What the names of these deblurrers begin with; a checkpoint's path follows."""
+
+ONNX_MULTIPLE_OF = 64
+"""Sides of an ONNX network's input: the file does not say, and published deblurrers need divisors of 64 (4 to 32)."""
+
+
+def load(name: str) -> tuple[DeblurerSpec, Path]:
+    """The deblurrer that a checkpoint holds: all of it, so that the file's hash stands for it.
+
+    ``spandrel:PATH`` is a ``.safetensors`` file or what ``torch.save`` wrote (``.pth``, ``.pt``, ``.ckpt``), of any
+    RGB restoration architecture that spandrel knows, and those of spandrel-extra-arches if that is installed. It
+    cannot run code: pickles are read by torch's ``weights_only`` unpickler, TorchScript archives are refused.
+
+    ``onnx:PATH`` has one input and one output, float32 or float16, (B, 3, H, W) in RGB, with any height and width.
+    Its range is taken to be [0, 1]: ONNX files do not say. Frames are padded to multiples of ``ONNX_MULTIPLE_OF``.
+
+    Args:
+        name: a prefix and the path of a checkpoint, which may be relative or begin with ``~``.
+
+    Returns:
+        The definition and the checkpoint's path. The checkpoint is read here, for a check, and at each ``build``.
+
+    Raises:
+        DetbenchError: the file or the package that reads it is missing, or the file holds no such network.
+    """
+    kind, _, place = name.partition(":")
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise DetbenchError(f"{name}: there is no file {path}. Give {kind}:PATH the path of a checkpoint.")
+    read = {"spandrel": _spandrel, "onnx": _onnx}[kind]
+    stat = path.stat()
+    preset = Preset(multiple_of=_multiple_of(read, path, (stat.st_ino, stat.st_mtime_ns)))
+    return DeblurerSpec(build=lambda: read(path)[0], presets={"default": preset}, licence="the checkpoint's own"), path
+
+
+@functools.lru_cache
+def _multiple_of(read: Callable[[Path], tuple[nn.Module, int]], path: Path, version: tuple[int, int]) -> int:
+    """Read a checkpoint only to see that it can be read: once, as a run asks for its deblurrer several times."""
+    return read(path)[1]
+
+
+def _spandrel(path: Path) -> tuple[nn.Module, int]:
+    """The network of a checkpoint that spandrel knows, and what its input's sides must be multiples of."""
+    try:
+        import spandrel
+    except ImportError as error:
+        raise DetbenchError(f"spandrel:{path} needs spandrel: pip install 'detbench[spandrel]'") from error
+    with warnings.catch_warnings(action="ignore"):  # torch's, about what spandrel's architectures do
+        with contextlib.suppress(ImportError):
+            import spandrel_extra_arches
+
+            spandrel_extra_arches.install(ignore_duplicates=True)
+        weights = _weights(path)
+        try:
+            network = spandrel.ModelLoader("cpu").load_from_state_dict(weights)
+        except Exception as error:
+            raise DetbenchError(
+                f"{path} holds no network that spandrel {spandrel.__version__} knows ({_reason(error)}). A newer"
+                " version may; Restormer, MPRNet, MIRNetv2 and M3SNet, which have licences of their own, come with"
+                " pip install spandrel-extra-arches"
+            ) from error
+    channels = (network.input_channels, network.output_channels)
+    if network.purpose != "Restoration" or channels != (3, 3):
+        raise DetbenchError(
+            f"{path} is {network.architecture.name}, a {network.scale}x {network.purpose} network of {channels[0]} to"
+            f" {channels[1]} channels: give one that restores RGB images and keeps their size."
+        )
+    # Called through spandrel, which pads further where a network wants a least size or squares.
+    return _module(network, network.model), network.size_requirements.multiple_of
+
+
+def _weights(path: Path) -> Any:
+    """The tensors of a checkpoint. Runs no code from it, unlike spandrel's own reader, which opens TorchScript."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(loaded, torch.nn.Module):  # other packages may have told torch that some are safe
+            raise TypeError("a module")
+        return loaded
+    except Exception as error:
+        raise DetbenchError(
+            f"{path} cannot be read as weights ({type(error).__name__}): it is damaged, or holds more than tensors,"
+            " which could run code. Give a .safetensors file, or what torch.save(net.state_dict(), ...) wrote."
+        ) from error
+
+
+def _onnx(path: Path) -> tuple[nn.Module, int]:
+    """The network of an ONNX file, and what its input's sides are made multiples of."""
+    import torch
+
+    session = functools.cache(functools.partial(_session, path, path.read_bytes()))
+
+    def restore(frame: Tensor) -> Tensor:
+        network = session(str(frame.device))
+        if torch.is_autocast_enabled(frame.device.type):
+            raise DetbenchError(f"{path} has a precision of its own: leave out --precision bf16.")
+        try:
+            given = network.get_inputs()[0]
+            dtype = torch.float16 if given.type == "tensor(float16)" else torch.float32
+            (made,) = network.run(None, {given.name: frame.to(dtype).contiguous().cpu().numpy()})
+            return torch.from_numpy(made).to(frame)
+        except Exception as error:
+            height, width = frame.shape[2:]
+            raise DetbenchError(
+                f"{path} fails on an image of {width}x{height} ({_reason(error)}). It must make one image of one, as"
+                " float32 or float16 (batch, 3, height, width), of any height and width. Export it again that way"
+                " (dynamic_axes of torch.onnx.export)."
+            ) from error
+
+    # Tried out, not read off: what files declare of their sizes is often wrong.
+    probe = torch.zeros(1, 3, ONNX_MULTIPLE_OF, 3 * ONNX_MULTIPLE_OF)
+    made, kind = restore(probe).shape, session("cpu").get_outputs()[0].type
+    if made != probe.shape or kind not in ("tensor(float)", "tensor(float16)"):
+        raise DetbenchError(
+            f"{path} makes a {kind} of shape {tuple(made)} of an image of shape {tuple(probe.shape)}: give a network"
+            " that keeps the shape, and makes floats."
+        )
+    return _module(restore), ONNX_MULTIPLE_OF
+
+
+def _session(path: Path, content: bytes, device: str) -> Any:
+    """ONNX Runtime's session on one of torch's devices."""
+    import torch
+
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DetbenchError(f"onnx:{path} needs ONNX Runtime: pip install 'detbench[onnx]'") from error
+    kind, _, index = device.partition(":")
+    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind, kind)
+    # The default search, EXHAUSTIVE, times all algorithms at each new size, and may choose another one the next time.
+    settings = {"device_id": index or "0", "cudnn_conv_algo_search": "HEURISTIC"} if kind == "cuda" else {}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    # Weights in a second file would escape the hash of this one: let them be looked for where there is no folder.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.absolute()))
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of a missing provider, which is refused below
+            session = onnxruntime.InferenceSession(content, options, [(provider, settings)])
+    except Exception as error:
+        raise DetbenchError(
+            f"{path} cannot be opened by ONNX Runtime {onnxruntime.__version__} ({_reason(error)}): give an .onnx file"
+            " that is whole. If its weights lie in a second file, onnx.save(onnx.load(OLD), NEW) unites them."
+        ) from error
+    if session.get_providers()[0] != provider:  # it falls back to the CPU
+        raise DetbenchError(f"{path} cannot run on {device}: pip install onnxruntime-gpu, or choose --device cpu.")
+    return session
+
+
+def _module(restore: Callable[[Tensor], Tensor], parameters: nn.Module | None = None) -> nn.Module:
+    """A function of one frame, (1, 3, H, W), as a module in eval mode on (B, 3, H, W), which owns its parameters.
+
+    Frames go one by one: that is all spandrel promises to take, and what many an ONNX file was exported for.
+    """
+    import torch
+
+    class OneByOne(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = parameters
+
+        def forward(self, batch: Tensor) -> Tensor:
+            return torch.cat([restore(frame) for frame in torch.split(batch, 1)])
+
+    return OneByOne().eval()
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    return textwrap.shorten(f"{type(error).__name__}: {error}", 300).removesuffix(":")
