@@ -25,6 +25,19 @@ ONNX_MULTIPLE_OF = 64
 """Sides of an ONNX network's input: the file does not say, and published deblurrers need divisors of 64 (4 to 32)."""
 
 
+def find(name: str) -> Path:
+    """The checkpoint that a name such as ``onnx:PATH`` stands for; reads nothing.
+
+    Raises:
+        DetbenchError: there is no such file.
+    """
+    kind, _, place = name.partition(":")
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise DetbenchError(f"{name}: there is no file {path}. Give {kind}:PATH the path of a checkpoint.")
+    return path
+
+
 def load(name: str) -> tuple[DeblurerSpec, Path]:
     """The deblurrer that a checkpoint holds: all of it, so that the file's hash stands for it.
 
@@ -44,10 +57,7 @@ def load(name: str) -> tuple[DeblurerSpec, Path]:
     Raises:
         DetbenchError: the file or the package that reads it is missing, or the file holds no such network.
     """
-    kind, _, place = name.partition(":")
-    path = Path(place).expanduser()
-    if not path.is_file():
-        raise DetbenchError(f"{name}: there is no file {path}. Give {kind}:PATH the path of a checkpoint.")
+    kind, path = name.partition(":")[0], find(name)
     read = {"spandrel": _spandrel, "onnx": _onnx}[kind]
     stat = path.stat()
     preset = Preset(multiple_of=_multiple_of(read, path, (stat.st_ino, stat.st_mtime_ns)))

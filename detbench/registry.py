@@ -47,8 +47,23 @@ class Entry:
 
         A variant, which is made by a call whose first argument is another specification, says what that one says.
         """
-        default = DeblurerSpec.__dataclass_fields__[field].default
-        return _stated(self.file, "SPEC", field) or str(default)
+        return str(_stated(self.file, "SPEC", field) or DeblurerSpec.__dataclass_fields__[field].default)
+
+    def hash(self, weights: Path | None = None) -> str:
+        """SHA-256 (hexadecimal) of its source, with the siblings that it imports, and of its weights; imports nothing.
+
+        Args:
+            weights: a file in place of its own.
+
+        Raises:
+            DetbenchError: the weights do not exist.
+        """
+        if weights and not weights.exists():
+            raise DetbenchError(f"The weights {weights} do not exist.")
+        path = weights or self.weights
+        trained = [file_hash(path)] if path.exists() else []
+        published = [] if trained else [assets.find(name).sha256 for name in _stated(self.file, "SPEC", "assets") or ()]
+        return canonical_hash([*(file_hash(source) for source in sorted(_sources(self.file))), *trained, *published])
 
     @property
     def weights(self) -> Path:
@@ -65,13 +80,11 @@ class Deblurer:
         preset: the size that its weights have.
         weights: its trained weights; None if it needs none, or if they are published ones (``spec.assets``,
             or a checkpoint, which ``spec.build`` reads).
-        hash: SHA-256 (hexadecimal) of its weights and its source, with the siblings that it imports.
     """
 
     spec: DeblurerSpec
     preset: Preset
     weights: Path | None
-    hash: str
 
     def build(self) -> nn.Module:
         """The network with its weights; published ones are fetched, if need be.
@@ -154,7 +167,7 @@ def get(name: str) -> DeblurerSpec:
 
 
 def load(name: str, weights: Path | None = None) -> Deblurer:
-    """A deblurrer with its weights. Published ones (``spec.assets``) are not fetched yet: their hash is the pinned one.
+    """A deblurrer with its weights. Published ones (``spec.assets``) are not fetched yet.
 
     Args:
         name: of the deblurrer; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
@@ -166,14 +179,11 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
     if name.startswith(external.PREFIXES):
         if weights:
             raise DetbenchError(f"{name} is a checkpoint with its own weights: leave out --weights {weights}.")
-        spec, path = external.load(name)
-        hashes = [file_hash(Path(external.__file__)), file_hash(path)]
-        return Deblurer(spec, spec.presets[spec.preset], None, canonical_hash(hashes))
+        spec, _ = external.load(name)
+        return Deblurer(spec, spec.presets[spec.preset], None)
     entry, spec = find(name), get(name)
-    source = [file_hash(path) for path in sorted(_sources(entry.file))]
     if weights is None and (spec.assets or spec.presets[spec.preset].recipe is None):
-        published = [assets.find(asset).sha256 for asset in spec.assets]
-        return Deblurer(spec, spec.presets[spec.preset], None, canonical_hash([*source, *published]))
+        return Deblurer(spec, spec.presets[spec.preset], None)
     path = weights or entry.weights
     if weights and not path.exists():
         raise DetbenchError(f"The weights {path} do not exist.")
@@ -188,19 +198,36 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
     preset = record.get("preset", spec.preset)
     if preset not in spec.presets:
         raise DetbenchError(f"{path} was trained as {name}'s preset {preset!r}, which {entry.file} does not define.")
-    return Deblurer(spec, spec.presets[preset], path, canonical_hash([*source, file_hash(path)]))
+    return Deblurer(spec, spec.presets[preset], path)
 
 
-def _stated(file: Path, name: str, field: str) -> str | None:
-    """The text that an assignment's call gives as keyword argument, or that of its first argument."""
+def fingerprint(name: str, weights: Path | None = None) -> str:
+    """SHA-256 (hexadecimal) of all that a deblurrer's frames depend on: its source and its weights.
+
+    Imports nothing and fetches nothing: a finished run is looked up by it.
+
+    Args:
+        name: as for :func:`load`.
+        weights: likewise.
+
+    Raises:
+        DetbenchError: an unknown name, or weights that do not exist.
+    """
+    if name.startswith(external.PREFIXES):
+        return canonical_hash([file_hash(Path(external.__file__)), file_hash(external.find(name))])
+    return find(name).hash(weights)
+
+
+def _stated(file: Path, name: str, field: str) -> Any:
+    """The literal that an assignment's call gives as keyword argument, or that of its first argument; else None."""
     if not file.exists():
         return None
     for node in ast.parse(file.read_text("utf-8")).body:
         names = [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
         if name in names and isinstance(call := getattr(node, "value", None), ast.Call):
             for keyword in call.keywords:
-                if keyword.arg == field and isinstance(keyword.value, ast.Constant):
-                    return str(keyword.value.value)
+                if keyword.arg == field:
+                    return ast.literal_eval(keyword.value)
             match call.args[:1]:
                 case [ast.Attribute(value=ast.Name(id=sibling), attr=attribute)]:
                     return _stated(file.parent / f"{sibling}.py", attribute, field)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import sys
 import time
 import zlib
 from collections import deque
@@ -56,8 +57,7 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
             What was scored before is kept.
     """
     spec = resolve(spec)
-    dataset = datasets.load(spec.dataset)
-    path = Path(out) / f"{dataset.name}-{_file_name(spec.deblurer)}-{spec.hash8}"
+    dataset, path = datasets.load(spec.dataset), _path(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
         return store.read(path)
@@ -109,7 +109,8 @@ def resolve(spec: RunSpec) -> RunSpec:
         DetbenchError: an unknown deblurrer, dataset, detector or device.
     """
     # What is quickly found to be wrong comes before what takes a download or a build.
-    deblurer_hash, device = _deblurer(spec).hash, _device(spec.device)
+    weights = Path(spec.weights) if spec.weights else None
+    deblurer_hash, device = registry.fingerprint(spec.deblurer, weights), _device(spec.device)
     dataset = datasets.load(spec.dataset)
     place = Path(spec.dataset)
     return replace(
@@ -147,7 +148,8 @@ def benchmark(spec: RunSpec, out: Path = RUNS) -> list[RunResult]:
         Three runs on the same frames: the blurred frames as they are (``identity``), the deblurrer, and the sharp
         frames re-encoded as JPEG 95, which shows how much of the reference survives a change that nobody can see.
     """
-    resolve(spec)  # a mistake should show before the floor is run
+    if not store.is_complete(_path(resolve(spec), out)):
+        _deblurer(spec)  # a mistake should show before the floor is run
     plain = replace(spec, weights=None, seed=0, precision="fp32")
     floor = replace(plain, deblurer="identity", input="blurred")
     ceiling = replace(plain, deblurer="jpeg95", input="sharp")
@@ -317,9 +319,10 @@ def _references(spec: RunSpec) -> Path:
     return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
 
 
-def _file_name(deblurer: str) -> str:
-    """A deblurrer's name as a part of a file name; for a checkpoint, its file's."""
-    return re.sub(r"[^\w.-]+", "_", Path(deblurer.rpartition(":")[2]).name)
+def _path(spec: RunSpec, out: Path) -> Path:
+    """The directory of a resolved run; a checkpoint gives it its file's name."""
+    deblurer = re.sub(r"[^\w.-]+", "_", Path(spec.deblurer.rpartition(":")[2]).name)
+    return Path(out) / f"{Path(spec.dataset).name}-{deblurer}-{spec.hash8}"
 
 
 def _deblurer(spec: RunSpec) -> registry.Deblurer:
@@ -340,14 +343,27 @@ def _seed(spec: RunSpec, id: str) -> None:
     torch.manual_seed(zlib.crc32(f"{spec.seed} {id}".encode()))
 
 
+def _has_driver() -> bool:
+    """Whether there is a GPU's driver at all: known at once, where torch takes seconds to be imported."""
+    import ctypes
+
+    if Path("/dev/kfd").exists():  # AMD's, which torch calls cuda too
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def _device(device: str) -> str:
     """The device that ``auto`` stands for here; other names are checked.
 
     Raises:
         DetbenchError: no such device.
     """
-    if device == "cpu":
-        return device
+    if device == "cpu" or (device == "auto" and not _has_driver()):
+        return "cpu"
     import torch
 
     if device == "auto":

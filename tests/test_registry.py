@@ -60,7 +60,6 @@ def test_shipped_weights_fit_and_say_where_they_come_from(name):
     net = deblurer.build()
     assert sum(p.numel() for p in net.parameters()) <= 4_000_000
     assert all(torch.isfinite(p).all() for p in net.parameters())
-    assert len(deblurer.hash) == 64
     record = read_record(weights)
     assert record["deblurer"] == name
     assert {"recipe", "preset", "images_seen", "data", "wall_seconds", "environment"} <= record.keys()
@@ -150,14 +149,26 @@ def test_a_changed_source_or_family_is_another_deblurrer(monkeypatch, tmp_path):
         file.write("from torch import nn\nfrom detbench.types import DeblurerSpec\nSPEC = DeblurerSpec(nn.Identity)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     offer(monkeypatch, Point("hers", "her_package.hers"))
-    first = registry.load("hers").hash
+    first = registry.fingerprint("hers")
     for changed, other in [("stranger", False), ("_family", True), ("hers", True)]:
         before = (package / f"{changed}.py").read_text()
         (package / f"{changed}.py").write_text(before + "# changed\n")
-        assert (registry.load("hers").hash != first) is other, changed
+        assert (registry.fingerprint("hers") != first) is other, changed
         (package / f"{changed}.py").write_text(before)
     for name in [name for name in sys.modules if name.startswith("her_package")]:
         del sys.modules[name]
+
+
+def test_weights_are_part_of_the_fingerprint(tmp_path):
+    prints = {registry.fingerprint("dc250")}
+    for value in (0.0, 1.0):
+        net = torch.nn.Linear(1, 1)
+        torch.nn.init.constant_(net.weight, value)
+        save_weights(tmp_path / f"{value}.safetensors", net, {"deblurer": "dc250"})
+        prints.add(registry.fingerprint("dc250", tmp_path / f"{value}.safetensors"))
+    assert len(prints) == 3
+    with pytest.raises(DetbenchError, match="missing.safetensors do not exist"):
+        registry.fingerprint("dc250", tmp_path / "missing.safetensors")
 
 
 def test_weights_of_another_deblurrer_are_refused(tmp_path):
