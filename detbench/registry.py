@@ -49,6 +49,16 @@ class Entry:
         """
         return str(_stated(self.file, "SPEC", field) or DeblurerSpec.__dataclass_fields__[field].default)
 
+    def chosen(self, weights: Path | None) -> Path:
+        """The given weights file, or where its own lie.
+
+        Raises:
+            DetbenchError: the given file does not exist.
+        """
+        if weights and not weights.exists():
+            raise DetbenchError(f"The weights {weights} do not exist.")
+        return weights or self.weights
+
     def hash(self, weights: Path | None = None) -> str:
         """SHA-256 (hexadecimal) of its source, with the siblings that it imports, and of its weights; imports nothing.
 
@@ -58,9 +68,7 @@ class Entry:
         Raises:
             DetbenchError: the weights do not exist.
         """
-        if weights and not weights.exists():
-            raise DetbenchError(f"The weights {weights} do not exist.")
-        path = weights or self.weights
+        path = self.chosen(weights)
         trained = [file_hash(path)] if path.exists() else []
         published = [] if trained else [assets.find(name).sha256 for name in _stated(self.file, "SPEC", "assets") or ()]
         return canonical_hash([*(file_hash(source) for source in sorted(_sources(self.file))), *trained, *published])
@@ -184,9 +192,7 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
     entry, spec = find(name), get(name)
     if weights is None and (spec.assets or spec.presets[spec.preset].recipe is None):
         return Deblurer(spec, spec.presets[spec.preset], None)
-    path = weights or entry.weights
-    if weights and not path.exists():
-        raise DetbenchError(f"The weights {path} do not exist.")
+    path = entry.chosen(weights)
     if not path.exists():
         raise DetbenchError(
             f"{name} has no trained weights ({path} does not exist): run `detbench train {name}`, and give"
@@ -227,7 +233,10 @@ def _stated(file: Path, name: str, field: str) -> Any:
         if name in names and isinstance(call := getattr(node, "value", None), ast.Call):
             for keyword in call.keywords:
                 if keyword.arg == field:
-                    return ast.literal_eval(keyword.value)
+                    try:
+                        return ast.literal_eval(keyword.value)
+                    except ValueError:  # computed: only an import would tell
+                        return None
             match call.args[:1]:
                 case [ast.Attribute(value=ast.Name(id=sibling), attr=attribute)]:
                     return _stated(file.parent / f"{sibling}.py", attribute, field)

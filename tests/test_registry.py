@@ -104,6 +104,16 @@ def test_other_packages_offer_deblurrers_through_an_entry_point(monkeypatch, her
     assert registry.get("hers").build is torch.nn.Identity
 
 
+def test_what_is_computed_is_left_out_of_the_listing(monkeypatch, tmp_path, her_module):
+    with (tmp_path / "her_deblurrer.py").open("a") as file:
+        file.write('WHERE = "here"\nSPEC = DeblurerSpec(nn.Identity, paper=WHERE.upper())\n')
+    (tmp_path / "her_deblurrer.py").write_text(
+        (tmp_path / "her_deblurrer.py").read_text().replace("SPEC = DeblurerSpec(build=nn.Identity)\n", "")
+    )
+    offer(monkeypatch, Point("hers", her_module))
+    assert registry.find("hers").stated("paper") == ""
+
+
 def test_two_deblurrers_of_one_name_are_refused_naming_both(monkeypatch, her_module):
     offer(monkeypatch, Point("dc250", her_module))
     with pytest.raises(DetbenchError, match=r"dc250.*deblurers.dc250\.py.*her_deblurrer\.py of her-package"):
@@ -169,6 +179,8 @@ def test_weights_are_part_of_the_fingerprint(tmp_path):
     assert len(prints) == 3
     with pytest.raises(DetbenchError, match="missing.safetensors do not exist"):
         registry.fingerprint("dc250", tmp_path / "missing.safetensors")
+    with pytest.raises(DetbenchError, match="missing.safetensors do not exist"):
+        registry.load("dc250", tmp_path / "missing.safetensors")
 
 
 def test_weights_of_another_deblurrer_are_refused(tmp_path):
