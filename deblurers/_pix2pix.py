@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from ._attention import ChannelAttention, SelfAttention
-from ._unet import NORMS
+from ._unet import NORMS, through
 
 GLOBAL_RESIDUALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "none": lambda blurred, made: made,
@@ -102,12 +101,5 @@ class Pix2Pix(nn.Module):
 
     def forward(self, blurred: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to the same, H and W divisible by 2**levels. Unclamped with the residual ``sum``."""
-        skips: list[Tensor] = []
-        x = blurred
-        for block in self.encoder:
-            x = block(x)
-            skips.append(x)
-        x = self.decoder[0](self.bottleneck(skips.pop()))
-        for block in list(self.decoder)[1:]:
-            x = block(torch.cat([x, skips.pop()], dim=1))
+        x = through(self.encoder, self.bottleneck, self.decoder, blurred)
         return self.global_residual(blurred, x)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ._attention import ChannelAttention, SelfAttention
 from ._pix2pix import GLOBAL_RESIDUALS, normalise_spectra
-from ._unet import NORMS
+from ._unet import NORMS, through
 
 
 class ResBlock(nn.Module):
@@ -106,12 +105,5 @@ class ResidualInResidual(nn.Module):
 
     def forward(self, blurred: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to the same, H and W divisible by 2**levels. Unclamped with the residual ``sum``."""
-        skips: list[Tensor] = []
-        x = blurred
-        for block in self.encoder:
-            x = block(x)
-            skips.append(x)
-        x = self.decoder[0](self.bottleneck(skips.pop()))
-        for block in list(self.decoder)[1:]:
-            x = block(torch.cat([x, skips.pop()], dim=1))
+        x = through(self.encoder, self.bottleneck, self.decoder, blurred)
         return self.global_residual(blurred, x)

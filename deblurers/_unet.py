@@ -25,6 +25,28 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 """Normalisation of a number of channels, by name."""
 
 
+def through(encoder: nn.ModuleList, bottleneck: nn.Module, decoder: nn.ModuleList, x: Tensor) -> Tensor:
+    """Down the encoder, through the bottleneck and up the decoder, whose blocks but the first also get a skip.
+
+    Args:
+        encoder: blocks from fine to coarse.
+        bottleneck: between the two.
+        decoder: as many blocks, from coarse to fine.
+        x: (B, C, H, W), what the first block takes.
+
+    Returns:
+        What the last block gives.
+    """
+    skips: list[Tensor] = []
+    for block in encoder:
+        x = block(x)
+        skips.append(x)
+    x = decoder[0](bottleneck(skips.pop()))
+    for block in list(decoder)[1:]:
+        x = block(torch.cat([x, skips.pop()], dim=1))
+    return x
+
+
 class UNet(nn.Module):
     """Encoder and decoder of 5x5 convolutions with stride 2, and skips between layers of one size.
 
@@ -74,12 +96,5 @@ class UNet(nn.Module):
 
     def forward(self, blurred: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to the same, H and W divisible by 2**levels. Unclamped with a global skip."""
-        skips: list[Tensor] = []
-        x = blurred
-        for block in self.encoder:
-            x = block(x)
-            skips.append(x)
-        x = self.decoder[0](skips.pop())
-        for block in list(self.decoder)[1:]:
-            x = block(torch.cat([x, skips.pop()], dim=1))
+        x = through(self.encoder, nn.Identity(), self.decoder, blurred)
         return blurred + x if self.global_skip else x
