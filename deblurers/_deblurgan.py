@@ -20,8 +20,7 @@ class DeblurGAN(nn.Module):
         blocks: residual blocks; 9 in the paper.
         dropout: of the blocks' values; 0.5 in the paper.
         dropout_at_test: drop out when not training, too, as the authors do: the result is then random.
-        edges: give the Canny edges of the blurred frame as a fourth channel (Lenka, 4.1.5; her text takes the sharp
-            frame's, which nobody has who wants to deblur).
+        edges: give the Canny edges of the blurred frame as a fourth channel (Lenka, 4.1.5).
         feedback: iterations of a convolutional LSTM between blocks and decoder (Lenka, 4.1.6; 4 there); 0 for none.
             Her code does not hold it, so this is an interpretation: the features of the frame stay the same over the
             iterations, and the decoder sees the last state.
@@ -54,9 +53,10 @@ class DeblurGAN(nn.Module):
         )
         self.edges = edges
 
-    def forward(self, blurred: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] to the same; H and W divisible by 4."""
-        x = torch.cat([blurred, 2 * canny(blurred) - 1], dim=1) if self.edges else blurred
+    def forward(self, blurred: Tensor, outlined: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] to the same; H and W divisible by 4. Edges are those of ``outlined``, if given."""
+        outlined = blurred if outlined is None else outlined
+        x = torch.cat([blurred, 2 * canny(outlined) - 1], dim=1) if self.edges else blurred
         return (blurred + self.decoder(self.feedback(self.encoder(x)))).clamp(-1, 1)
 
 

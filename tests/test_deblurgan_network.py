@@ -1,12 +1,18 @@
 """DeblurGAN's generator, its ConvLSTM and its edges, against naive loops and OpenCV."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
+from torch import nn
 
 from deblurers._canny import canny
 from deblurers._deblurgan import ConvLSTM, DeblurGAN
+from deblurers.deblurgan_edge import SPEC
+from detbench.gan.step import players, step
 
 
 def naive_convolution(image, weight, bias):
@@ -81,3 +87,34 @@ def test_all_parameters_are_trained(options):
     net(torch.rand(2, 3, 16, 16) * 0.2).square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters())
     assert all(p.grad.any() for p in net.parameters() if p.ndim > 1)
+
+
+def test_an_oracle_is_trained_on_the_sharp_frames_edges():
+    torch.manual_seed(0)
+    net = DeblurGAN(width=4, blocks=1, edges=True).eval()
+    blurred, sharp = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+    sharp[..., 16:] = 1
+    with torch.no_grad():
+        assert torch.equal(net(blurred), net(blurred, blurred))
+        assert not torch.equal(net(blurred), net(blurred, sharp))
+
+
+def test_the_oracle_setting_gives_the_sharp_crops_to_the_generator():
+    given = []
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, blurred, outlined=None):
+            given.append(outlined)
+            return self.conv(blurred)
+
+    blurred, sharp = torch.rand(2, 1, 3, 16, 16)
+    fabric = Fabric(accelerator="cpu")
+    for preset in ("oracle", "compact"):
+        recipe = replace(SPEC.presets[preset].recipe, content={"l1": 1.0})
+        step(players(Net(), recipe, fabric), recipe, blurred, sharp, fabric, adversarial=False)
+    assert torch.equal(given[0], sharp)
+    assert given[1] is None

@@ -1,5 +1,7 @@
 """The losses, against naive loops and on literal tensors."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from detbench.gan import losses, vgg
 from detbench.gan.discriminators import PatchDiscriminator, ScoreDiscriminator
+from detbench.images import read_image
 
 
 def naive_dark_channel(image, patch):
@@ -21,6 +24,10 @@ def naive_dark_channel(image, patch):
     )
 
 
+def content_loss(weights, restored, sharp):
+    return losses.content_loss(weights, restored, losses.target(weights, restored, sharp))
+
+
 @pytest.mark.parametrize("patch", [3, 15])
 def test_the_dark_channel_is_equation_3(patch):
     image = torch.rand(2, 3, 20, 26)
@@ -31,7 +38,9 @@ def test_the_dark_channel_is_equation_3(patch):
 
 def test_the_dark_channels_gradient_goes_to_the_darkest_value():
     image = torch.rand(1, 3, 9, 9, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: losses.dark_channel_loss(x, torch.zeros_like(x)), image)
+    black = torch.zeros(1, 1, 9, 9)
+    distance = losses.CONTENT["dark_channel"].distance
+    assert torch.autograd.gradcheck(lambda x: distance(losses.dark_channel(x), black), image)
     losses.dark_channel(image, 17).sum().backward()
     assert image.grad.count_nonzero() == 1
     assert image.grad.flatten()[image.flatten().argmin()] == 81
@@ -39,9 +48,9 @@ def test_the_dark_channels_gradient_goes_to_the_darkest_value():
 
 def test_losses_on_literal_tensors():
     restored, sharp = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4)
-    assert losses.content_loss({"l1": 100.0}, restored, sharp).item() == pytest.approx(50)
-    assert losses.content_loss({"dark_channel": 250.0}, restored, sharp).item() == pytest.approx(15.625)
-    assert losses.content_loss({"l1": 100.0, "dark_channel": 250.0}, restored, sharp).item() == pytest.approx(65.625)
+    assert content_loss({"l1": 100.0}, restored, sharp).item() == pytest.approx(50)
+    assert content_loss({"dark_channel": 250.0}, restored, sharp).item() == pytest.approx(15.625)
+    assert content_loss({"l1": 100.0, "dark_channel": 250.0}, restored, sharp).item() == pytest.approx(65.625)
     undecided, sure = torch.zeros(2, 1), torch.full((2, 1), 20.0)
     assert losses.bce_discriminator(undecided, undecided).item() == pytest.approx(2 * np.log(2))
     assert losses.bce_discriminator(sure, -sure).item() == pytest.approx(0, abs=1e-6)
@@ -51,16 +60,16 @@ def test_losses_on_literal_tensors():
 
 def test_squares_and_total_variation_on_literal_tensors():
     restored, sharp = torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4)
-    assert losses.content_loss({"l2": 2.0}, restored, sharp).item() == pytest.approx(0.5)
-    assert losses.content_loss({"tv": 1.0}, restored, sharp).item() == 0
+    assert content_loss({"l2": 2.0}, restored, sharp).item() == pytest.approx(0.5)
+    assert content_loss({"tv": 1.0}, restored, sharp).item() == 0
     ramp = torch.arange(4.0).expand(1, 3, 4, 4) / 10
-    assert losses.content_loss({"tv": 1.0}, ramp, sharp).item() == pytest.approx(0.1)
+    assert content_loss({"tv": 1.0}, ramp, sharp).item() == pytest.approx(0.1)
 
 
 def test_several_outputs_are_averaged_each_at_its_size():
     sharp = torch.rand(1, 3, 8, 8)
     small = nn.functional.avg_pool2d(sharp, 2)
-    got = losses.content_loss({"l1": 1.0}, (small + 0.1, sharp + 0.3), sharp)
+    got = content_loss({"l1": 1.0}, (small + 0.1, sharp + 0.3), sharp)
     assert got.item() == pytest.approx(0.2)
 
 
@@ -168,3 +177,28 @@ def test_the_quantised_weights_are_vgg19s():
     assert quiet.std(dim=(2, 3)).max() < 1e-3 * loud.std(dim=(2, 3)).max()
     assert 0.5 < loud.square().mean().sqrt() < 10  # as large as torchvision's
     assert net.weight3_3.shape == (256, 256, 3, 3)
+
+
+VGG16 = Path(__file__).parents[2] / "shared/data/vgg/vgg16_to_conv3_3_oihw.npz"
+
+
+@pytest.mark.skipif(not VGG16.is_file(), reason="VGG16's weights are not here")
+def test_the_quantised_weights_see_what_vgg16s_do_in_torchvisions_convention(street):
+    """Another training of the same first layers: both see the most where the other does, and as strongly."""
+    stored = np.load(VGG16)
+    weights = {name.removeprefix("conv"): torch.from_numpy(stored[name]) for name in stored.files}
+    sixteen = vgg.Features(weights, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    nineteen = vgg.quantised_weights()
+    # Of the three colours, both look at green most and at blue least: they agree in which channel is which.
+    for net in (sixteen, nineteen):
+        red, green, blue = net.weight1_1.square().sum(dim=(0, 2, 3))
+        assert green > red > blue
+    seen = {sixteen: [], nineteen: []}
+    for pair in street.pairs[::10]:
+        frame = torch.from_numpy(read_image(pair.sharp)).permute(2, 0, 1)[None, :, :256, :256] / 127.5 - 1
+        for net, strengths in seen.items():
+            with torch.no_grad():
+                strengths.append(nn.functional.avg_pool2d(net(frame).square().sum(dim=1), 8).flatten())
+    a, b = (torch.cat(strengths) for strengths in seen.values())
+    assert torch.corrcoef(torch.stack([a.log(), b.log()]))[0, 1] > 0.8
+    assert (b.mean() / a.mean()).sqrt().item() == pytest.approx(1, abs=0.2)  # the division by 145

@@ -25,7 +25,7 @@ def test_it_has_a_published_and_a_compact_size(name):
     assert spec.preset == "compact"
     assert {"paper", "compact"} <= spec.presets.keys()
     assert spec.family
-    for preset in spec.presets.values():
+    for label, preset in spec.presets.items():
         recipe = preset.recipe
         assert recipe.crop % preset.multiple_of == 0
         assert recipe.init in INITIALISE
@@ -33,7 +33,7 @@ def test_it_has_a_published_and_a_compact_size(name):
         assert recipe.content.keys() <= losses.CONTENT.keys()
         assert recipe.object_motion + recipe.uniform_blur <= 1
         assert discriminators.build(recipe.crop, **recipe.discriminator)
-        assert recipe.setting == ("faithful" if preset is spec.presets.get("faithful") else "corrected")
+        assert recipe.setting == (label if label in ("faithful", "oracle") else "corrected")
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -97,7 +97,8 @@ def test_a_short_training_lowers_the_validation_error(name, photos, tmp_path):
         net = spec.build(**spec.presets["compact"].options)
         load_weights(net, tmp_path / "last.safetensors")
         with torch.no_grad():
-            return losses.content_loss(recipe.content, net.eval()(blurred), sharp).item()
+            restored = net.eval()(blurred)
+            return losses.content_loss(recipe.content, restored, losses.target(recipe.content, restored, sharp)).item()
 
     first = error(1)
     assert error(100) < 0.99 * first
@@ -120,3 +121,39 @@ def test_the_published_sizes():
     spec = SPECS["deblurgan_comb"]
     net = spec.build(**spec.presets["paper"].options)
     assert sum(p.numel() for p in net.parameters()) == 11_378_179
+
+
+# The generator's whole loss for restored crops of 0.5 everywhere, sharp ones of 0 and a discriminator's score of 1: L1
+# is 0.5, L2 0.25, the dark channel's 0.0625, total variation 0, the perceptual loss 1 (of features that are twice the
+# image), BCE -log(sigmoid(1)) = 0.3133, and WGAN's loss -1.
+PUBLISHED = {
+    "dc0": 100 * 0.5 + 0.3132617,
+    "dc250": 100 * 0.5 + 250 * 0.0625 + 0.3132617,
+    "dc250p": 100 * 0.5 + 250 * 0.0625 + 100 * 1.0 + 0.3132617,
+    "deblurgan_wild": 100 * 1.0 - 1,
+    "deblurgan_synth": 100 * 1.0 - 1,
+    "deblurgan_comb": 100 * 1.0 - 1,
+    "deblurgan_tv": 100 * 1.0 + 1 * 0.0 - 1,
+    "deblurgan_edge": 100 * 1.0 - 1,
+    "deblurgan_feedback": 100 * 1.0 - 1,
+    "pix2pix": 100 * 0.5 + 0.3132617,
+    "pix2pix_sa": 100 * 0.5 + 0.3132617,
+    "pix2pix_sa_gr": 100 * 0.5 + 0.3132617,
+    "pix2pix_sa_sn": 100 * 0.5 + 0.3132617,
+    "pix2pix_sa_ca_gr_sn_perc": 100 * 1.0 + 0.3132617,
+    "rir": 100 * 1.0 + 0.3132617,
+    "rir_large": 100 * 0.5 + 0.3132617,
+    "deepdeblur": 0.5 * 0.25 + 1e-4 * 0.3132617,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_its_published_loss_on_literal_tensors(name, monkeypatch):
+    recipe = SPECS[name].presets["paper"].recipe
+    twice = losses.Content(lambda images: 2 * images, torch.nn.functional.mse_loss)
+    monkeypatch.setitem(losses.CONTENT, "perceptual", twice)
+    restored, sharp = torch.full((1, 3, 8, 8), 0.5), torch.zeros(1, 3, 8, 8)
+    target = losses.target(recipe.content, restored, sharp)
+    content = losses.content_loss(recipe.content, restored, target).item()
+    adversarial = losses.ADVERSARIAL[recipe.adversarial].generator(torch.ones(1, 1)).item()
+    assert content + recipe.adversarial_weight * adversarial == pytest.approx(PUBLISHED[name], rel=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -35,59 +36,74 @@ def dark_channel(images: Tensor, patch: int = 15) -> Tensor:
     return -F.max_pool2d(dark, (1, patch), stride=1, padding=(0, patch // 2))
 
 
-def dark_channel_loss(restored: Tensor, sharp: Tensor) -> Tensor:
-    """Mean squared difference of the dark channels: eq. 7 of Zhang et al., the norm squared as in their code.
+def total_variation(images: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours across, plus that of neighbours down: (B, C, H, W) to (B, C)."""
+    return images.diff(dim=-1).abs().mean(dim=(-2, -1)) + images.diff(dim=-2).abs().mean(dim=(-2, -1))
 
-    Of intensities in [0, 1], which the prior is about (dark means near 0); an interpretation, as the paper does not
-    give the range. In [-1, 1] the term would weigh four times as much.
+
+@dataclass(frozen=True)
+class Content:
+    """A content loss: a distance between what is looked at in the restored and in the sharp image.
+
+    Attributes:
+        of: (B, 3, H, W) images in [-1, 1] to what is compared.
+        distance: of that, restored and sharp, to a scalar.
     """
-    return F.mse_loss(dark_channel(restored), dark_channel(sharp)) / 4
+
+    of: Callable[[Tensor], Tensor]
+    distance: Callable[[Tensor, Tensor], Tensor]
 
 
-def total_variation(restored: Tensor, sharp: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels, anisotropic; the sharp image does not matter.
-
-    DeblurGAN tried it and dropped it (section 4); its form is not published, so this is an interpretation.
-    """
-    across, down = restored.diff(dim=-1).abs().mean(), restored.diff(dim=-2).abs().mean()
-    return across + down
+def _same(images: Tensor) -> Tensor:
+    return images
 
 
-def perceptual_loss(restored: Tensor, sharp: Tensor) -> Tensor:
-    """Mean squared difference of VGG19's conv3_3 features, after the ReLU: eq. 5 of DeblurGAN as its text has it."""
-    return F.mse_loss(vgg.features(restored), vgg.features(sharp))
-
-
-def perceptual_loss_as_coded(restored: Tensor, sharp: Tensor) -> Tensor:
-    """The same as DeblurGAN's code has it: before the ReLU, of input that is not normalised as VGG19 expects."""
-    return F.mse_loss(vgg.features(restored, as_coded=True), vgg.features(sharp, as_coded=True))
-
-
-CONTENT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": F.l1_loss,
-    "l2": F.mse_loss,
-    "dark_channel": dark_channel_loss,
-    "tv": total_variation,
-    "perceptual": perceptual_loss,
-    "perceptual_as_coded": perceptual_loss_as_coded,
+CONTENT = {
+    "l1": Content(_same, F.l1_loss),
+    "l2": Content(_same, F.mse_loss),
+    # Eq. 7 of Zhang et al., the norm squared as in their code; of intensities in [0, 1], hence the 4, which the prior
+    # is about (dark means near 0). An interpretation: the paper does not give the range.
+    "dark_channel": Content(dark_channel, lambda restored, sharp: F.mse_loss(restored, sharp) / 4),
+    # DeblurGAN tried it and dropped it (section 4). Its form is not published, so this is an interpretation; the sharp
+    # image does not matter.
+    "tv": Content(total_variation, lambda restored, sharp: restored.mean()),
+    # VGG19's conv3_3 after the ReLU, as DeblurGAN's text has it (eq. 5), ...
+    "perceptual": Content(vgg.features, F.mse_loss),
+    # ... and before the ReLU, of input that is not normalised as VGG19 expects, as its code has it.
+    "perceptual_as_coded": Content(partial(vgg.features, as_coded=True), F.mse_loss),
 }
-"""Content losses by name: (restored, sharp) to a scalar."""
+"""Content losses by name."""
+
+Target = list[dict[str, Tensor]]
+"""For each output of a network: what its content losses, by name, compare it with."""
 
 
-def content_loss(weights: Mapping[str, float], restored: Tensor | tuple[Tensor, ...], sharp: Tensor) -> Tensor:
+@torch.no_grad()
+def target(weights: Mapping[str, float], restored: Tensor | tuple[Tensor, ...], sharp: Tensor) -> Target:
+    """What is looked at in the sharp image, once for all updates of the generator on one batch.
+
+    Args:
+        weights: weight by name in :data:`CONTENT`.
+        restored: the network's output, (B, 3, H, W); or several, of the same or smaller sizes. Only sizes matter.
+        sharp: (B, 3, H, W) in [-1, 1]; reduced to the size of each output.
+    """
+    outputs = (restored,) if isinstance(restored, Tensor) else restored
+    images = [sharp if o.shape == sharp.shape else F.interpolate(sharp, o.shape[-2:], mode="area") for o in outputs]
+    return [{name: CONTENT[name].of(image.float()) for name in weights} for image in images]
+
+
+def content_loss(weights: Mapping[str, float], restored: Tensor | tuple[Tensor, ...], target: Target) -> Tensor:
     """The weighted sum of the named content losses, computed in float32.
 
     Args:
         weights: weight by name in :data:`CONTENT`.
-        restored: (B, 3, H, W) in [-1, 1]; or several such outputs of one network, of the same or smaller sizes,
-            whose losses are averaged. Smaller outputs are compared with the sharp image reduced to their size.
-        sharp: (B, 3, H, W) in [-1, 1].
+        restored: (B, 3, H, W) in [-1, 1]; or several such outputs of one network, whose losses are averaged.
+        target: from :func:`target`.
     """
     outputs = (restored,) if isinstance(restored, Tensor) else restored
-    targets = [sharp if o.shape == sharp.shape else F.interpolate(sharp, o.shape[-2:], mode="area") for o in outputs]
     terms = [
-        weight * CONTENT[name](output.float(), target.float())
-        for output, target in zip(outputs, targets, strict=True)
+        weight * CONTENT[name].distance(CONTENT[name].of(output.float()), sharp[name])
+        for output, sharp in zip(outputs, target, strict=True)
         for name, weight in weights.items()
     ]
     return torch.stack(terms).sum() / len(outputs)

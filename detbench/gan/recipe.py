@@ -39,7 +39,8 @@ class Recipe:
         ema: decay of the running mean of the generator's weights that is validated and shipped; 0 for none.
         init: ``normal`` for weights ~ N(0, 0.02) and scales ~ N(1, 0.02); ``he`` for He's initialisation, which a
             network without normalisation needs, and a last layer near zero, so that a global skip starts by copying.
-        setting: ``corrected``, or ``faithful`` to the published code where that differs.
+        setting: ``corrected``, or ``faithful`` to the published code where that differs, or ``oracle`` where the text
+            trains on what nobody has at test time: the generator is then given the sharp crops as a second argument.
     """
 
     content: Mapping[str, float]

@@ -98,7 +98,8 @@ def step(players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fabri
         adversarial: whether the discriminator takes part, or the content losses alone train the generator.
     """
     game = losses.ADVERSARIAL[recipe.adversarial]
-    outputs = players.generator(blurred)
+    given = (blurred, sharp) if recipe.setting == "oracle" else (blurred,)
+    outputs = players.generator(*given)
     restored = outputs if isinstance(outputs, Tensor) else outputs[-1]
     d_loss = torch.zeros((), device=blurred.device)
     judge = players.discriminator
@@ -118,11 +119,12 @@ def step(players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fabri
 
     judge.requires_grad_(False)
     judge = judge.module  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
+    target = losses.target(recipe.content, outputs, sharp)
     for number in range(recipe.generator_steps if adversarial else 1):
         if number:
-            outputs = players.generator(blurred)
+            outputs = players.generator(*given)
             restored = outputs if isinstance(outputs, Tensor) else outputs[-1]
-        g_loss = content = losses.content_loss(recipe.content, outputs, sharp)
+        g_loss = content = losses.content_loss(recipe.content, outputs, target)
         if adversarial:
             with fabric.autocast():
                 scores = judge(blurred, restored)
