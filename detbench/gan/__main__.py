@@ -6,13 +6,17 @@ import argparse
 from pathlib import Path
 
 from detbench import registry
-from detbench.gan.schedule import seconds
+from detbench.gan.schedule import seconds, train_all
 from detbench.gan.train import train
+
+TRAININGS = Path("reports/training")
 
 parser = argparse.ArgumentParser(
     prog="python -m detbench.gan", description="Train a deblurrer: `detbench train`, bare."
 )
-parser.add_argument("name")
+what = parser.add_mutually_exclusive_group(required=True)
+what.add_argument("name", nargs="?")
+what.add_argument("--all", action="store_true", dest="everything", help="all that have a recipe, one after the other")
 parser.add_argument("--data", type=Path, action="append", help="a folder or a pack; repeat for several")
 parser.add_argument("--validation", type=Path, action="append", help="likewise")
 parser.add_argument("--steps", type=int, dest="iterations")
@@ -25,6 +29,11 @@ parser.add_argument("--budget", type=seconds, default=float("inf"))
 
 if __name__ == "__main__":
     options = vars(parser.parse_args())
-    name = options.pop("name")
-    out = options.pop("out") or Path("reports/training") / name
-    print(train(name, registry.get(name), out, **options))
+    name, everything, budget = (options.pop(key) for key in ("name", "everything", "budget"))
+    out = options.pop("out")
+    if everything:
+        specs = {name: registry.get(name) for name in registry.entries()}
+        left = train_all(specs, out or TRAININGS, budget, **options)
+        print(f"not finished: {', '.join(left)}" if left else "all are finished")
+    else:
+        print(train(name, registry.get(name), out or TRAININGS / name, budget=budget, **options))
