@@ -64,6 +64,11 @@ class Detections:
         """The number of detected objects."""
         return len(self.score)
 
+    def above(self, conf: float) -> Self:
+        """Those that score at least ``conf``."""
+        keep = self.score >= conf
+        return type(self)(self.xyxy[keep], self.score[keep], self.label[keep])
+
     @classmethod
     def empty(cls) -> Self:
         """No objects."""
