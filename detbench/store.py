@@ -17,10 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from detbench.types import DetbenchError, Detections, FrameScore, RunResult, RunSpec
-
-SCHEMA = 2
-"""Version of the directory's layout; raise it when a reader of the old one would be misled."""
+from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunResult, RunSpec
 
 FLOOR = 0.01
 """Detections are kept down to this score, so that other thresholds can be tried and AP computed without a new run."""
