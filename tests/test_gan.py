@@ -298,6 +298,7 @@ def test_a_pack_gives_back_what_went_in(folder, tmp_path):
             assert np.abs(got[0].astype(int) - wanted[0]).mean() < 4
             assert np.abs(got[1].astype(int) - wanted[1]).mean() < 4
     assert data.load_folders(whole).record[0]["folder"] == "pack-000"
+    assert data.load_folders([tmp_path / "shards"]).record == data.load_folders(shards).record
 
 
 def test_a_budget_is_shared_and_what_is_finished_is_skipped(folder, tmp_path, capsys):
@@ -322,6 +323,19 @@ def test_a_training_out_of_time_leaves_a_checkpoint(folder, tmp_path):
 @pytest.mark.parametrize(("text", "wanted"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400)])
 def test_times_are_read(text, wanted):
     assert schedule.seconds(text) == wanted
+
+
+def test_a_mistake_in_a_bare_training_is_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "detbench.gan", "--all", "--data", tmp_path, "--validation", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.returncode == 1
+    assert f"detbench.gan: {tmp_path} holds no images" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_no_time_is_refused():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from detbench import registry
 from detbench.gan.schedule import seconds, train_all
 from detbench.gan.train import train
+from detbench.types import DetbenchError
 
 TRAININGS = Path("reports/training")
 
@@ -27,7 +29,9 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--device", default="auto")
 parser.add_argument("--budget", type=seconds, default=float("inf"))
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Parse and train."""
     options = vars(parser.parse_args())
     name, everything, budget = (options.pop(key) for key in ("name", "everything", "budget"))
     out = options.pop("out")
@@ -37,3 +41,10 @@ if __name__ == "__main__":
         print(f"not finished: {', '.join(left)}" if left else "all are finished")
     else:
         print(train(name, registry.get(name), out or TRAININGS / name, budget=budget, **options))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except DetbenchError as error:
+        sys.exit(f"detbench.gan: {error}")
