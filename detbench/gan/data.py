@@ -78,7 +78,7 @@ def load_folders(folders: Iterable[Path]) -> Sources:
 
     Any folder among or below the given ones that holds both ``blur/`` and ``sharp/`` gives pairs, matched by their
     path below these without suffix (GoPro's layout, and detbench's own); every other image is a photograph. A pack
-    (``.zip``, from :mod:`detbench.gan.pack`) stands for the folder that it holds, and a folder of packs for all of them.
+    (``.zip``, from :mod:`detbench.gan.pack`) stands for the folder that it holds, a folder of packs for all of these.
 
     Raises:
         DetbenchError: a folder without images, an unpaired or unreadable file, a pair of different sizes.
