@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from detbench.progress import bar, say
 from detbench.types import DetbenchError
 
 # What url sources may use of urllib.request: nothing for plain http, ftp or files, so no redirect leads there either.
@@ -194,9 +195,14 @@ def home() -> Path:
 
     The folder may not exist yet: whoever writes below it creates it.
     """
-    from platformdirs import user_cache_dir
-
-    chosen = os.environ.get("DETBENCH_HOME") or user_cache_dir("detbench", appauthor=False)
+    chosen = os.environ.get("DETBENCH_HOME")
+    if not chosen:
+        try:
+            from platformdirs import user_cache_dir
+        except ImportError:  # a bare machine that trains: see detbench.gan
+            chosen = "~/.cache/detbench"
+        else:
+            chosen = user_cache_dir("detbench", appauthor=False)
     return Path(chosen).expanduser().absolute()
 
 
@@ -238,10 +244,10 @@ def _fetch_locked(asset: Asset, target: Path) -> Path:
         if _is_good(target, asset):  # another process was faster
             return target
         if target.exists():
-            _say(f"{target} {_difference(target, asset)}: replacing it")
+            say(f"{target} {_difference(target, asset)}: replacing it")
         failures = []
         for source in asset.sources:
-            _say(f"Fetching {asset.filename} ({asset.size / 1e6:.1f} MB) from {source}")
+            say(f"Fetching {asset.filename} ({asset.size / 1e6:.1f} MB) from {source}")
             try:
                 source.write(asset, part)
                 _verify(part, asset)
@@ -341,9 +347,6 @@ def _download(url: str, asset: Asset, part: Path) -> None:
     from http.client import HTTPException
     from urllib.error import HTTPError
 
-    from rich.console import Console
-    from rich.progress import wrap_file
-
     start = part.stat().st_size if part.exists() else 0
     if start >= asset.size:
         return  # nothing is missing; whether it is good, the caller checks
@@ -367,16 +370,7 @@ def _download(url: str, asset: Asset, part: Path) -> None:
         length = response.headers.get("Content-Length", "")
         if length.isdigit() and start + int(length) != asset.size:
             raise _WrongFileError(f"the server's file has {start + int(length)} bytes, not the pinned {asset.size}")
-        console, left = Console(stderr=True), asset.size - start
-        quiet = not console.is_terminal
-        bar = wrap_file(response, left, description="", console=console, disable=quiet, transient=True)
-        with bar as stream:
+        with bar(response, asset.size - start) as stream:
             _write(part, "ab" if start else "wb", _chunks(stream), asset)
     if (size := part.stat().st_size) < asset.size:
         raise _SourceError(f"the connection ended after {size} of {asset.size} bytes; the next try goes on from there")
-
-
-def _say(message: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)

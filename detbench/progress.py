@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import BinaryIO, TypeVar
 
 T = TypeVar("T")
 
@@ -12,6 +13,21 @@ T = TypeVar("T")
 def say(message: str) -> None:
     """One line on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def bar(stream: BinaryIO, size: int) -> AbstractContextManager[BinaryIO]:
+    """A stream whose reading is shown by a bar on a terminal.
+
+    Args:
+        stream: to read from.
+        size: of what will be read, in bytes.
+    """
+    if not sys.stderr.isatty():
+        return nullcontext(stream)
+    from rich.console import Console
+    from rich.progress import wrap_file
+
+    return wrap_file(stream, size, description="", console=Console(stderr=True), transient=True)
 
 
 def track(items: Iterable[T], total: int, what: str, unit: str = "frames", done: int = 0) -> Iterator[T]:

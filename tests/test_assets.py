@@ -240,7 +240,7 @@ def test_warm_cache_needs_neither_network_nor_pip_nor_a_writable_folder(
 ) -> None:
     cache.mkdir(parents=True)
     (cache / "thing.bin").write_bytes(DATA)
-    for name in ("_download", "_pip_download", "_write", "_say", "_fetch_locked"):
+    for name in ("_download", "_pip_download", "_write", "say", "_fetch_locked"):
         monkeypatch.setattr(assets, name, None)
     asset = pinned(UrlSource("https://127.0.0.1:9/"), WheelSource("parcel==1.0", "0" * 64))
     assert assets.fetch(asset).read_bytes() == DATA

@@ -347,14 +347,14 @@ def test_training_needs_few_packages(folder, tmp_path):
     """It must run from a source tree on a machine that has little beside torch."""
     program = (
         "import sys, runpy\n"
-        "for name in 'ultralytics cv2 pandas typer pycocotools platformdirs tensorboard'.split():\n"
+        "for name in 'ultralytics cv2 pandas typer rich pycocotools platformdirs tensorboard'.split():\n"
         "    sys.modules[name] = None\n"
         "runpy.run_module('detbench.gan', run_name='__main__')\n"
     )
     options = ["--steps", "1", "--device", "cpu", "--out", tmp_path / "out"]
     photos = ["--data", folder / "photos", "--data", folder / "pairs", "--validation", folder / "photos"]
     done = subprocess.run(
-        [sys.executable, "-c", program, "dc250", *photos, *options],
+        [sys.executable, "-c", program, "dc250p", *photos, *options],
         capture_output=True,
         text=True,
         timeout=300,
