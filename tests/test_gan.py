@@ -347,7 +347,7 @@ def test_training_needs_few_packages(folder, tmp_path):
     """It must run from a source tree on a machine that has little beside torch."""
     program = (
         "import sys, runpy\n"
-        "for name in 'ultralytics cv2 pandas typer rich pycocotools platformdirs tensorboard'.split():\n"
+        "for name in 'ultralytics cv2 pandas typer pycocotools platformdirs tensorboard'.split():\n"
         "    sys.modules[name] = None\n"
         "runpy.run_module('detbench.gan', run_name='__main__')\n"
     )
