@@ -37,7 +37,7 @@ def errors(interrupted: str = "what was computed is kept, and the same command g
         yield
     except DetbenchError as error:
         print(f"detbench: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        raise typer.Exit(getattr(error, "exit_status", 1)) from error
     except OSError as error:
         print(f"detbench: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         raise typer.Exit(1) from error
@@ -193,6 +193,89 @@ def figure(
         panels = module.panels(result, module.best_median_worst(result))
         module.draw(result, store.read_detections(run_path), panels, target)
         print(f"drawn: {target}", file=sys.stderr)
+
+
+RunsArgument = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Directories of runs, or folders of such directories.")
+]
+
+
+@app.command()
+def report(
+    runs: RunsArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the page, its tables and its figures.")] = Path(
+        "reports/report"
+    ),
+    group: Annotated[
+        bool, typer.Option("--group", help="A part for each dataset, detector and setting among the runs.")
+    ] = False,
+) -> None:
+    """Make a page to look at, with tables (Markdown, LaTeX, CSV) and figures (PNG, PDF, SVG) beside it."""
+    with errors():
+        from detbench.report import collect, document
+
+        print(document.write(collect.collect(runs, split=group), out))
+
+
+@app.command()
+def compare(
+    runs: RunsArgument,
+    threshold: Annotated[
+        Literal["run", "loco"],
+        typer.Option(help="loco: each run counts from the confidence that is best for it on all other clips."),
+    ] = "run",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
+) -> None:
+    """Compare runs with the first of them: intervals clustered by clip, p-values, and what can be concluded."""
+    with errors():
+        from detbench import compare as module
+        from detbench import store
+
+        compared = module.compare([store.read(path) for path in runs], threshold)
+        if as_json:
+            print(json.dumps(compared.rows(), indent=1))
+            return
+        _print_table(list(module.HEADINGS), compared.cells())
+        print(*compared.sentences(), sep="\n")
+
+
+@app.command()
+def check(
+    baseline: Annotated[Path, typer.Option(help="Folder with the run that others are held to.")] = Path(
+        "reports/baseline"
+    ),
+    update: Annotated[bool, typer.Option("--update", help="Write a new baseline, and tell what changes.")] = False,
+    out: Annotated[Optional[Path], typer.Option(help="Keep the new run's directory in this folder.")] = None,
+    junit: Annotated[Optional[Path], typer.Option(help="Write JUnit XML to this file.")] = None,
+    summary: Annotated[Optional[Path], typer.Option(help="Append a Markdown summary to this file.")] = None,
+    weights: WeightsOption = None,
+    device: Annotated[Optional[str], typer.Option(help="In place of the baseline's: auto, cpu, cuda or cuda:N.")] = None,
+) -> None:
+    """Run a baseline's spec anew; exit 1 if scores fell for sure, 2 if they cannot be compared.
+
+    On GitHub, annotations are printed and the summary goes to the job's page by itself.
+    """
+    with errors():
+        from detbench import check as module
+
+        given = str(weights) if weights else None
+        if update:
+            print(*module.update(baseline, weights=given, device=device), sep="\n")
+            return
+        verdict = module.check(baseline, out, weights=given, device=device)
+        print(module.summary(verdict))
+        module.tell(verdict, junit, summary)
+        if not verdict.passed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def publish(device: DeviceOption = "auto") -> None:
+    """Run every shipped deblurrer on `street`, and write reports/ and the README's leaderboard."""
+    with errors():
+        from detbench import publish as module
+
+        print(*module.publish(Path.cwd(), device=device), sep="\n")
 
 
 @app.command()

@@ -1,0 +1,113 @@
+"""The published state in ``reports/``: every shipped deblurrer on ``street``, made again by one command."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detbench import compare, datasets, figure, registry, runner, store
+from detbench.report import tables
+from detbench.report.collect import Group, collect
+from detbench.report.document import Report
+from detbench.types import DetbenchError, RunResult, RunSpec
+
+FRAMES = ("identity", "jpeg95")
+"""Floor and ceiling, which no leaderboard ranks."""
+
+CLOSER = 960
+"""The detector's ``imgsz`` in the run that spends the time on a closer look instead of on deblurring."""
+
+DRAWN = "dc250"
+"""The deblurrer whose frames the README shows."""
+
+START, END = "<!-- leaderboard: written by `detbench publish` -->", "<!-- end of the leaderboard -->"
+
+
+def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[Path]:
+    """Run what is not run yet, and write leaderboard, tables, figures and the README's part of them.
+
+    Args:
+        root: of the checkout.
+        runs: folder of run directories.
+        device: as in a run's spec.
+
+    Returns:
+        The files written, without tables and figures.
+
+    Raises:
+        DetbenchError: something went wrong in a run; or the README has no place for the leaderboard.
+    """
+    base = RunSpec("", device=device)
+    names = [name for name in registry.runnable() if name not in FRAMES]
+    results = runner.benchmark([replace(base, deblurer=name) for name in names], runs)
+    results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
+    results.append(runner.run(replace(base, deblurer="identity", imgsz=CLOSER), runs))
+    (group,) = collect([result.path for result in results])
+    reports = root / "reports"
+    sections = {section.anchor: section for section in Report(group, reports).sections()}
+    drawn = next(run for run in group.runs if run.spec.deblurer == DRAWN)
+    panels = figure.panels(drawn, figure.best_median_worst(drawn))
+    figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
+
+    board = tables.markdown(tables.leaderboard(group))
+    words = [str(text) for text in sections["verdict"].paragraphs]
+    written = {
+        reports / "leaderboard.md": _page(board, words, group),
+        reports / "published.json": json.dumps(state(group), indent=1) + "\n",
+        root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
+    }
+    for path, text in written.items():
+        path.write_text(text, "utf-8")
+    return list(written)
+
+
+def state(group: Group) -> dict[str, Any]:
+    """What the published numbers were made from: what :func:`stale` compares with what is here."""
+    spec = group.floor.spec
+    return {
+        "dataset": {"name": spec.dataset, "hash": spec.dataset_hash},
+        "detector": {"name": spec.detector, "hash": spec.detector_hash},
+        "deblurrers": {run.spec.deblurer: run.spec.deblurer_hash for run in group.runs},
+    }
+
+
+def stale(reports: Path) -> list[str]:
+    """What has changed since the published numbers were made, in words; nothing if they are as they would be now.
+
+    Looks at the sources and weights of the deblurrers and at the dataset's card; imports and fetches nothing.
+    """
+    published: Mapping[str, Any] = json.loads((reports / "published.json").read_text("utf-8"))
+    here = {name: registry.fingerprint(name) for name in registry.runnable() if name not in FRAMES}
+    then = published["deblurrers"]
+    told = [f"{name} is not published" for name in here if name not in then]
+    told += [f"{name} is published, and does not run any more" for name in then if name not in here]
+    told += [f"{name} has changed" for name in here if name in then and here[name] != then[name]]
+    dataset = published["dataset"]
+    if datasets.cards()[dataset["name"]].identity != dataset["hash"]:
+        told.append(f"the dataset {dataset['name']} has changed")
+    return told
+
+
+def _page(board: str, words: list[str], group: Group) -> str:
+    """``leaderboard.md``."""
+    said = "\n".join(f"- {text}" for text in words if text)
+    return (
+        "# Leaderboard\n\nEvery deblurrer that ships here, on `street`, before the same detector. Made by"
+        f" `detbench publish`, which makes it again.\n\n{board}\n## What can be concluded\n\n{said}\n\n"
+        "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
+        "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n![F1 against PSNR](figures/f1-psnr.svg)\n\n"
+        "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
+        " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
+        " publications' tables. `detbench report reports/runs` makes a page to look at.\n"
+    )
+
+
+def _into(readme: str, board: str) -> str:
+    """The README with the leaderboard in its place."""
+    if START not in readme or END not in readme:
+        raise DetbenchError(f"README.md has no place for the leaderboard: put {START} and {END} there.")
+    return re.sub(f"{re.escape(START)}.*{re.escape(END)}", lambda _: f"{START}\n\n{board}\n{END}", readme, flags=re.S)

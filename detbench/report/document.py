@@ -1,0 +1,456 @@
+"""Groups of runs → a report: a page, and beside it its tables and figures as files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from detbench import compare, datasets, stats, store
+from detbench.report import breakdown, page, plots, tables
+from detbench.report.collect import Group
+from detbench.report.tables import Column, Part, Table
+from detbench.types import DetbenchError, Detections, RunResult
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+BARS = 6
+"""Runs that a figure shows side by side; of more, those with the best F1."""
+
+SHOWN = ("f1", "recall", "precision", "psnr_db")
+"""Metrics of the table of differences."""
+
+
+def write(groups: Sequence[Group], out: Path) -> Path:
+    """Write a report.
+
+    Args:
+        groups: from :func:`detbench.report.collect.collect`. Several get a folder each, and a page that links them.
+        out: the report's folder: ``index.html``, ``tables/`` (Markdown, LaTeX, CSV), ``figures/`` (PNG, PDF, SVG) and
+            the page's pictures.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DetbenchError: a run's detections are damaged.
+    """
+    if len(groups) == 1:
+        return Report(groups[0], out).write()
+    links, parts = [], [f"{number}-{name}" for number, name in enumerate(map(_title, groups), 1)]
+    for part, group in zip(parts, groups, strict=True):
+        Report(group, out / part).write()
+        links.append(page.Section(part, _title(group), [group.signature], [f'<p><a href="{part}/index.html">Report</a></p>']))
+    return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, out)])
+
+
+@dataclass(frozen=True)
+class Report:
+    """One group's report.
+
+    Attributes:
+        group: the runs.
+        out: the folder.
+    """
+
+    group: Group
+    out: Path
+
+    def write(self) -> Path:
+        """Write the page and all files; gives the page's path."""
+        intro = f"Does deblurring help the detector see? {len(self.group.floor.scores)} frames of {_title(self.group)}."
+        return page.write(self.out, f"detbench: {_title(self.group)}", intro, self.sections(), self.gallery())
+
+    def sections(self) -> list[page.Section]:
+        """Write tables and figures; gives what a page says of them."""
+        makers = [
+            self.verdict,
+            self.leaderboard,
+            self.trade_offs,
+            self.thresholds,
+            self.where,
+            self.errors,
+            self.harm,
+            self.publications,
+            self.measured,
+        ]
+        return [section for maker in makers if (section := maker())]
+
+    # --- what the sections look at -------------------------------------------------------------------------------
+
+    @cached_property
+    def labels(self) -> Mapping[Path, str]:
+        return self.group.labels
+
+    @cached_property
+    def runs(self) -> dict[str, RunResult]:
+        """Deblurrers on blurred frames by name, the best F1 first."""
+        ranked = sorted(self.group.runs, key=lambda run: -run.f1)
+        return {self.labels[run.path]: run for run in ranked}
+
+    @cached_property
+    def framed(self) -> dict[str, RunResult]:
+        """The same between floor and ceiling."""
+        floor, ceiling = self.group.floor, self.group.ceiling
+        return {self.labels[floor.path]: floor, **self.runs, self.labels[ceiling.path]: ceiling}
+
+    @cached_property
+    def seen(self) -> dict[str, list[Detections]]:
+        """What was detected in each restored frame, by run."""
+        return {name: store.read_detections(run.path)["restored"] for name, run in self.framed.items()}
+
+    @cached_property
+    def reference(self) -> list[Detections]:
+        """The objects of the sharp frames."""
+        return store.read_detections(self.group.floor.path)["sharp"]
+
+    @cached_property
+    def ledgers(self) -> dict[str, breakdown.Ledger]:
+        """All detections and objects, judged, by run."""
+        spec = self.group.floor.spec
+        return {
+            name: breakdown.judge(seen, self.reference, spec.match_iou, spec.conf) for name, seen in self.seen.items()
+        }
+
+    @cached_property
+    def clips(self) -> list[str]:
+        return [score.clip for score in self.group.floor.scores]
+
+    def table(self, table: Table) -> str:
+        """Write a table's files; gives its HTML."""
+        folder = self.out / "tables"
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, render in (("md", tables.markdown), ("tex", tables.latex), ("csv", tables.csv)):
+            (folder / f"{table.key}.{suffix}").write_text(render(table), "utf-8")
+        return tables.html(table)
+
+    def figure(self, name: str, figure: matplotlib.figure.Figure, alt: str, caption: str = "") -> page.Figure:
+        """Write a figure's files."""
+        plots.save(figure, self.out / "figures", name)
+        return page.Figure(f"figures/{name}.svg", alt, caption)
+
+    # --- sections ------------------------------------------------------------------------------------------------
+
+    def verdict(self) -> page.Section:
+        """Does it help, by how much, is it real?"""
+        group = self.group
+        compared = compare.compare([group.floor, *group.runs])
+        found = {(row["model"], row["metric"]): row for row in compared.rows()}
+        models = [model.name for model in compared.models[1:]]
+        columns = [Column("against blurred")]
+        for metric in SHOWN:
+            columns += [Column(compare.METRICS[metric].heading), Column("p")]
+        rows = []
+        for model in models:
+            cells: list[tables.Value] = [model]
+            for metric in SHOWN:
+                row = found[model, metric]
+                cells += [_difference(row, compare.METRICS[metric].form), _p(row["p_holm"])]
+            rows.append(tuple(cells))
+        differences = Table(
+            "Differences to the blurred frames",
+            tuple(columns),
+            (Part(tuple(rows), source=group.signature, ranked=False),),
+            ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
+            "differences",
+        )
+        unfinished = [f"Unfinished, and left out: {path}." for path in group.unfinished]
+        return page.Section(
+            "verdict", "Verdict", [*compared.sentences(), *unfinished], [self.table(differences)] if rows else []
+        )
+
+    def leaderboard(self) -> page.Section:
+        """Everything between floor and ceiling."""
+        bars = plots.score_bars(self.runs, self.group.floor, self.group.ceiling)
+        alt = "F1, precision and recall of each run as bars with 95 % intervals; floor and ceiling as lines"
+        return page.Section(
+            "leaderboard",
+            "Leaderboard",
+            tables=[self.table(tables.leaderboard(self.group))],
+            figures=[self.figure("scores", bars, alt)],
+        )
+
+    def trade_offs(self) -> page.Section:
+        """F1 against time and against PSNR."""
+        group = self.group
+        others = {
+            self.labels[other.path]: (
+                other.mean("restore_ms") + other.mean("detect_ms"),
+                float(stats.f1(self._rescored(other).sum(axis=0).astype(float))),
+            )
+            for other in group.alternatives
+        }
+        time = plots.f1_against_time(self.runs, group.floor, group.ceiling, others)
+        values = [compare.scores(run) for run in self.runs.values()]
+        correlation = (
+            stats.bootstrap_rank_correlation(
+                [v[:, :3] for v in values], [v[:, [3, 5]] for v in values], stats.f1, stats.mean, self.clips
+            )
+            if values
+            else None
+        )
+        psnr = plots.f1_against_psnr(self.runs, group.floor, group.ceiling, correlation)
+        words = ["Times are of this machine, deblurring and detection together."]
+        if others:
+            words.append(
+                "Hollow: no deblurring, but a larger detector or a closer look at the blurred frames. They are to find"
+                " the same objects as the others, those of the sharp frames before the smaller detector."
+            )
+        return page.Section(
+            "trade-offs",
+            "Trade-offs",
+            words,
+            figures=[
+                self.figure("f1-time", time, "F1 of each run against milliseconds a frame"),
+                self.figure("f1-psnr", psnr, "F1 of each run against PSNR", "Does PSNR rank deblurrers as F1 does?"),
+            ],
+        )
+
+    def _rescored(self, other: RunResult) -> np.ndarray:
+        spec = self.group.floor.spec
+        seen = store.read_detections(other.path)["restored"]
+        return breakdown.rescore(seen, self.reference, spec.match_iou, spec.conf)
+
+    def thresholds(self) -> page.Section:
+        """How much depends on the confidence and the overlap that were chosen."""
+        spec = self.group.floor.spec
+        several = len(set(self.clips)) > 1
+        rows = []
+        for name, run in self.framed.items():
+            ap = breakdown.average_precision(self.seen[name], self.reference)
+            chosen = compare.loco(self.seen[name], self.reference, self.clips, spec.match_iou) if several else None
+            best = None if chosen is None else float(stats.f1(chosen.sum(axis=0).astype(float)))
+            rows.append((name, run.f1, best, ap.ap, ap.ap50, ap.ap75, ap.small, ap.medium, ap.large))
+        headings = ["F1", "F1, threshold from other clips", "AP", "AP50", "AP75", "AP small", "AP medium", "AP large"]
+        columns = (Column("method"), *(Column(heading, "{:.3f}", "highest") for heading in headings))
+        table = Table(
+            "Without one arbitrary threshold",
+            columns,
+            (
+                Part((rows[0],), source=self.group.signature, ranked=False),
+                Part(tuple(rows[1:-1]), source=self.group.signature),
+                Part((rows[-1],), source=self.group.signature, ranked=False),
+            ),
+            (
+                f"F1 at a confidence of {spec.conf:g}, and at the one that is best on all other clips. AP is COCO's,"
+                " by pycocotools, against the objects of the sharp frames.",
+            ),
+            "thresholds",
+        )
+        figures = []
+        for name in list(self.runs)[:1]:
+            floor = next(iter(self.framed))
+            sweeps = [breakdown.confidence_sweep(self.seen[n], self.reference, spec.match_iou) for n in (name, floor)]
+            curves = plots.confidence_curves(sweeps[0], spec.conf, sweeps[1])
+            alt = f"Precision, recall and F1 of {name} over the confidence threshold, blurred dotted"
+            figures.append(self.figure("confidence", curves, alt, f"{name}; dotted: blurred"))
+            sweeps = [breakdown.iou_sweep(self.seen[n], self.reference, spec.conf) for n in (name, floor)]
+            alt = f"Precision, recall and F1 of {name} over the overlap wanted, blurred dotted"
+            figures.append(self.figure("iou", plots.iou_curves(sweeps[0], sweeps[1]), alt, f"{name}; dotted: blurred"))
+        return page.Section("thresholds", "Thresholds", tables=[self.table(table)], figures=figures)
+
+    def where(self) -> page.Section:
+        """By class, size and severity."""
+        names, _ = store.read_frames(self.group.floor.path)
+        psnr = [score.psnr_db for score in self.group.floor.scores]
+        cuts = {
+            "class": lambda ledger: breakdown.by_class(ledger, names),
+            "size": breakdown.by_size,
+            "severity": lambda ledger: breakdown.by_severity(ledger, psnr),
+        }
+        floor, *runs, ceiling = self.ledgers
+        htmls, figures = [], []
+        for cut, by in cuts.items():
+            cells = {name: by(ledger) for name, ledger in self.ledgers.items()}
+            best = {name: cells[name] for name in runs[:BARS]}
+            alt = f"F1 of each run by {cut}"
+            bars = plots.cell_bars(best, cells[floor], cells[ceiling])
+            figures.append(self.figure(f"by-{cut}", bars, alt, f"By {cut}"))
+            htmls.append(self.table(_cells_table(cut, cells, self.group.signature)))
+        few = [f"The figures show the {BARS} runs with the best F1."] if len(runs) > BARS else []
+        return page.Section(
+            "where",
+            "Where it helps",
+            [
+                "Sizes are COCO's, in square pixels of the sharp frame's box: below 32², up to 96², above. Severity: a"
+                f" third of the frames each, by their PSNR before deblurring. In italics or hatched: fewer than"
+                f" {breakdown.ENOUGH} objects, not enough data.",
+                *few,
+            ],
+            htmls,
+            figures,
+        )
+
+    def errors(self) -> page.Section:
+        """What kind of errors are left."""
+        spec = self.group.floor.spec
+        found = {name: breakdown.errors(seen, self.reference, spec.conf) for name, seen in self.seen.items()}
+        kinds = ["localisation", "classification", "both", "duplicate", "background", "missed"]
+        rows = tuple((name, *(getattr(e, kind) for kind in kinds)) for name, e in found.items())
+        table = Table(
+            "Errors by kind",
+            (Column("method"), *(Column(kind, "{:d}", "lowest") for kind in kinds)),
+            (
+                Part(rows[:1], source=self.group.signature, ranked=False),
+                Part(rows[1:-1], source=self.group.signature),
+                Part(rows[-1:], source=self.group.signature, ranked=False),
+            ),
+            ("Kinds as in TIDE (Bolya et al., ECCV 2020), counted, not weighed by AP.",),
+            "errors",
+        )
+        bars = plots.error_bars(found)
+        return page.Section(
+            "errors",
+            "Kinds of errors",
+            tables=[self.table(table)],
+            figures=[self.figure("errors", bars, "How many errors of each kind each run makes")],
+        )
+
+    def harm(self) -> page.Section | None:
+        """What deblurrers do to frames that need no help."""
+        if not self.group.harm:
+            return None
+        results = [*self.group.harm, self.group.ceiling]
+        rows = tuple(
+            (self.labels[run.path], run.total("fn"), run.total("hallucinated"), run.f1, run.mean("psnr_db"))
+            for run in results
+        )
+        columns = (
+            Column("method"),
+            Column("objects lost", "{:d}", "lowest"),
+            Column("objects invented", "{:d}", "lowest"),
+            Column("F1", "{:.3f}", "highest"),
+            Column("PSNR dB", "{:.2f}", "highest"),
+        )
+        parts = (
+            Part(rows[:-1], source=self.group.signature),
+            Part(rows[-1:], source=self.group.signature, ranked=False),
+        )
+        table = Table("Deblurrers on sharp frames", columns, parts, (), "harm")
+        return page.Section(
+            "harm",
+            "Do no harm",
+            [
+                "What a deblurrer does to frames that are sharp already: the last row, JPEG at quality 95, is what a"
+                " change does that nobody can see."
+            ],
+            [self.table(table)],
+        )
+
+    def publications(self) -> page.Section:
+        """The papers' tables, our numbers below theirs."""
+        return page.Section(
+            "publications",
+            "Beside the publications",
+            ["Other frames, detectors and conventions: patterns can be compared, digits cannot."],
+            [self.table(table) for table in tables.published(self.group)],
+        )
+
+    def measured(self) -> page.Section:
+        """How to read and repeat the numbers."""
+        environment = self.group.floor.environment
+        packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
+        return page.Section(
+            "measured",
+            "How it was measured",
+            [
+                f"Signature: {self.group.signature}",
+                "Precision, recall and F1 count all objects of all frames against what the same detector sees in the"
+                " sharp frames. PSNR and SSIM are means over frames.",
+                f"Versions: {packages}." if packages else "",
+                "Runs: " + ", ".join(run.path.name for run in self.framed.values()) + ".",
+            ],
+        )
+
+    def gallery(self) -> page.Gallery | None:
+        """The frames on which most changed, if they are still the runs' own."""
+        spec = self.group.floor.spec
+        try:
+            dataset = datasets.load(spec.dataset)
+        except DetbenchError:
+            return None
+        if dataset.identity != spec.dataset_hash:
+            return None
+        return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
+
+
+def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signature: str) -> Table:
+    """F1 (and recall) of each run in each cell."""
+    names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run))
+    objects = {cell.name: cell.objects for of_run in cells.values() for cell in of_run}
+
+    def row(name: str) -> tuple[tables.Value, ...]:
+        found = {cell.name: cell for cell in cells[name]}
+        return (name, *(found[n].f1 if n in found and objects[n] else None for n in names))
+
+    rows = tuple(map(row, cells))
+    few = [name for name in names if objects[name] < breakdown.ENOUGH]
+    notes = [f"Not enough data (fewer than {breakdown.ENOUGH} objects): {', '.join(few)}."] if few else []
+    columns = (Column("F1"), *(Column(f"{name} ({objects[name]})", "{:.3f}", "highest") for name in names))
+    return Table(
+        f"By {cut}",
+        columns,
+        (
+            Part(rows[:1], source=signature, ranked=False),
+            Part(rows[1:-1], source=signature),
+            Part(rows[-1:], source=signature, ranked=False),
+        ),
+        ("In brackets: reference objects.", *notes),
+        f"by-{cut}",
+    )
+
+
+def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
+    """Does the ranking survive another detector? One section for each two groups on the same frames."""
+    for number, (a, b) in enumerate(itertools.combinations(groups, 2), 1):
+        if a.floor.spec.dataset_hash != b.floor.spec.dataset_hash or len(a.floor.scores) != len(b.floor.scores):
+            continue
+        runs = [{group.labels[run.path]: run for run in group.runs} for group in (a, b)]
+        both = [name for name in runs[0] if name in runs[1]]
+        if not both:
+            continue
+        values = [[compare.scores(of[name])[:, :3] for name in both] for of in runs]
+        clips = [score.clip for score in a.floor.scores]
+        found = stats.bootstrap_rank_correlation(values[0], values[1], stats.f1, stats.f1, clips)
+        rows = tuple((name, runs[0][name].f1, runs[1][name].f1) for name in both)
+        table = Table(
+            f"F1 before {_title(a)} and {_title(b)}",
+            (Column("method"), Column(_title(a), "{:.3f}", "highest"), Column(_title(b), "{:.3f}", "highest")),
+            (Part(rows),),
+            (a.signature, b.signature),
+            f"swap-{number}",
+        )
+        report = Report(a, out)
+        said = (
+            f"Spearman's rank correlation of F1 over {len(both)} deblurrers:"
+            f" {found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}] (95 %, bootstrap over clips)."
+            if np.isfinite(found.low)
+            else f"Rank correlation over {len(both)} deblurrers: not enough data."
+        )
+        yield page.Section(f"swap-{number}", "Does the ranking survive?", [said], [report.table(table)])
+
+
+def _title(group: Group) -> str:
+    """Dataset and detector of a group, in words."""
+    spec = group.floor.spec
+    return f"{Path(spec.dataset).name}, {Path(spec.detector).stem} at {spec.imgsz} px"
+
+
+def _difference(row: Mapping[str, object], form: str) -> str:
+    """A difference with its interval, or why there is none."""
+    signed = form.replace("{:", "{:+")
+    if row["difference"] is None:
+        return "-"
+    if row["low"] is None:
+        return f"{signed.format(row['difference'])} (not enough data)"
+    return f"{signed.format(row['difference'])} [{signed.format(row['low'])}, {signed.format(row['high'])}]"
+
+
+def _p(p: object) -> str:
+    return "-" if p is None else f"{p:.3f}" if isinstance(p, float) and p >= 0.001 else "<.001"
