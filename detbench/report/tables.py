@@ -309,7 +309,7 @@ def html(table: Table) -> str:
             )
             text += f'<tr><th scope="row">{escape(name)}</th>{tds}</tr>\n'
         bodies.append(f"<tbody>\n{text}</tbody>\n")
-    below = "".join(f"<p>{_raised_html(marks.get(line, ''))}{escape(line)}</p>\n" for line in lines)
+    below = "".join(f"<p>{_raised_html(marks.get(line, ''))}{_breakable(line)}</p>\n" for line in lines)
     title = escape(table.title)
     return (
         f'<figure class="table">\n<div class="scroll" role="region" tabindex="0" aria-label="{title}">\n'
@@ -335,6 +335,11 @@ def _raised_tex(mark: str) -> str:
 
 def _raised_html(mark: str) -> str:
     return f"<sup>{mark}</sup>" if mark else ""
+
+
+def _breakable(text: str) -> str:
+    """Text for HTML that may break after the bars and semicolons of a signature, which has no blanks."""
+    return "<wbr>".join(escape(piece) for piece in re.split(r"(?<=[|;])(?=\S)", text))
 
 
 def _md(text: str, in_cell: bool = True) -> str:
