@@ -20,6 +20,8 @@ ALLOWED = {
     "table": {"types", "stats"},
     "figure": {"types", "table", "match", "datasets", "images", "store"},
     "report.collect": {"types", "store", "table"},
+    "report.tables": {"table", "report.collect"},
+    "report.page": {"types", "store", "images", "match"},
     "gan.recipe": set(),
     "gan.vgg": {"types", "assets", "progress"},
     "gan.losses": {"gan.vgg"},

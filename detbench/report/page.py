@@ -1,0 +1,344 @@
+"""A report as one page that opens from disk: ``index.html``, with its styles and script inside, and picture files."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import images, store
+from detbench.match import iou, match
+from detbench.types import Detections, FramePair, RunResult
+
+OUTCOMES = {
+    "recovered": "recovered",
+    "lost": "lost",
+    "hallucinated": "hallucinated",
+    "found": "found in both",
+    "missed": "missed in both",
+    "false": "other false",
+}
+"""What becomes of an object or a detection, with the words for it.
+
+A reference object is ``found``, ``recovered``, ``lost`` or ``missed`` by whether it is found in the restored frame
+and was in the blurred one. A detection that is no reference object is ``hallucinated`` if it is in neither the sharp
+nor the blurred frame, and ``false`` otherwise.
+"""
+
+MOST = 24
+"""Frames in a gallery at most."""
+
+VIEWS = 240
+"""Restored frames in a gallery at most: with many deblurrers, there are fewer frames of each."""
+
+BUDGET = 11_000_000
+"""Bytes that a gallery's pictures may take: a page should stay below 15 MB."""
+
+WIDTH = 960
+"""Pictures in a gallery are at most so wide, in pixels."""
+
+_FOLDER = "gallery"  # not "frames", which a run's directory has: a page may be written there
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of a section.
+
+    Attributes:
+        file: its path from the page's folder.
+        alt: what it shows, for those who cannot see it.
+        caption: printed below it.
+    """
+
+    file: str
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, with a link in its navigation.
+
+    Attributes:
+        anchor: its id on the page.
+        heading: its title.
+        paragraphs: plain text (or ``markupsafe.Markup``).
+        tables: HTML, put in as it is.
+        figures: pictures, below the tables.
+    """
+
+    anchor: str
+    heading: str
+    paragraphs: Sequence[str] = ()
+    tables: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Frames to look at, each as several runs restored it.
+
+    Attributes:
+        models: the runs' names.
+        classes: names of the objects' classes.
+        frames: ``id``, ``number`` in the dataset, ``width`` and ``height`` in pixels, and the files ``blurred`` and
+            ``sharp``.
+        views: of ``frame`` by ``model`` (both indices), with the file ``restored`` or None, ``psnr`` in dB or None, and
+            ``boxes``: x, y, width and height in percent of the frame, indices of class and of :data:`OUTCOMES`,
+            and the score (None for reference objects that were not found).
+        total: how many frames there were to choose from.
+    """
+
+    models: Sequence[str]
+    classes: Sequence[str]
+    frames: Sequence[Mapping[str, Any]]
+    views: Sequence[Mapping[str, Any]]
+    total: int
+
+    @property
+    def summary(self) -> str:
+        """What is shown, in words."""
+        if not self.views:
+            return "There are no frames to show."
+        few = f"the {len(self.frames)} of {self.total} frames" if len(self.frames) < self.total else "all frames"
+        return (
+            f"Shown are {few}{' on which most changed' if len(self.frames) < self.total else ''}, each as it was"
+            " blurred, restored and sharp. Boxes tell what deblurring did to what the detector sees: objects of the"
+            " sharp frame that were found again or lost, and detections that are in neither. Drag the divider, or"
+            " press ? for keys."
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """Which runs have no restored frames to show."""
+        lacking = {self.models[view["model"]] for view in self.views if view["restored"] is None}
+        names = ", ".join(name for name in self.models if name in lacking)
+        return (
+            [f"Without restored frames, which older runs did not keep: {names}. Run again for them."] if names else []
+        )
+
+
+def write(out: Path, title: str, intro: str, sections: Sequence[Section], gallery: Gallery | None = None) -> Path:
+    """Write ``index.html``. Equal arguments give equal bytes.
+
+    Args:
+        out: the page's folder; it is made.
+        title: of the page.
+        intro: a paragraph below the title, or empty.
+        sections: in order.
+        gallery: the frames, shown last; its pictures lie in ``out`` already.
+
+    Returns:
+        The page's path.
+    """
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("page.html.j2").render(
+        title=title,
+        intro=intro,
+        sections=sections,
+        gallery=gallery,
+        data=Markup(_json(gallery)) if gallery else "",
+        css=Markup((_HERE / "page.css").read_text("utf-8")),
+        js=Markup((_HERE / "page.js").read_text("utf-8")),
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "index.html").write_text(page, "utf-8")
+    return out / "index.html"
+
+
+def gallery(
+    runs: Sequence[RunResult],
+    labels: Mapping[Path, str],
+    pairs: Sequence[FramePair],
+    out: Path,
+    most: int = MOST,
+    budget: int = BUDGET,
+) -> Gallery:
+    """Choose the frames on which most changed, and write their pictures as WebP below ``out``.
+
+    Each frame comes as every run restored it, so that deblurrers can be compared.
+
+    Args:
+        runs: on the same frames.
+        labels: the runs' names by path.
+        pairs: the dataset's frames; those that are not among them are left out.
+        out: the page's folder.
+        most: how many frames at most.
+        budget: bytes that all pictures may take together.
+
+    Raises:
+        DetbenchError: a picture cannot be read, or a run's detections are damaged.
+    """
+    files = {pair.id: pair for pair in pairs}
+    ids = [id for id in most_changed(runs) if id in files]
+    most = min(most, max(1, VIEWS // max(1, len(runs))))
+    models = [labels[run.path] for run in runs]
+    names = [_file_name(model, i) for i, model in enumerate(models)]
+    folder = out / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+
+    frames: list[dict[str, Any]] = []
+    restored: list[list[str | None]] = []
+    written: set[str] = set()
+    with ThreadPoolExecutor() as pool:
+        for id in ids[:most]:
+            previews = {
+                f"{id}--{name}.webp": store.preview(run.path, id) for name, run in zip(names, runs, strict=True)
+            }
+            sources = {f"{id}--blurred.webp": files[id].blurred, f"{id}--sharp.webp": files[id].sharp}
+            sources |= {name: path for name, path in previews.items() if path.exists()}
+            pictures = dict(zip(sources, pool.map(_webp, sources.values()), strict=True))
+            budget -= sum(map(len, pictures.values()))
+            if budget < 0:
+                break
+            for name, picture in pictures.items():
+                (folder / name).write_bytes(picture)
+            written |= set(pictures)
+            height, width = images.image_size(files[id].sharp)
+            sides = {side: _address(f"{id}--{side}.webp") for side in ("blurred", "sharp")}
+            frames.append({"id": id, "width": width, "height": height} | sides)
+            restored.append([_address(name) if name in sources else None for name in previews])
+    for path in folder.glob("*--*.webp"):  # of an earlier page
+        if path.name not in written:
+            path.unlink()
+    views, classes = _views(runs, frames, restored)
+    return Gallery(models, classes, frames, views, len(ids))
+
+
+def most_changed(runs: Sequence[RunResult]) -> list[str]:
+    """Ids of the runs' frames: those first whose net gains or losses are largest, summed over the runs.
+
+    Among equals, those with more objects recovered, lost or hallucinated.
+    """
+    net: dict[str, int] = {}
+    all_: dict[str, int] = {}
+    for score in (score for run in runs for score in run.scores):
+        net[score.id] = net.get(score.id, 0) + abs(score.recovered - score.lost)
+        all_[score.id] = all_.get(score.id, 0) + score.recovered + score.lost + score.hallucinated
+    return sorted(net, key=lambda id: (-net[id], -all_[id], id))
+
+
+def ledger(
+    restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float
+) -> list[tuple[NDArray[np.float32], int, float | None, str]]:
+    """What became of each object and each detection of a frame, as ``match.score_frame`` counts them.
+
+    Args:
+        restored: detections in the restored frame.
+        blurred: detections in the blurred frame.
+        sharp: detections in the sharp frame, the reference.
+        iou_threshold: from which two boxes are one object.
+
+    Returns:
+        (4,) corners in pixels, label, score and a key of :data:`OUTCOMES` each: the detections, then the reference
+        objects that were not found, without a score.
+    """
+    matched = match(restored, sharp, iou_threshold).tolist()
+    before = set(match(blurred, sharp, iou_threshold).tolist())
+    known = np.zeros(len(restored), np.bool_)
+    for other in (sharp, blurred):
+        same = (iou(restored.xyxy, other.xyxy) >= iou_threshold) & (restored.label[:, None] == other.label)
+        known |= same.any(axis=1)
+    entries: list[tuple[NDArray[np.float32], int, float | None, str]] = []
+    for i, object_ in enumerate(matched):
+        if object_ < 0:
+            outcome = "false" if known[i] else "hallucinated"
+        else:
+            outcome = "found" if object_ in before else "recovered"
+        entries.append((restored.xyxy[i], int(restored.label[i]), float(restored.score[i]), outcome))
+    for i in sorted(set(range(len(sharp))) - set(matched)):
+        entries.append((sharp.xyxy[i], int(sharp.label[i]), None, "lost" if i in before else "missed"))
+    return entries
+
+
+def _views(
+    runs: Sequence[RunResult], frames: Sequence[dict[str, Any]], restored: Sequence[Sequence[str | None]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every frame by every run, and the names of the classes in them. Numbers the frames by their place in the runs."""
+    entries = []
+    for model, run in enumerate(runs):
+        class_names, sizes = store.read_frames(run.path)
+        seen = store.read_detections(run.path)
+        place = {score.id: i for i, score in enumerate(run.scores)}
+        for number, frame in enumerate(frames):
+            i = place[frame["id"]]
+            frame["number"] = i
+            after, before, sharp = (seen[side][i].above(run.spec.conf) for side in ("restored", "blurred", "sharp"))
+            psnr = run.scores[i].psnr_db
+            view: dict[str, Any] = {
+                "frame": number,
+                "model": model,
+                "restored": restored[number][model],
+                "psnr": round(psnr, 2) if math.isfinite(psnr) else None,
+            }
+            boxes = [
+                (_percent(xyxy, sizes[i]), class_names[label], outcome, score and round(score, 2))
+                for xyxy, label, score, outcome in ledger(after, before, sharp, run.spec.match_iou)
+            ]
+            entries.append((view, boxes))
+    classes = sorted({name for _, boxes in entries for _, name, _, _ in boxes})
+    outcomes = list(OUTCOMES)
+    for view, boxes in entries:
+        view["boxes"] = [
+            [*xywh, classes.index(name), outcomes.index(outcome), score] for xywh, name, outcome, score in boxes
+        ]
+    return [view for view, _ in entries], classes
+
+
+def _percent(xyxy: NDArray[np.float32], size: tuple[int, int]) -> list[float]:
+    """Corners in pixels of a frame of (height, width) as x, y, width and height in percent of it."""
+    x0, y0, x1, y1 = (xyxy.astype(np.float64) / (np.array([*size, *size])[[1, 0, 3, 2]] / 100)).tolist()
+    return [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
+
+
+def _webp(path: Path) -> bytes:
+    """A picture file as WebP, small enough for a page."""
+    from PIL import Image
+
+    picture = Image.fromarray(images.read_image(path))
+    if picture.width > WIDTH:
+        size = (WIDTH, max(1, round(picture.height * WIDTH / picture.width)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
+    file = io.BytesIO()
+    picture.save(
+        file, "WEBP", quality=75, method=0
+    )  # the fastest: twice as fast as the default for a quarter more bytes
+    return file.getvalue()
+
+
+def _file_name(model: str, number: int) -> str:
+    """A name for a run that no other has, whatever the case its letters are in."""
+    return f"{number:02}-{re.sub(r'[^a-z0-9]+', '-', model.lower()).strip('-')}"
+
+
+def _address(name: str) -> str:
+    """Of a picture, from the page."""
+    return quote(f"{_FOLDER}/{name}")
+
+
+def _json(gallery: Gallery) -> str:
+    """A gallery for the page's script: JSON that holds no ``<``, so that nothing in it can end the script element."""
+    data = {
+        "models": gallery.models,
+        "classes": gallery.classes,
+        "outcomes": list(OUTCOMES),
+        "words": OUTCOMES,
+        "frames": gallery.frames,
+        "views": gallery.views,
+    }
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c")

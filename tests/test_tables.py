@@ -1,0 +1,297 @@
+"""Tables against literal ones; published numbers against their own arithmetic; every format with nothing to show."""
+
+import csv
+import dataclasses
+import io
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from detbench.report import tables
+from detbench.report.collect import Group
+from detbench.report.tables import Column, Part, Table
+from detbench.types import FrameScore, RunResult, RunSpec
+
+FORMATS = [tables.markdown, tables.latex, tables.csv, tables.html]
+
+
+def run(tmp_path, name, tp, fp, fn, psnr=30.0, ms=10.0, training=None, **spec):
+    """A run of two frames, the second of them without any object."""
+    counts = {"recovered": tp, "lost": 1, "hallucinated": 0}
+    scores = (
+        FrameScore("a", "a", tp, fp, fn, **counts, psnr_db=psnr, ssim=0.9, restore_ms=ms, detect_ms=1.0),
+        FrameScore("b", "b", 0, 0, 0, 0, 0, 0, psnr_db=psnr, ssim=0.7, restore_ms=ms, detect_ms=1.0),
+    )
+    environment = {"signature": "street:0123|conf:0.25", "training": training or {}}
+    return RunResult(RunSpec(name, **spec), environment, scores, tmp_path / f"{name}-{spec.get('seed', 0)}")
+
+
+@pytest.fixture
+def group(tmp_path):
+    return Group(
+        run(tmp_path, "identity", 4, 0, 6, psnr=22.0),
+        (
+            run(tmp_path, "dc0", 5, 0, 5, ms=2500.0),
+            run(tmp_path, "dc250", 6, 2, 4, training={"images_seen": 60_000, "parameters": 2_403_456}),
+        ),
+        run(tmp_path, "jpeg95", 10, 0, 0, psnr=math.inf, input="sharp"),
+    )
+
+
+SMALL = Table(
+    "A & B",
+    (Column("name"), Column("F1", "{:.2f}", "highest"), Column("ms", "{:d}", "lowest"), Column("n", "{:,}")),
+    (
+        Part((("floor", 0.9, 1, None),), source="here", ranked=False),
+        Part(
+            (("a_b", 0.501, 20, 1000), ("<c>|", 0.499, 10, 2_000_000), ("d", math.nan, None, None)),
+            "ours",
+            "over there",
+        ),
+    ),
+    ("A note.",),
+)
+
+
+def test_markdown():
+    assert tables.markdown(SMALL) == (
+        "**A & B**\n\n"
+        "| name    |   F1 |     ms |         n |\n"
+        "| ------- | ---: | -----: | --------: |\n"
+        "| floor   | 0.90 |      1 |         - |\n"
+        "| *ours*² |      |        |           |\n"
+        "| a_b     | 0.50 |     20 |     1,000 |\n"
+        "| \\<c>\\|  | 0.50 | **10** | 2,000,000 |\n"
+        "| d       |    - |      - |         - |\n\n"
+        "¹ here\n\n² over there\n\nA note.\n"
+    )
+
+
+def test_latex():
+    text = tables.latex(SMALL)
+    assert r"\caption{A \& B}" in text
+    assert r"a\_b & 0.50 & 20 & 1,000 \\" in text
+    assert r"\textless{}c\textgreater{}\textbar{}\allowbreak{} & 0.50 & \textbf{10} & 2,000,000 \\" in text
+    assert r"\multicolumn{4}{l}{\emph{ours}\textsuperscript{2}} \\" in text
+    assert text.count(r"\midrule") == 2
+
+
+def test_csv():
+    assert list(csv.reader(io.StringIO(tables.csv(SMALL)))) == [
+        ["part", "name", "F1", "ms", "n", "source"],
+        ["", "floor", "0.9", "1", "", "here"],
+        ["ours", "a_b", "0.501", "20", "1000", "over there"],
+        ["ours", "<c>|", "0.499", "10", "2000000", "over there"],
+        ["ours", "d", "", "", "", "over there"],
+    ]
+
+
+class Cells(HTMLParser):
+    """What a table holds, with each cell's scope; complains of tags that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.rows, self.scopes = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.scopes.append(dict(attributes).get("scope"))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += f"**{data}**" if "b" in self.open else data
+
+
+def test_html():
+    text = tables.html(SMALL)
+    cells = Cells(text)
+    assert cells.rows == [
+        ["name", "F1", "ms", "n"],
+        ["floor", "0.90", "1", "-"],
+        ["ours2"],
+        ["a_b", "0.50", "20", "1,000"],
+        ["<c>|", "0.50", "**10**", "2,000,000"],
+        ["d", "-", "-", "-"],
+    ]
+    assert cells.scopes[:6] == ["col"] * 4 + ["row", None]
+    assert "<caption>A &amp; B</caption>" in text
+    assert "tabular-nums" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "bold"),
+    [
+        ((1, 3, 2), "highest", [3]),
+        ((1, 3, 2), "lowest", [1]),
+        ((1, 3, 2), "", []),
+        ((1.001, 1.002, 0.5), "highest", ["1.00", "1.00"]),  # equal as printed
+        ((2, 2, 2), "highest", []),  # nobody is best
+        ((2, None, math.nan), "highest", []),  # nobody to beat
+        ((None, 5, 4), "highest", [5]),
+        ((-0.5, 0.0, -0.1), "highest", ["0.00"]),
+        ((1.0, math.inf, 2.0), "highest", ["inf"]),
+        (("28.3", "29.1", "9"), "highest", ["29.1"]),  # numbers as they were printed
+        (("much", 2, 3), "highest", [3]),
+    ],
+)
+def test_the_best_is_bold(values, best, bold):
+    form = "{:.2f}" if any(isinstance(v, float) for v in values) else "{}"
+    rows = tuple((name, value) for name, value in zip("abc", values, strict=True))
+    text = tables.markdown(Table("t", (Column(""), Column("x", form, best)), (Part(rows),)))
+    assert re.findall(r"\*\*([^*]+)\*\* \|", text) == [str(value) for value in bold]
+
+
+def test_the_leaderboard(group):
+    (floor,), runs, (ceiling,) = (part.rows for part in tables.leaderboard(group).parts)
+    headings = [column.heading for column in tables.leaderboard(group).columns]
+    assert headings[:5] == ["method", "precision", "recall", "F1", "gap closed"]
+    assert headings[-2:] == ["parameters", "images seen"]
+    assert floor[:5] == ("blurred", 1.0, 0.4, pytest.approx(8 / 14), 0.0)
+    assert ceiling[:5] == ("sharp, JPEG 95", 1.0, 1.0, 1.0, 1.0)
+    # The rest by falling F1: 10 / 15 and 12 / 18 are equal, so the names decide.
+    assert [row[0] for row in runs] == ["dc0", "dc250"]
+    gap = (2 / 3 - 8 / 14) / (1 - 8 / 14)
+    assert runs[1] == (
+        "dc250",
+        0.75,
+        0.6,
+        *map(pytest.approx, (2 / 3, gap)),
+        6,
+        1,
+        0,
+        30.0,
+        0.8,
+        10.0,
+        2_403_456,
+        60_000,
+    )
+    assert runs[0][-2:] == (None, None)
+    assert "street:0123|conf:0.25" in tables.markdown(tables.leaderboard(group))
+
+
+def test_the_better_f1_comes_first_on_the_leaderboard(group, tmp_path):
+    better = run(tmp_path, "srn", 8, 0, 2)
+    group = dataclasses.replace(group, runs=(*group.runs, better))
+    text = tables.markdown(tables.leaderboard(group))
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("| ")][2:] == [
+        "blurred",
+        "srn",
+        "dc0",
+        "dc250",
+        "sharp,",
+    ]
+    assert "**0.889**" in text
+
+
+def test_published_tables():
+    found = {table.key: table for table in tables.published()}
+    assert list(found) == [f"deblurgan-{i}" for i in (1, 2, 3)] + ["dark-channel-1"] + [f"lenka-{i}" for i in (1, 2, 3)]
+    rows = [sum(len(part.rows) for part in table.parts) for table in found.values()]
+    assert rows == [7, 6, 5, 8, 5, 2, 3]
+    for table in found.values():
+        assert all("Table" in part.source for part in table.parts)
+        assert "do not compare" in table.notes[0]
+    noise = found["dark-channel-1"].parts[1]
+    assert noise.heading == "GoPro-noise, as published"
+    assert noise.rows[2] == ("dc250", "26.83", "0.8707")
+    text = tables.markdown(found["dark-channel-1"])
+    assert "**27.01**" in text and "**26.83**" in text  # the paper's own bold
+    assert "| DeblurGAN SYNTH       |     23.6 |     0.884 |        - |" in tables.markdown(found["deblurgan-1"])
+
+
+def test_published_f1_follows_from_precision_and_recall():
+    """To the rounding of the three, which have three digits each."""
+    detection = next(table for table in tables.published() if table.key == "deblurgan-3")
+    for part in detection.parts:
+        for _, *numbers in part.rows:
+            precision, recall, f1 = map(float, numbers)
+            low, high = (2 / (1 / (precision + e) + 1 / (recall + e)) for e in (-0.0005, 0.0005))
+            assert low - 0.0005 <= f1 <= high + 0.0005
+
+
+def test_ours_stand_below_the_published_ones(group, tmp_path):
+    twice = dataclasses.replace(group.runs[1], path=tmp_path / "again", spec=RunSpec("dc250", seed=7))
+    group = dataclasses.replace(group, runs=(*group.runs, twice))
+    found = {table.key: table for table in tables.published(group)}
+    parts = found["dark-channel-1"].parts
+    assert [part.heading for part in parts] == [
+        "GoPro, as published",
+        "GoPro-noise, as published",
+        "street, detbench",
+        "",
+        "",
+    ]
+    assert parts[3].rows == (
+        ("dc0", 30.0, 0.8),
+        ("dc250 (seed 0)", 30.0, 0.8),
+        ("dc250 (seed 7)", 30.0, 0.8),
+    )
+    assert parts[3].source == "street:0123|conf:0.25"
+    assert found["dark-channel-1"].notes[1] == "Not run here: deblurgan_wild, deblurgan_comb, dc250p."
+    # A table without a list of deblurrers takes all; time is in seconds; none run leaves floor and ceiling.
+    assert [row[0] for row in found["deblurgan-3"].parts[3].rows] == ["dc0", "dc250 (seed 0)", "dc250 (seed 7)"]
+    assert [row for part in found["deblurgan-1"].parts[1:] for row in part.rows] == [
+        ("blurred", 22.0, 0.8, 0.01),
+        ("sharp, JPEG 95", math.inf, 0.8, 0.01),
+    ]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_to_show_renders(form, group):
+    alone = dataclasses.replace(group, runs=())
+    for table in [
+        Table("t", (Column("name"), Column("x")), ()),
+        Table("t", (Column("name"), Column("x")), (Part(()),)),
+        tables.leaderboard(alone),
+        *tables.published(alone),
+    ]:
+        assert form(table).endswith("\n")
+        assert "None" not in form(table)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_equal_runs_give_equal_bytes(form, group):
+    def everything():
+        return [form(table) for table in (tables.leaderboard(group), *tables.published(group))]
+
+    assert everything() == everything()
+
+
+def test_html_and_markdown_of_hostile_names():
+    table = Table("t", (Column("x"),), (Part((("<script>alert(1)</script> *a* _b_ | `c`",),)),))
+    assert "<script>" not in tables.html(table)
+    assert r"\<script>alert(1)\</script> \*a\* \_b\_ \| \`c\`" in tables.markdown(table)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+def test_latex_compiles_with_article(group, tmp_path):
+    odd = Table(r"50 % of $x_1^2$ #~\{} → Köhler ≥ ½ żółć 日", (Column('"x"'),), (Part((("a|b;c",),), "& so", "s"),))
+    both = [tables.leaderboard(group), *tables.published(group), odd]
+    text = "\n".join(map(tables.latex, both))
+    document = tmp_path / "tables.tex"
+    document.write_text(
+        rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{text}\end{{document}}", "utf-8"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", document.name],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="latin-1",
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "tables.pdf").stat().st_size > 10_000
