@@ -123,7 +123,5 @@ def cells(row: dict[str, Any]) -> list[str]:
 def sentence(label: str, result: RunResult, floor: RunResult) -> str:
     """The differences in words."""
     gains = differences(result, floor)
-    parts = [
-        f"{COLUMNS[key][0]} {gain.estimate:+.3g} [{gain.low:+.3g}, {gain.high:+.3g}]" for key, gain in gains.items()
-    ]
+    parts = [f"{COLUMNS[key][0]} {gain}" for key, gain in gains.items()]
     return f"{label} against {name(floor)} (95 %, paired bootstrap over clips): " + ", ".join(parts)

@@ -18,6 +18,8 @@ ALLOWED = {
     "registry": {"types", "weights", "assets", "external"},
     "runner": LEAVES | {"registry"},
     "table": {"types", "stats"},
+    "compare": {"types", "match", "stats", "store", "table"},
+    "check": {"types", "datasets", "detect", "match", "stats", "store", "runner", "compare"},
     "figure": {"types", "table", "match", "datasets", "images", "store"},
     "report.collect": {"types", "store", "table"},
     "report.tables": {"table", "report.collect"},
