@@ -43,6 +43,7 @@ def random_frames(seed, frames=6, classes=3):
         copied = np.repeat(np.arange(objects), 3)
         score = np.sort(rng.integers(1, 20, len(copied)) / 20)[::-1]
         moved = truth[copied] + rng.normal(0, 6, (len(copied), 4))
+        moved[rng.random(len(copied)) < 0.1] += 300  # where nothing is
         moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 5)
         guess = np.where(rng.random(len(copied)) < 0.7, label[copied], rng.integers(0, classes, len(copied)))
         detections.append(Detections(moved.astype(np.float32), score.astype(np.float32), guess))
