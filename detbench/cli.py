@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -71,7 +72,15 @@ PrecisionOption = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the d
 
 @app.command()
 def run(
-    deblurer: DeblurerOption = "dc250",
+    deblurer: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--deblurer",
+            "--deblurrer",
+            help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE. Repeat for several; all for all that"
+            " run as they are. Default: dc250.",
+        ),
+    ] = None,
     dataset: Annotated[
         str, typer.Option(help="See `detbench list datasets`; or a folder with sharp/ and blur/.")
     ] = DEFAULTS.dataset,
@@ -85,7 +94,12 @@ def run(
     ] = DEFAULTS.match_iou,
     imgsz: Annotated[int, typer.Option(help="Longer side in pixels that the detector works at.")] = DEFAULTS.imgsz,
     limit: Annotated[Optional[int], typer.Option(help="Score the first N frames only.")] = None,
+    given: Annotated[
+        Literal["blurred", "sharp"],
+        typer.Option("--input", help="What the deblurrer gets: sharp shows what harm it does to frames without blur."),
+    ] = DEFAULTS.input,
     seed: Annotated[int, typer.Option(help="Of deblurrers that draw random numbers.")] = DEFAULTS.seed,
+    seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")] = 1,
     device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = DEFAULTS.precision,
     weights: WeightsOption = None,
@@ -95,8 +109,9 @@ def run(
     """Score a deblurrer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded)."""
     with errors():
         spec = RunSpec(
-            deblurer,
+            "",
             dataset=dataset,
+            input=given,
             detector=detector,
             conf=conf,
             nms_iou=nms_iou,
@@ -108,32 +123,29 @@ def run(
             precision=precision,
             weights=str(weights) if weights else None,
         )
-        from detbench import table
+        from detbench import registry, table
         from detbench.runner import benchmark
 
-        results = benchmark(spec, out)
-        rows = table.rows(results)
-        floor, result = results[0], results[1]
+        names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
+        results = benchmark([replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)], out)
+        rows, floor, signature = table.rows(results), results[0], results[0].environment["signature"]
+        labels = table.labels(results)
+        models = {labels[r.path]: r for r in results if not (table.is_floor(r) or table.is_ceiling(r))}
         if as_json:
-            gains = {key: table.plain(vars(gain)) for key, gain in table.differences(result, floor).items()}
-            signature = result.environment["signature"]
-            print(
-                json.dumps(
-                    {
-                        "rows": [table.plain(row) for row in rows],
-                        "differences": gains,
-                        "signature": signature,
-                        "run": str(result.path),
-                    },
-                    indent=1,
-                )
-            )
+            gains = {
+                label: {key: table.plain(vars(gain)) for key, gain in table.differences(result, floor).items()}
+                for label, result in models.items()
+            }
+            runs = {label: str(result.path) for label, result in models.items()}
+            plain = [table.plain(row) for row in rows]
+            print(json.dumps({"rows": plain, "differences": gains, "signature": signature, "runs": runs}, indent=1))
             return
         _print_table(["", *(heading for heading, _ in table.COLUMNS.values())], [table.cells(row) for row in rows])
-        if result.path != floor.path:
-            print(table.sentence(result, floor))
-        print(f"signature: {result.environment['signature']}")
-        print(f"run: {result.path}")
+        for label, result in models.items():
+            print(table.sentence(label, result, floor))
+        print(f"signature: {signature}")
+        for result in models.values():
+            print(f"run: {result.path}")
 
 
 @app.command(name="list")
@@ -173,13 +185,12 @@ def figure(
     """Draw what the detector saw in a run's best, median and worst frame."""
     with errors():
         from detbench import figure as module
-        from detbench import runner, store
+        from detbench import store
 
         if target.suffix not in (".png", ".pdf", ".svg"):
             raise DetbenchError(f"{target}: name it .png, .pdf or .svg.")
         result = store.read(run_path)
-        ids = module.best_median_worst(result)
-        panels = dict(zip(ids, runner.frames(result, ids), strict=True))
+        panels = module.panels(result, module.best_median_worst(result))
         module.draw(result, store.read_detections(run_path), panels, target)
         print(f"drawn: {target}", file=sys.stderr)
 

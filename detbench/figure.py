@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import table
+from detbench import datasets, images, store, table
 from detbench.match import match
-from detbench.types import Detections, RunResult
+from detbench.types import DetbenchError, Detections, RunResult
 
 Frame = NDArray[np.uint8]
 
@@ -32,6 +32,20 @@ def best_median_worst(result: RunResult) -> list[str]:
     ranked = sorted(result.scores, key=lambda s: (s.lost - s.recovered, -(s.tp + s.fn), s.id))
     picked = [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
     return list(dict.fromkeys(score.id for score in picked))
+
+
+def panels(result: RunResult, ids: Sequence[str]) -> dict[str, tuple[Frame, Frame, Frame]]:
+    """Some frames of a finished run as (blurred, restored, sharp), each (H, W, 3) uint8 RGB, by id.
+
+    Raises:
+        DetbenchError: the dataset has changed since, or the restored frames are gone.
+    """
+    dataset = datasets.load(result.spec.dataset)
+    if dataset.identity != result.spec.dataset_hash:
+        raise DetbenchError(f"{dataset.name} has changed since {result.path} was made: run it again.")
+    pairs = {pair.id: pair for pair in dataset.pairs}
+    read = images.read_image
+    return {id: (read(pairs[id].blurred), read(store.preview(result.path, id)), read(pairs[id].sharp)) for id in ids}
 
 
 def outcomes(
@@ -74,13 +88,16 @@ def draw(
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
+    conf = result.spec.conf
     numbers = {score.id: i for i, score in enumerate(result.scores)}
     heights = [frames[0].shape[0] / frames[0].shape[1] for frames in panels.values()]
     figure = Figure(figsize=(15, 5 * sum(heights) + 0.7), layout="constrained")
     grid = figure.subplots(len(panels), 3, squeeze=False, height_ratios=heights)
     for axes, (id, frames) in zip(grid, panels.items(), strict=True):
         score = result.scores[numbers[id]]
-        sharp, blurred, restored = (detections[side][numbers[id]] for side in ("sharp", "blurred", "restored"))
+        sharp, blurred, restored = (
+            detections[side][numbers[id]].above(conf) for side in ("sharp", "blurred", "restored")
+        )
         titles = [f"{id}: blurred", f"{table.name(result)}: +{score.recovered} \N{MINUS SIGN}{score.lost}", "sharp"]
         for ax, frame, seen, title in zip(axes, frames, (blurred, restored, sharp), titles, strict=True):
             before = sharp if ax is axes[2] else blurred  # the reference is neither recovered nor missed

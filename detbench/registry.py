@@ -207,6 +207,15 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
     return Deblurer(spec, spec.presets[preset], path)
 
 
+def runnable() -> list[str]:
+    """Names of the deblurrers that run as they are, by name: classical ones, and those with weights."""
+    return [
+        name
+        for name, entry in entries().items()
+        if (spec := get(name)).assets or entry.weights.exists() or spec.presets[spec.preset].recipe is None
+    ]
+
+
 def fingerprint(name: str, weights: Path | None = None) -> str:
     """SHA-256 (hexadecimal) of all that a deblurrer's frames depend on: its source and its weights.
 

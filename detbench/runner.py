@@ -69,11 +69,12 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
         if store.is_complete(path):  # by another process, meanwhile
             return store.read(path)
         weights, _ = detect.resolve(spec.detector)
-        detector = detect.Detector(weights, conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
+        floor = min(spec.conf, store.FLOOR)
+        detector = detect.Detector(weights, conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
         started = time.monotonic()
         with store.Journal(_references(spec)) as references, store.Journal(path / "journal.jsonl") as journal:
-            loop = Loop(spec, restorer(spec), detector, references)
+            loop = Loop(spec, restorer(spec), detector, references, path)
             done = set(journal.rows)
             label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
             for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -141,39 +142,25 @@ def restorer(spec: RunSpec) -> Restorer:
     )
 
 
-def benchmark(spec: RunSpec, out: Path = RUNS) -> list[RunResult]:
-    """A deblurrer's run between its floor and its ceiling.
-
-    Returns:
-        Three runs on the same frames: the blurred frames as they are (``identity``), the deblurrer, and the sharp
-        frames re-encoded as JPEG 95, which shows how much of the reference survives a change that nobody can see.
-    """
-    if not store.is_complete(_path(resolve(spec), out)):
-        _deblurer(spec)  # a mistake should show before the floor is run
-    plain = replace(spec, weights=None, seed=0, precision="fp32")
-    floor = replace(plain, deblurer="identity", input="blurred")
-    ceiling = replace(plain, deblurer="jpeg95", input="sharp")
-    return [run(each, out) for each in (floor, spec, ceiling)]
-
-
-def frames(result: RunResult, ids: Sequence[str]) -> Iterator[tuple[Frame, Frame, Frame]]:
-    """Some frames of a finished run as (blurred, restored, sharp), restored anew: runs keep no pixels.
+def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> list[RunResult]:
+    """Runs of one or several deblurrers between their floor and their ceiling.
 
     Args:
-        result: the run.
-        ids: which frames.
+        specs: what to run, on the same frames with the same settings.
+        out: as for :func:`run`.
 
-    Raises:
-        DetbenchError: the deblurrer, its weights or the frames are not those of the run any more.
+    Returns:
+        The blurred frames as they are (``identity``), the deblurrers, and the sharp frames re-encoded as JPEG 95, which
+        shows how much of the reference survives a change that nobody can see.
     """
-    if resolve(result.spec) != result.spec:
-        raise DetbenchError(f"The deblurrer or the frames have changed since {result.path} was made: run it again.")
-    pairs = {pair.id: pair for pair in datasets.load(result.spec.dataset).pairs}
-    restore = restorer(result.spec)
-    for id in ids:
-        ((sharp, blurred),) = _decode((pairs[id],))
-        _seed(result.spec, id)
-        yield blurred, restore([sharp if result.spec.input == "sharp" else blurred])[0], sharp
+    specs = [specs] if isinstance(specs, RunSpec) else list(specs)
+    for spec in specs:
+        if not store.is_complete(_path(resolve(spec), out)):
+            _deblurer(spec)  # a mistake should show before the floor is run
+    plain = replace(specs[0], weights=None, seed=0, precision="fp32")
+    floor = replace(plain, deblurer="identity", input="blurred")
+    ceiling = replace(plain, deblurer="jpeg95", input="sharp")
+    return [run(each, out) for each in (floor, *specs, ceiling)]
 
 
 def signature(spec: RunSpec, dataset: str) -> str:
@@ -197,12 +184,14 @@ class Loop:
         restorer: the deblurrer.
         detector: looks at sharp, blurred and restored frames alike.
         references: detections on sharp and blurred frames, kept between runs.
+        path: the run's directory, where the restored frames go for people to look at.
     """
 
     spec: RunSpec
     restorer: Restorer
     detector: detect.Detector
     references: store.Journal
+    path: Path
 
     def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Journal rows of the frames that are not done, in order.
@@ -267,7 +256,11 @@ class Loop:
         detect_ms: float,
     ) -> dict[str, Any]:
         """The journal's row of one frame."""
-        counts = match.score_frame(seen, seen_blurred, seen_sharp, self.spec.match_iou)
+        conf = self.spec.conf
+        counts = match.score_frame(
+            seen.above(conf), seen_blurred.above(conf), seen_sharp.above(conf), self.spec.match_iou
+        )
+        images.write_image(store.preview(self.path, pair.id), restored)
         score = FrameScore(
             id=pair.id,
             clip=pair.clip,
@@ -315,7 +308,15 @@ def _references(spec: RunSpec) -> Path:
     """Where detections on sharp and blurred frames are kept: one file for all that they depend on."""
     versions = environment.describe()["packages"]
     kind = "cpu" if spec.device == "cpu" else "cuda"
-    parts = [spec.dataset_hash, spec.detector_hash, spec.conf, spec.nms_iou, spec.imgsz, kind, versions]
+    parts = [
+        spec.dataset_hash,
+        spec.detector_hash,
+        min(spec.conf, store.FLOOR),
+        spec.nms_iou,
+        spec.imgsz,
+        kind,
+        versions,
+    ]
     return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
 
 

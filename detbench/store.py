@@ -17,10 +17,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from detbench.types import DetbenchError, Detections, FrameScore, RunResult, RunSpec
+from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunResult, RunSpec
 
-SCHEMA = 1
-"""Version of the directory's layout; raise it when a reader of the old one would be misled."""
+FLOOR = 0.01
+"""Detections are kept down to this score, so that other thresholds can be tried and AP computed without a new run."""
 
 
 class Journal:
@@ -101,7 +101,8 @@ def finish(
         spec: what was run.
         environment: where and how.
         scores: one a frame.
-        detections: for ``sharp``, ``blurred`` and ``restored`` what was seen in each frame.
+        detections: for ``sharp``, ``blurred`` and ``restored`` what was seen in each frame, down to :data:`FLOOR`; of
+            the sharp frames', those that reach ``spec.conf`` are written, as the reference.
         class_names: of the detector's labels.
         sizes: (height, width) of each frame in pixels.
     """
@@ -112,6 +113,8 @@ def finish(
         writer.writerows(dataclasses.asdict(score) for score in scores)
     _commit(path / "frames.csv")
     for side, frames in detections.items():
+        if side == "sharp":
+            frames = [frame.above(spec.conf) for frame in frames]
         results = [box for number, frame in enumerate(frames, 1) for box in _coco_boxes(number, frame)]
         data: Any = results
         if side == "sharp":  # the reference: COCO ground truth, so that pycocotools can score the others against it
@@ -177,22 +180,36 @@ def read(path: Path) -> RunResult:
     return RunResult(spec, manifest["environment"], tuple(scores), path)
 
 
+def preview(path: Path, id: str) -> Path:
+    """Where a run keeps a restored frame for people to look at: a WebP of quality 95, not for scores."""
+    return path / "frames" / f"{id}.webp"
+
+
+def read_frames(path: Path) -> tuple[dict[int, str], list[tuple[int, int]]]:
+    """The detector's class names by label, and (height, width) of each frame of a finished run, in order.
+
+    Raises:
+        DetbenchError: the file is missing or damaged.
+    """
+    truth = _read_json(path / "detections-sharp.json")
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    return names, [(image["height"], image["width"]) for image in truth["images"]]
+
+
 def read_detections(path: Path) -> dict[str, list[Detections]]:
     """What was seen in each frame of a finished run, in the order of its scores.
 
     Returns:
-        Lists of detections under ``sharp``, ``blurred`` and ``restored``.
+        Lists of detections under ``sharp``, the reference objects, and ``blurred`` and ``restored``, whose scores
+        reach down to :data:`FLOOR`: the run's own counts are of those above ``spec.conf``.
 
     Raises:
         DetbenchError: a file is missing or damaged.
     """
-    try:
-        truth = json.loads((path / "detections-sharp.json").read_text("utf-8"))
-        boxes = {"sharp": truth["annotations"]}
-        for side in ("blurred", "restored"):
-            boxes[side] = json.loads((path / f"detections-{side}.json").read_text("utf-8"))
-    except (OSError, ValueError, KeyError) as error:
-        raise DetbenchError(f"The detections of {path} are damaged ({error}): remove it and run it again.") from error
+    truth = _read_json(path / "detections-sharp.json")
+    boxes = {"sharp": truth["annotations"]}
+    for side in ("blurred", "restored"):
+        boxes[side] = _read_json(path / f"detections-{side}.json")
     found: dict[str, list[Detections]] = {}
     for side, all_boxes in boxes.items():
         by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
@@ -200,6 +217,16 @@ def read_detections(path: Path) -> dict[str, list[Detections]]:
             by_image[box["image_id"]].append(box)
         found[side] = [_from_coco(by_image[number]) for number in sorted(by_image)]
     return found
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        if path.name == "detections-sharp.json":
+            data["images"], data["categories"], data["annotations"]
+        return data
+    except (OSError, ValueError, KeyError) as error:
+        raise DetbenchError(f"{path} is damaged ({error}): remove {path.parent} and run it again.") from error
 
 
 def _from_coco(boxes: list[dict[str, Any]]) -> Detections:

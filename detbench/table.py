@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from detbench import stats
-from detbench.types import RunResult
+from detbench.types import RunResult, RunSpec
 
 COLUMNS = {
     "precision": ("precision", "{:.3f}"),
@@ -26,12 +28,49 @@ COLUMNS = {
 """Key, heading and format of each column."""
 
 
+def is_floor(result: RunResult) -> bool:
+    """Whether a run shows what the detector sees in the blurred frames as they are."""
+    return (result.spec.deblurer, result.spec.input) == ("identity", "blurred")
+
+
+def is_ceiling(result: RunResult) -> bool:
+    """Whether a run shows how much of the reference survives a change of the sharp frames that nobody can see."""
+    return (result.spec.deblurer, result.spec.input) == ("jpeg95", "sharp")
+
+
 def name(result: RunResult) -> str:
     """What a run is called in tables: its deblurrer, except for the floor and the ceiling."""
-    known = {("identity", "blurred"): "blurred", ("jpeg95", "sharp"): "sharp, JPEG 95"}
-    spec = result.spec
-    plain = spec.deblurer if spec.input == "blurred" else f"{spec.deblurer} on sharp"
-    return known.get((spec.deblurer, spec.input), plain)
+    if is_floor(result):
+        return "blurred"
+    if is_ceiling(result):
+        return "sharp, JPEG 95"
+    return result.spec.deblurer if result.spec.input == "blurred" else f"{result.spec.deblurer} on sharp"
+
+
+def labels(results: Sequence[RunResult]) -> dict[Path, str]:
+    """A short, unique name for each run, by its path."""
+    named: dict[str, list[RunResult]] = {}
+    for result in {result.path: result for result in results}.values():
+        named.setdefault(name(result), []).append(result)
+    found = {}
+    for called, alike in named.items():
+        for result in alike:
+            tells = [
+                f"{field.removesuffix('_hash')} {told(result.spec, field)}"
+                for field in ("detector_hash", "imgsz", "seed", "precision", "deblurer_hash")
+                if len({getattr(other.spec, field) for other in alike}) > 1
+            ]
+            found[result.path] = f"{called} ({', '.join(tells)})" if tells else called
+    return found
+
+
+def told(spec: RunSpec, field: str) -> str:
+    """A field of a run's spec as people know it."""
+    named = {"dataset_hash": "dataset", "detector_hash": "detector"}.get(field)
+    value = getattr(spec, field)
+    if named:
+        return f"{Path(getattr(spec, named)).name}" if field == "detector_hash" else f"{spec.dataset}:{value[:8]}"
+    return str(value)[:8] if field.endswith("_hash") else json.dumps(value)
 
 
 def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
@@ -39,10 +78,10 @@ def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
 
     ``gap_closed`` is the share of the way from the floor's F1 to the ceiling's: None where there is no gap.
     """
-    floor, ceiling = results[0].f1, results[-1].f1
+    floor, ceiling, names = results[0].f1, results[-1].f1, labels(results)
     return [
         {
-            "name": name(result),
+            "name": names[result.path],
             "precision": result.precision,
             "recall": result.recall,
             "f1": result.f1,
@@ -59,14 +98,15 @@ def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
 
 
 def differences(result: RunResult, floor: RunResult) -> dict[str, stats.Interval]:
-    """How a run differs from the floor, with paired 95 % bootstrap intervals over frames."""
+    """How a run differs from the floor, with paired 95 % bootstrap intervals over clips."""
+    clips = [s.clip for s in floor.scores]
     counts = [np.array([[s.tp, s.fp, s.fn] for s in run.scores]) for run in (result, floor)]
     psnr = [np.array([[s.psnr_db, 1] for s in run.scores]) for run in (result, floor)]
     return {
-        "f1": stats.bootstrap_difference(counts[0], counts[1], stats.f1),
-        "recall": stats.bootstrap_difference(counts[0], counts[1], stats.recall),
-        "precision": stats.bootstrap_difference(counts[0], counts[1], stats.precision),
-        "psnr_db": stats.bootstrap_difference(psnr[0], psnr[1], stats.mean),
+        "f1": stats.bootstrap_difference(counts[0], counts[1], stats.f1, clips),
+        "recall": stats.bootstrap_difference(counts[0], counts[1], stats.recall, clips),
+        "precision": stats.bootstrap_difference(counts[0], counts[1], stats.precision, clips),
+        "psnr_db": stats.bootstrap_difference(psnr[0], psnr[1], stats.mean, clips),
     }
 
 
@@ -80,10 +120,10 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [row["name"], *("-" if row[key] is None else form.format(row[key]) for key, (_, form) in COLUMNS.items())]
 
 
-def sentence(result: RunResult, floor: RunResult) -> str:
+def sentence(label: str, result: RunResult, floor: RunResult) -> str:
     """The differences in words."""
     gains = differences(result, floor)
     parts = [
         f"{COLUMNS[key][0]} {gain.estimate:+.3g} [{gain.low:+.3g}, {gain.high:+.3g}]" for key, gain in gains.items()
     ]
-    return f"{name(result)} against {name(floor)} (95 %, paired bootstrap over frames): " + ", ".join(parts)
+    return f"{label} against {name(floor)} (95 %, paired bootstrap over clips): " + ", ".join(parts)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from detbench.gan.recipe import Recipe
 
 
+SCHEMA = 2
+"""Version of a run directory's layout; raise it when a reader of the old one would be misled."""
+
+
 class DetbenchError(Exception):
     """A mistake the user can mend: the message names the file or option and the remedy. Shown without a traceback."""
 
@@ -63,6 +67,11 @@ class Detections:
     def __len__(self) -> int:
         """The number of detected objects."""
         return len(self.score)
+
+    def above(self, conf: float) -> Self:
+        """Those that score at least ``conf``."""
+        keep = self.score >= conf
+        return type(self)(self.xyxy[keep], self.score[keep], self.label[keep])
 
     @classmethod
     def empty(cls) -> Self:
@@ -180,7 +189,7 @@ class RunSpec:
         """Eight hexadecimal digits that stand for all the numbers depend on: the end of a run directory's name."""
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
         kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
-        return canonical_hash(dataclasses.asdict(self) | places | {"deblurer": kind})[:8]
+        return canonical_hash(dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA})[:8]
 
 
 @dataclass(frozen=True)

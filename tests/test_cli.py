@@ -65,7 +65,7 @@ def test_json_is_the_table_and_nothing_else_goes_to_stdout(warm):
     report = json.loads(done.stdout)
     assert [row["name"] for row in report["rows"]] == ["blurred", "sharp, JPEG 95"]
     assert report["rows"][0]["f1"] <= report["rows"][-1]["f1"]
-    assert set(report) == {"rows", "differences", "signature", "run"}
+    assert set(report) == {"rows", "differences", "signature", "runs"}
 
 
 CUT_OFF = """
@@ -223,7 +223,7 @@ def test_json_has_no_nan(photo, tmp_path, warm):
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout, parse_constant=pytest.fail)
     assert report["rows"][0]["psnr_db"] is None
-    assert report["differences"]["f1"]["low"] is None
+    assert report["differences"]["unsharp"]["f1"]["low"] is None
 
 
 def test_version():

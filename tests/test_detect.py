@@ -92,6 +92,16 @@ def test_same_boxes_as_predict(
     np.testing.assert_array_equal(ours.label, result.boxes.cls.numpy())
 
 
+def test_a_lower_threshold_only_adds_fainter_boxes(yolo26n: Path) -> None:
+    """So runs may keep what is faint, and count at any threshold above without looking again."""
+    for frame in (photo(640, 426), photo(512, 512)):
+        for nms_iou in (0.3, 0.7):
+            [faint] = load(yolo26n, conf=0.01, nms_iou=nms_iou)([frame])
+            [strong] = load(yolo26n, conf=0.25, nms_iou=nms_iou)([frame])
+            assert_equal(faint.above(0.25), strong)
+            assert len(faint) > len(strong) > 0
+
+
 def test_colours_are_rgb(detector: Detector) -> None:
     rgb, bgr = detector([photo(512, 512), photo(512, 512)[..., ::-1]])
     assert rgb.score[0] > bgr.score[0] + 0.01

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detbench import figure, images, runner, store
-from detbench.types import Detections, RunSpec
+from detbench.types import DetbenchError, Detections, RunSpec
 
 
 def cars(*left):
@@ -30,7 +30,13 @@ def test_a_finished_run_can_be_drawn(pairs, bright_boxes, tmp_path, suffix):
     gains = {score.id: score.recovered - score.lost for score in result.scores}
     assert gains[ids[0]] == max(gains.values())
     assert gains[ids[-1]] == min(gains.values())
-    panels = dict(zip(ids, runner.frames(result, ids), strict=True))
+    panels = figure.panels(result, ids)
+    assert list(panels) == ids
+    for id, (blurred, restored, sharp) in panels.items():
+        assert np.array_equal(sharp, images.read_image(pairs / "sharp" / f"{id}.png"))
+        assert np.array_equal(blurred, images.read_image(pairs / "blur" / f"{id}.png"))
+        anew = runner.restorer(result.spec)([blurred])[0]
+        assert np.abs(restored.astype(int) - anew).mean() < 3  # it was kept as WebP
     target = tmp_path / "pictures" / f"run{suffix}"
     figure.draw(result, store.read_detections(result.path), panels, target)
     assert target.stat().st_size > 5000
@@ -38,10 +44,22 @@ def test_a_finished_run_can_be_drawn(pairs, bright_boxes, tmp_path, suffix):
         assert images.image_size(target)[1] == 1500
 
 
+def test_a_run_on_other_frames_cannot_be_drawn(pairs, bright_boxes, tmp_path):
+    result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
+    images.write_image(pairs / "sharp" / "frame0.png", np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(DetbenchError, match="has changed since"):
+        figure.panels(result, ["frame0"])
+
+
 def test_detections_are_read_as_they_were_found(pairs, bright_boxes, tmp_path):
     result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
     seen = store.read_detections(result.path)
     for i, score in enumerate(result.scores):
         assert len(seen["sharp"][i]) == score.tp + score.fn
-        assert len(seen["restored"][i]) == score.tp + score.fp
-    assert max(len(frame) for frame in seen["blurred"]) > 0
+        assert len(seen["restored"][i].above(0.55)) == score.tp + score.fp
+        assert (seen["restored"][i].score > 0).all()
+    faint = sum(len(frame) - len(frame.above(0.55)) for frame in seen["blurred"])
+    assert faint > 0  # what did not reach the threshold is kept, too
+    names, sizes = store.read_frames(result.path)
+    assert names == {0: "box"}
+    assert sizes == [(48, 64)] * 6

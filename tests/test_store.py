@@ -64,7 +64,7 @@ def test_a_run_without_its_manifest_is_unfinished(written):
         ("frames.csv", lambda text: text.replace("30.123", "thirty"), r"frames\.csv, line 3 is damaged"),
         ("frames.csv", lambda text: text[: text.rindex("b,")], r"frames\.csv has 1 frames in place of 2"),
         ("manifest.json", lambda text: text[:40], r"manifest\.json is damaged"),
-        ("manifest.json", lambda text: text.replace('"schema": 1', '"schema": 99'), r"schema 99.*reads 1"),
+        ("manifest.json", lambda text: text.replace('"schema": 2', '"schema": 99'), r"schema 99.*reads 2"),
     ],
 )
 def test_damage_is_named(written, file, damage, message):

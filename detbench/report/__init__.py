@@ -1,1 +1,1 @@
-"""Finished runs → tables, breakdowns, plots and a page."""
+"""Run directories → tables, plots and a page."""

@@ -1,0 +1,143 @@
+"""Directories of runs → groups of runs that may be compared, each with its floor and its ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detbench import store, table
+from detbench.types import DetbenchError, RunResult
+
+SAME = ("dataset_hash", "limit", "detector_hash", "imgsz", "conf", "nms_iou", "match_iou")
+"""Fields of a run's spec that must agree for its numbers to be compared with another's."""
+
+LOOKING = ("detector_hash", "imgsz")
+"""Those that an alternative to deblurring may change: a larger detector, or a closer look."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on the same frames, before the same detector, with the same settings.
+
+    Attributes:
+        floor: the blurred frames as they are.
+        runs: deblurrers on the blurred frames, in the order given.
+        ceiling: the sharp frames, re-encoded.
+        harm: deblurrers on the sharp frames.
+        alternatives: the blurred frames as they are before a larger detector or at a larger ``imgsz``.
+        unfinished: directories of runs that are not complete.
+    """
+
+    floor: RunResult
+    runs: tuple[RunResult, ...]
+    ceiling: RunResult
+    harm: tuple[RunResult, ...] = ()
+    alternatives: tuple[RunResult, ...] = ()
+    unfinished: tuple[Path, ...] = ()
+
+    @property
+    def labels(self) -> Mapping[Path, str]:
+        """A short name for each run, by its path; runs of one deblurrer are told apart by what differs."""
+        return table.labels([self.floor, *self.runs, self.ceiling, *self.harm, *self.alternatives])
+
+    @property
+    def signature(self) -> str:
+        """What the group's numbers must be quoted with."""
+        return str(self.floor.environment["signature"])
+
+
+def collect(paths: Iterable[Path], split: bool = False) -> list[Group]:
+    """Read runs and put together those that may be compared.
+
+    Floor and ceiling need not be given: they are looked for beside the runs.
+
+    Args:
+        paths: directories of runs, or folders of such directories.
+        split: make a group of each combination of dataset, detector and settings, where one is expected otherwise.
+
+    Raises:
+        DetbenchError: nothing finished is there; runs that cannot be compared (unless ``split``; the message names
+            what differs); a run without its floor or ceiling; a damaged run.
+    """
+    finished, unfinished = _find(paths)
+    if not finished:
+        waiting = f" ({len(unfinished)} unfinished)" if unfinished else ""
+        raise DetbenchError(f"There is no finished run{waiting}: give directories that `detbench run` made.")
+    results = [store.read(path) for path in finished]
+    groups: dict[tuple[Any, ...], list[RunResult]] = {}
+    for result in results:
+        groups.setdefault(_key(result), []).append(result)
+    main = [key for key, members in groups.items() if any(not _is_frame(member) for member in members)] or [*groups][:1]
+    if len(main) > 1 and not split:
+        raise DetbenchError(_difference(groups[main[0]], groups[main[1]]))
+    others = [r for key, members in groups.items() if key not in main for r in members if table.is_floor(r)]
+    return [_group(groups[key], others, unfinished) for key in main]
+
+
+def _find(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Directories of finished and of unfinished runs, each once."""
+    finished, unfinished = [], []
+    for path in paths:
+        if not path.is_dir():
+            raise DetbenchError(f"{path} is no directory: give those that `detbench run` made.")
+        known = store.is_complete(path) or (path / "journal.jsonl").exists()
+        for run in [path] if known else sorted(p for p in path.iterdir() if p.is_dir()):
+            if store.is_complete(run):
+                finished.append(run)
+            elif (run / "journal.jsonl").exists():
+                unfinished.append(run)
+    return list(dict.fromkeys(finished)), list(dict.fromkeys(unfinished))
+
+
+def _group(members: Sequence[RunResult], others: Sequence[RunResult], unfinished: Sequence[Path]) -> Group:
+    floor, ceiling = _frame(members, table.is_floor, "floor"), _frame(members, table.is_ceiling, "ceiling")
+    runs = [member for member in members if not _is_frame(member)]
+    same = [field for field in SAME if field not in LOOKING]
+    alike = [o for o in others if all(getattr(o.spec, field) == getattr(floor.spec, field) for field in same)]
+    return Group(
+        floor,
+        tuple(run for run in runs if run.spec.input == "blurred"),
+        ceiling,
+        tuple(run for run in runs if run.spec.input == "sharp"),
+        tuple(alike),
+        tuple(unfinished),
+    )
+
+
+def _frame(members: Sequence[RunResult], is_it: Any, what: str) -> RunResult:
+    """The floor or the ceiling of a group: given, or beside one of its runs."""
+    for member in members:
+        if is_it(member):
+            return member
+    for folder in dict.fromkeys(member.path.parent for member in members):
+        for manifest in sorted(folder.glob("*/manifest.json")):
+            if '"identity"' in (text := manifest.read_text("utf-8")) or '"jpeg95"' in text:
+                found = store.read(manifest.parent)
+                if is_it(found) and _key(found) == _key(members[0]):
+                    return found
+    spec = members[0].spec
+    raise DetbenchError(
+        f"The {what} of {members[0].path} is not beside it: run"
+        f" `detbench run --deblurer {spec.deblurer} --dataset {spec.dataset}` again, which makes it."
+    )
+
+
+def _is_frame(result: RunResult) -> bool:
+    return table.is_floor(result) or table.is_ceiling(result)
+
+
+def _key(result: RunResult) -> tuple[Any, ...]:
+    return tuple(getattr(result.spec, field) for field in SAME)
+
+
+def _difference(a: Sequence[RunResult], b: Sequence[RunResult]) -> str:
+    """Which settings of two groups differ, in words."""
+    one, other = (next((m for m in group if not _is_frame(m)), group[0]) for group in (a, b))
+    fields = [field for field in SAME if getattr(one.spec, field) != getattr(other.spec, field)]
+    told = ", ".join(f"{field} ({table.told(one.spec, field)} and {table.told(other.spec, field)})" for field in fields)
+    return (
+        f"{one.path} and {other.path} cannot be compared: they differ in {told}."
+        " Give runs that agree, or --group for a section each."
+    )
