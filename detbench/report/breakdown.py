@@ -196,7 +196,7 @@ def judge(
     Raises:
         ValueError: the two differ in their number of frames.
     """
-    kept = [_above(frame, conf) for frame in detections]
+    kept = [frame.above(conf) for frame in detections]
     matches = [match(seen, truth, match_iou) for seen, truth in zip(kept, reference, strict=True)]
     found = [np.isin(np.arange(len(truth)), matched) for truth, matched in zip(reference, matches, strict=True)]
     return Ledger(
@@ -387,7 +387,8 @@ def errors(
         ValueError: the two differ in their number of frames.
     """
     total = dict.fromkeys((field.name for field in dataclasses.fields(Errors)), 0)
-    for seen, truth in zip((_above(frame, conf) for frame in detections), reference, strict=True):
+    for seen, truth in zip(detections, reference, strict=True):
+        seen = seen.above(conf)
         matched = match(seen, truth, foreground)
         false = matched < 0
         if not len(truth):
@@ -415,12 +416,6 @@ def errors(
         )
         total["missed"] += len(truth) - len(np.unique(explained))
     return Errors(**total)
-
-
-def _above(detections: Detections, conf: float) -> Detections:
-    """The detections with at least a score."""
-    kept = detections.score >= conf
-    return Detections(detections.xyxy[kept], detections.score[kept], detections.label[kept])
 
 
 def _frame_indices(frames: Sequence[Detections]) -> NDArray[np.int64]:

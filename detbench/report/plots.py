@@ -37,9 +37,14 @@ FAINT = "#d9d9d9"
 
 FLOOR: dict[str, Any] = {"color": BLACK, "linestyle": (0, (1, 1)), "linewidth": 1.1}
 CEILING: dict[str, Any] = {"color": GREEN, "linestyle": (0, (4, 1.5)), "linewidth": 1.1}
+SOLID: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 4}
+HOLLOW: dict[str, Any] = SOLID | {"marker": "D", "markerfacecolor": "white", "markeredgewidth": 0.9}
 FLOOR_NAME, CEILING_NAME = "floor (blurred)", "ceiling (JPEG 95)"
 
 LABEL = {"f1": "F1", "precision": "precision", "recall": "recall"}
+LINE = 0.115
+"""Height of a line of small text, in inches."""
+
 NOT_ENOUGH = "not enough data"
 
 STYLE: dict[str, Any] = {
@@ -64,7 +69,7 @@ STYLE: dict[str, Any] = {
     "hatch.linewidth": 0.5,
     "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "svg.hashsalt": "detbench",
-    "savefig.dpi": 300,
+    "figure.dpi": 300,  # of the layout too, so that texts have their room
 }
 
 _styled = matplotlib.style.context(["default", STYLE])  # a decorator: the style holds while a figure is made or saved
@@ -83,6 +88,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         The three files: ``folder/name.png``, ``.pdf`` and ``.svg``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if figure.get_layout_engine() is not None:  # lay out once for all three files
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
     # None leaves out what would tell the time and the version.
     metadata: dict[str, dict[str, Any]] = {
         ".png": {"Software": None},
@@ -97,14 +105,12 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 def intervals(result: RunResult) -> dict[str, stats.Interval]:
     """F1, precision and recall of a run, each with its 95 % bootstrap interval over clips."""
-    counts = np.array([[s.tp, s.fp, s.fn] for s in result.scores]).reshape(-1, 3)
-    clips = [s.clip for s in result.scores]
-    nothing = np.zeros_like(counts)  # a run with nothing to find and nothing found, whose statistics are all 1
-    found = {}
-    for name, statistic in {"F1": stats.f1, "precision": stats.precision, "recall": stats.recall}.items():
-        short_of_one = stats.bootstrap_difference(counts, nothing, statistic, clips)
-        found[name] = stats.Interval(1 + short_of_one.estimate, 1 + short_of_one.low, 1 + short_of_one.high)
-    return found
+    counts = np.array([[s.tp, s.fp, s.fn] for s in result.scores], np.float64).reshape(-1, 3)
+    resampled = stats.resampled_sums(counts, [s.clip for s in result.scores])
+    return {
+        name: stats.interval(float(statistic(counts.sum(axis=0))), statistic(resampled))
+        for name, statistic in {"F1": stats.f1, "precision": stats.precision, "recall": stats.recall}.items()
+    }
 
 
 @_styled
@@ -337,9 +343,10 @@ def _not_enough(axes: Axes) -> None:
 
 
 def _legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """A legend above the plot, in as many columns as fit."""
-    longest = max(len(handle.get_label()) for handle in handles)
-    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(4, 68 // (longest + 6))))
+    """A legend above the plot, in as many columns as fit into its width, which is about 64 letters."""
+    lengths = [len(handle.get_label()) + 6 for handle in handles]
+    fits = [n for n in (4, 3, 2) if sum(column.max(initial=0) for column in np.array_split(lengths, n)) <= 64]
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(fits, default=1))
 
 
 def _colours(count: int) -> list[Any]:
@@ -375,7 +382,7 @@ def _scatter(
     ]
     names = len(drawn) + 2
     height = max(1.5, names * LINE)
-    figure = _figure(height + 0.5)
+    figure = _figure(height + (0.75 if hollow else 0.5))
     axes = figure.subplots()
     axes.set_xlabel(label)
     axes.set_ylabel("F1")
@@ -385,7 +392,7 @@ def _scatter(
     if logarithmic:
         axes.set_xscale("log")
     for _, x, f1, is_hollow in drawn:
-        axes.plot(x, f1, "D" if is_hollow else "o", color=BLUE, mfc="white" if is_hollow else BLUE, ms=4, mew=0.9)
+        axes.plot(x, f1, **(HOLLOW if is_hollow else SOLID))
     if np.isfinite(floor_at):
         axes.plot(floor_at, floor.f1, "s", color=BLACK, markersize=3.5)
     axes.axhline(floor.f1, **FLOOR)
@@ -399,16 +406,16 @@ def _scatter(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     right = axes.get_xlim()[1]
+    axes.set_xlim(axes.get_xlim())  # from here on, nothing moves them
+    axes.set_ylim(axes.get_ylim())
     labels = [(x, f1, name, BLACK) for name, x, f1, _ in drawn]
     labels += [(right, floor.f1, FLOOR_NAME, BLACK), (right, ceiling.f1, CEILING_NAME, GREEN)]
     _name_beside(axes, labels, LINE / height)
+    if hollow:
+        _legend(figure, [Line2D([], [], label="deblurred", **SOLID), Line2D([], [], label="not deblurred", **HOLLOW)])
     return figure
-
-
-LINE = 0.115
-"""Height of a line of small text, in inches."""
 
 
 def _name_beside(axes: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float) -> None:
@@ -419,28 +426,14 @@ def _name_beside(axes: Axes, labels: Sequence[tuple[float, float, str, str]], ga
         labels: x, y, name and colour of each.
         gap: least distance between names, as a fraction of the height of the axes.
     """
-    low, high = axes.get_ylim()
     ordered = sorted(labels, key=lambda label: (label[1], label[0], label[2]))
-    heights = spread(np.array([(y - low) / (high - low) for _, y, _, _ in ordered]), gap)
-    for (x, y, name, colour), at in zip(ordered, heights.tolist(), strict=True):
-        axes.annotate(
-            name,
-            (x, y),
-            (1.06, at),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=6,
-            color=colour,
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": GREY,
-                "linewidth": 0.4,
-                "relpos": (0, 0.5),  # from the middle of the text's left side
-                "shrinkA": 1,
-                "shrinkB": 2.5,
-            },
-        )
+    to_fractions = axes.transScale + axes.transLimits
+    starts = to_fractions.transform([(x, y) for x, y, _, _ in ordered])
+    heights = spread(starts[:, 1], gap)
+    for (x, y), height, (_, _, name, colour) in zip(starts.tolist(), heights.tolist(), ordered, strict=True):
+        beside: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
+        axes.plot([x, 1.05], [y, height], color=GREY, linewidth=0.4, zorder=1.5, **beside)
+        axes.text(1.06, height, name, va="center", fontsize=6, color=colour, **beside)
 
 
 def spread(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
