@@ -24,6 +24,11 @@ ALLOWED = {
     "report.collect": {"types", "store", "table"},
     "report.tables": {"table", "report.collect"},
     "report.page": {"types", "store", "images", "match"},
+    "report.breakdown": {"types", "match", "stats"},
+    "report.plots": {"types", "stats", "report.breakdown"},
+    "report.document": {"types", "datasets", "stats", "store", "compare"}
+    | {f"report.{part}" for part in ("breakdown", "collect", "page", "plots", "tables")},
+    "publish": LEAVES | {"registry", "runner", "compare", "figure", "report.collect", "report.document", "report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"types", "assets", "progress"},
     "gan.losses": {"gan.vgg"},

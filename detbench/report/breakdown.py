@@ -1,0 +1,476 @@
+"""Where detections are right and wrong: by threshold, class, object size and blur, and by kind of error.
+
+Detections and reference are lists with one :class:`Detections` a frame, in the same order. The confidence they are
+counted at is an argument, so detections may reach below it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from detbench import stats
+from detbench.match import iou, match
+from detbench.types import Detections
+
+CONFIDENCES = np.linspace(0.01, 0.99, 99)
+"""Where :func:`confidence_sweep` counts by default."""
+
+IOUS = np.linspace(0.5, 0.95, 10)
+"""COCO's ten IoU thresholds."""
+
+SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
+"""The least area of each size in square pixels (Lin et al., "Microsoft COCO", and ``COCOeval``)."""
+
+SEVERITIES = ("light", "medium", "strong")
+"""Thirds of the frames by how blurred they are."""
+
+ENOUGH = 10
+"""Reference objects a cell needs before its numbers mean anything: with ten, one object is a tenth of the recall, and
+the 95 % interval of a recall of one half still reaches from .19 to .81 (Clopper and Pearson, 1934)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Counts over a range of thresholds.
+
+    Attributes:
+        thresholds: (T,) float64 in [0, 1], of the confidence or of the IoU.
+        counts: (T, 3) int64, tp, fp and fn at each.
+    """
+
+    thresholds: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """(T,) in [0, 1]; 1 where nothing was detected."""
+        return stats.precision(self.counts.astype(np.float64))
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """(T,) in [0, 1]; 1 where there is nothing to find."""
+        return stats.recall(self.counts.astype(np.float64))
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """(T,) in [0, 1]; 1 where there is nothing to find and nothing found."""
+        return stats.f1(self.counts.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The counts of one class, one size or one severity.
+
+    Attributes:
+        name: what it is the cell of.
+        tp: reference objects that were found.
+        fp: detections that match no reference object.
+        fn: reference objects that were not found.
+    """
+
+    name: str
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def precision(self) -> float:
+        """In [0, 1]; 1 when nothing was detected."""
+        return float(stats.precision(self._counts))
+
+    @property
+    def recall(self) -> float:
+        """In [0, 1]; 1 when there is nothing to find."""
+        return float(stats.recall(self._counts))
+
+    @property
+    def f1(self) -> float:
+        """In [0, 1]; 1 when there is nothing to find and nothing found."""
+        return float(stats.f1(self._counts))
+
+    @property
+    def objects(self) -> int:
+        """Reference objects."""
+        return self.tp + self.fn
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are :data:`ENOUGH` reference objects to trust the numbers."""
+        return self.objects >= ENOUGH
+
+    @property
+    def _counts(self) -> NDArray[np.float64]:
+        return np.array([self.tp, self.fp, self.fn], np.float64)
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """COCO's average precision, each in [0, 1], or NaN where there are no reference objects.
+
+    Attributes:
+        ap: mean over the IoU thresholds .50, .55, ..., .95.
+        ap50: at an IoU of .50.
+        ap75: at an IoU of .75.
+        small: ``ap`` of objects below 32² square pixels.
+        medium: ``ap`` of objects from 32² to 96².
+        large: ``ap`` of objects above 96².
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    small: float
+    medium: float
+    large: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How many errors of each kind, by :func:`errors`, which has the rules.
+
+    Attributes:
+        classification: the box of an object, with another class.
+        localisation: an object of its class, but the box fits badly.
+        both: an object of another class, and the box fits badly.
+        duplicate: an object of its class that a surer detection has already found.
+        background: no object there.
+        missed: reference objects that were not found, nor the cause of an error of the first two kinds.
+    """
+
+    classification: int
+    localisation: int
+    both: int
+    duplicate: int
+    background: int
+    missed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """All detections and reference objects of a run, judged; what the breakdowns count.
+
+    Attributes:
+        frames: how many there are.
+        detection_frame: (D,) int64, index of the frame each detection is in.
+        detection_label: (D,) int64 class.
+        detection_area: (D,) float64 square pixels.
+        score: (D,) float32 in [0, 1].
+        correct: (D,) bool, whether it matches a reference object.
+        object_frame: (R,) int64, index of the frame each reference object is in.
+        object_label: (R,) int64 class.
+        object_area: (R,) float64 square pixels.
+        found: (R,) bool, whether a detection matches it.
+    """
+
+    frames: int
+    detection_frame: NDArray[np.int64]
+    detection_label: NDArray[np.int64]
+    detection_area: NDArray[np.float64]
+    score: NDArray[np.float32]
+    correct: NDArray[np.bool_]
+    object_frame: NDArray[np.int64]
+    object_label: NDArray[np.int64]
+    object_area: NDArray[np.float64]
+    found: NDArray[np.bool_]
+
+
+def judge(
+    detections: Sequence[Detections], reference: Sequence[Detections], match_iou: float, conf: float = 0.0
+) -> Ledger:
+    """Match the detections of all frames to the reference objects by :func:`detbench.match.match`.
+
+    Args:
+        detections: one a frame.
+        reference: likewise; their scores are ignored.
+        match_iou: overlap from which a detection is a reference object, in [0, 1].
+        conf: detections with a lower score are left out.
+
+    Raises:
+        ValueError: the two differ in their number of frames.
+    """
+    kept = [frame.above(conf) for frame in detections]
+    matches = [match(seen, truth, match_iou) for seen, truth in zip(kept, reference, strict=True)]
+    found = [np.isin(np.arange(len(truth)), matched) for truth, matched in zip(reference, matches, strict=True)]
+    return Ledger(
+        frames=len(kept),
+        detection_frame=_frame_indices(kept),
+        detection_label=_concatenate([frame.label for frame in kept], np.int64),
+        detection_area=_areas(kept),
+        score=_concatenate([frame.score for frame in kept], np.float32),
+        correct=_concatenate([matched >= 0 for matched in matches], np.bool_),
+        object_frame=_frame_indices(reference),
+        object_label=_concatenate([frame.label for frame in reference], np.int64),
+        object_area=_areas(reference),
+        found=_concatenate(found, np.bool_),
+    )
+
+
+def rescore(
+    detections: Sequence[Detections], reference: Sequence[Detections], match_iou: float, conf: float
+) -> NDArray[np.int64]:
+    """Count the detections of each frame against another reference, such as what a larger detector is to find.
+
+    Args:
+        detections: one a frame.
+        reference: likewise.
+        match_iou: overlap from which a detection is a reference object, in [0, 1].
+        conf: detections with a lower score are left out.
+
+    Returns:
+        (frames, 3) int64: tp, fp and fn, as the statistics of :mod:`detbench.stats` want them.
+    """
+    ledger = judge(detections, reference, match_iou, conf)
+    return _group(ledger, ledger.detection_frame, ledger.object_frame, ledger.frames)
+
+
+def confidence_sweep(
+    detections: Sequence[Detections],
+    reference: Sequence[Detections],
+    match_iou: float,
+    confidences: ArrayLike = CONFIDENCES,
+) -> Sweep:
+    """Counts at each of many confidence thresholds; the reference stays what it is.
+
+    Frames are matched once, with all detections: by COCO's rule what a detection matches depends on surer detections
+    alone, so leaving out the less sure ones changes no match.
+
+    Args:
+        detections: one a frame, down to the lowest threshold.
+        reference: likewise.
+        match_iou: overlap from which a detection is a reference object, in [0, 1].
+        confidences: (T,) thresholds in [0, 1]; a detection counts where its score is not lower.
+    """
+    ledger = judge(detections, reference, match_iou)
+    thresholds = np.asarray(confidences, np.float64)
+    # Compared as float32, which scores are: a score of 0.3 passes a threshold of 0.3.
+    least = thresholds.astype(np.float32)
+    tp, fp = (
+        scores.size - np.searchsorted(np.sort(scores), least)
+        for scores in (ledger.score[ledger.correct], ledger.score[~ledger.correct])
+    )
+    return Sweep(thresholds, np.stack([tp, fp, ledger.found.size - tp], axis=1).astype(np.int64))
+
+
+def iou_sweep(
+    detections: Sequence[Detections],
+    reference: Sequence[Detections],
+    conf: float,
+    ious: ArrayLike = IOUS,
+) -> Sweep:
+    """Counts at each of several overlaps from which a detection is a reference object.
+
+    Args:
+        detections: one a frame.
+        reference: likewise.
+        conf: detections with a lower score are left out.
+        ious: (T,) thresholds in [0, 1].
+    """
+    thresholds = np.asarray(ious, np.float64)
+    counts = [rescore(detections, reference, threshold, conf).sum(axis=0) for threshold in thresholds.tolist()]
+    return Sweep(thresholds, np.array(counts, np.int64).reshape(-1, 3))
+
+
+def average_precision(detections: Sequence[Detections], reference: Sequence[Detections]) -> AveragePrecision:
+    """COCO's average precision of the detections, by pycocotools.
+
+    It takes the 100 surest detections of each class in a frame, and the mean over the classes that have reference
+    objects. It wants detections down to a very low score: cut off higher, precision-recall curves lack their tails.
+
+    Args:
+        detections: one a frame.
+        reference: likewise; their scores are ignored.
+
+    Returns:
+        NaN for sizes without reference objects; 0 where there are objects, but no detections.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    if not sum(map(len, reference)):
+        return AveragePrecision(*[np.nan] * 6)
+    with contextlib.redirect_stdout(io.StringIO()):
+        labels = sorted({label for frame in reference for label in frame.label.tolist()})
+        evaluation = COCOeval(_coco(reference, labels), _coco(detections, labels), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return AveragePrecision(*[float(value) if value >= 0 else np.nan for value in evaluation.stats[:6]])
+
+
+def by_class(ledger: Ledger, class_names: Mapping[int, str]) -> list[Cell]:
+    """One cell for each class that is among the reference objects or the detections, the most frequent first.
+
+    Args:
+        ledger: of the run.
+        class_names: of the detector's labels.
+    """
+    labels, index = np.unique(np.concatenate([ledger.detection_label, ledger.object_label]), return_inverse=True)
+    detection, object_ = np.split(index, [len(ledger.detection_label)])
+    counts = _group(ledger, detection, object_, len(labels))
+    cells = _cells([class_names.get(label, f"class {label}") for label in labels.tolist()], counts)
+    return sorted(cells, key=lambda cell: -cell.objects)
+
+
+def by_size(ledger: Ledger) -> list[Cell]:
+    """One cell for each of :data:`SIZES`: objects by the area of their reference box, false positives by their own."""
+    least = list(SIZES.values())
+    detection, object_ = (
+        np.searchsorted(least, area, side="right") - 1 for area in (ledger.detection_area, ledger.object_area)
+    )
+    return _cells(list(SIZES), _group(ledger, np.maximum(detection, 0), np.maximum(object_, 0), len(SIZES)))
+
+
+def by_severity(ledger: Ledger, psnr_db: ArrayLike) -> list[Cell]:
+    """One cell for each of :data:`SEVERITIES`.
+
+    Args:
+        ledger: of the run.
+        psnr_db: (frames,) PSNR of the blurred frames, as in the floor's scores.
+    """
+    severity = severities(psnr_db)
+    counts = _group(ledger, severity[ledger.detection_frame], severity[ledger.object_frame], len(SEVERITIES))
+    return _cells(list(SEVERITIES), counts)
+
+
+def severities(psnr_db: ArrayLike) -> NDArray[np.int64]:
+    """How blurred each frame is, against the others: terciles of the PSNR.
+
+    Args:
+        psnr_db: (frames,) of the blurred frames; ``inf`` for frames that are not blurred at all.
+
+    Returns:
+        (frames,) int64 indices into :data:`SEVERITIES`. Frames with the same PSNR are in the same third, so thirds may
+        differ in size.
+    """
+    loss = -np.asarray(psnr_db, np.float64)
+    rank = np.searchsorted(np.sort(loss), loss)  # how many frames are less blurred
+    return (len(SEVERITIES) * rank // max(len(loss), 1)).astype(np.int64)
+
+
+def errors(
+    detections: Sequence[Detections],
+    reference: Sequence[Detections],
+    conf: float,
+    foreground: float = 0.5,
+    background: float = 0.1,
+) -> Errors:
+    """What kind of error each false positive and each missed object is.
+
+    The kinds are those of Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors" (ECCV 2020),
+    section 2.2. They are counted; the paper's weights, how much AP each kind costs, are not computed. Each false
+    positive is of the first kind that holds, in the order of the authors' code:
+
+    1. localisation: the best overlap with an object of its class lies in [background, foreground);
+    2. classification: the best overlap with an object of another class is at least foreground;
+    3. duplicate: the best overlap with an object of its class is at least foreground: a surer detection has it;
+    4. background: no object overlaps it by background or more;
+    5. both: what remains: the best overlap is with another class and lies in [background, foreground).
+
+    A reference object that no detection matches is missed, unless it is the best overlap of a localisation error
+    (among its class) or of a classification error (among the others): those say where it went.
+
+    Args:
+        detections: one a frame.
+        reference: likewise.
+        conf: detections with a lower score are left out.
+        foreground: IoU from which a detection is a reference object; a run's own ``match_iou`` does not enter.
+        background: IoU below which it has nothing to do with it.
+
+    Raises:
+        ValueError: the two differ in their number of frames.
+    """
+    total = dict.fromkeys((field.name for field in dataclasses.fields(Errors)), 0)
+    for seen, truth in zip(detections, reference, strict=True):
+        seen = seen.above(conf)
+        matched = match(seen, truth, foreground)
+        false = matched < 0
+        if not len(truth):
+            total["background"] += int(false.sum())
+            continue
+        overlap = iou(seen.xyxy[false], truth.xyxy)
+        same_class = seen.label[false, None] == truth.label
+        same, other = np.where(same_class, overlap, 0.0), np.where(same_class, 0.0, overlap)
+        best_same, best_other = same.max(axis=1), other.max(axis=1)
+        rules = {
+            "localisation": (background <= best_same) & (best_same < foreground),
+            "classification": best_other >= foreground,
+            "duplicate": best_same >= foreground,
+            "background": np.maximum(best_same, best_other) < background,
+        }
+        kind = np.select(list(rules.values()), list(rules), default="both")
+        for name in kind.tolist():
+            total[name] += 1
+        explained = np.concatenate(
+            [
+                matched[~false],
+                same[kind == "localisation"].argmax(axis=1),
+                other[kind == "classification"].argmax(axis=1),
+            ]
+        )
+        total["missed"] += len(truth) - len(np.unique(explained))
+    return Errors(**total)
+
+
+def _frame_indices(frames: Sequence[Detections]) -> NDArray[np.int64]:
+    """The frame's index of each box of all frames."""
+    return np.repeat(np.arange(len(frames)), [len(frame) for frame in frames]).astype(np.int64)
+
+
+def _areas(frames: Sequence[Detections]) -> NDArray[np.float64]:
+    """Square pixels of each box of all frames."""
+    boxes = _concatenate([frame.xyxy for frame in frames], np.float64).reshape(-1, 4)
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _concatenate(arrays: Sequence[NDArray[Any]], dtype: type[Any]) -> NDArray[Any]:
+    """One array of all, also where there are none."""
+    return np.concatenate([np.zeros((0, *arrays[0].shape[1:]), dtype), *arrays]) if arrays else np.zeros(0, dtype)
+
+
+def _group(
+    ledger: Ledger, detection_group: NDArray[np.int64], object_group: NDArray[np.int64], groups: int
+) -> NDArray[np.int64]:
+    """(groups, 3) tp, fp and fn: correct detections count where their object is."""
+    return np.stack(
+        [
+            np.bincount(object_group[ledger.found], minlength=groups),
+            np.bincount(detection_group[~ledger.correct], minlength=groups),
+            np.bincount(object_group[~ledger.found], minlength=groups),
+        ],
+        axis=1,
+    )
+
+
+def _cells(names: Sequence[str], counts: NDArray[np.int64]) -> list[Cell]:
+    """(groups, 3) counts with their names."""
+    return [Cell(name, *row) for name, row in zip(names, counts.tolist(), strict=True)]
+
+
+def _coco(frames: Sequence[Detections], labels: Sequence[int]) -> Any:
+    """Boxes as pycocotools wants them, be they ground truth or results."""
+    from pycocotools.coco import COCO
+
+    made = COCO()
+    boxes = [
+        {"image_id": image, "category_id": label, "score": score, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+        for image, frame in enumerate(frames)
+        for (x0, y0, x1, y1), label, score in zip(
+            frame.xyxy.tolist(), frame.label.tolist(), frame.score.tolist(), strict=True
+        )
+    ]
+    made.dataset = {
+        "images": [{"id": image} for image in range(len(frames))],
+        "categories": [{"id": label} for label in labels],
+        "annotations": [  # ids from 1: pycocotools takes a match with id 0 for none
+            {"id": i, "area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box} for i, box in enumerate(boxes, 1)
+        ],
+    }
+    made.createIndex()
+    return made
