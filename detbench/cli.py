@@ -249,7 +249,9 @@ def check(
     junit: Annotated[Optional[Path], typer.Option(help="Write JUnit XML to this file.")] = None,
     summary: Annotated[Optional[Path], typer.Option(help="Append a Markdown summary to this file.")] = None,
     weights: WeightsOption = None,
-    device: Annotated[Optional[str], typer.Option(help="In place of the baseline's: auto, cpu, cuda or cuda:N.")] = None,
+    device: Annotated[
+        Optional[str], typer.Option(help="In place of the baseline's: auto, cpu, cuda or cuda:N.")
+    ] = None,
 ) -> None:
     """Run a baseline's spec anew; exit 1 if scores fell for sure, 2 if they cannot be compared.
 

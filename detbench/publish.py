@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from detbench import compare, datasets, figure, registry, runner, store
+from detbench import datasets, figure, registry, runner, store
 from detbench.report import tables
 from detbench.report.collect import Group, collect
 from detbench.report.document import Report
-from detbench.types import DetbenchError, RunResult, RunSpec
+from detbench.types import DetbenchError, RunSpec
 
 FRAMES = ("identity", "jpeg95")
 """Floor and ceiling, which no leaderboard ranks."""

@@ -28,7 +28,8 @@ ALLOWED = {
     "report.plots": {"types", "stats", "report.breakdown"},
     "report.document": {"types", "datasets", "stats", "store", "compare"}
     | {f"report.{part}" for part in ("breakdown", "collect", "page", "plots", "tables")},
-    "publish": LEAVES | {"registry", "runner", "compare", "figure", "report.collect", "report.document", "report.tables"},
+    "publish": LEAVES
+    | {"registry", "runner", "compare", "figure", "report.collect", "report.document", "report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"types", "assets", "progress"},
     "gan.losses": {"gan.vgg"},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detbench import compare, datasets, stats, store
 from detbench.report import breakdown, page, plots, tables
@@ -46,7 +47,9 @@ def write(groups: Sequence[Group], out: Path) -> Path:
     links, parts = [], [f"{number}-{name}" for number, name in enumerate(map(_title, groups), 1)]
     for part, group in zip(parts, groups, strict=True):
         Report(group, out / part).write()
-        links.append(page.Section(part, _title(group), [group.signature], [f'<p><a href="{part}/index.html">Report</a></p>']))
+        links.append(
+            page.Section(part, _title(group), [group.signature], [f'<p><a href="{part}/index.html">Report</a></p>'])
+        )
     return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, out)])
 
 
@@ -86,6 +89,7 @@ class Report:
 
     @cached_property
     def labels(self) -> Mapping[Path, str]:
+        """A unique name for each run."""
         return self.group.labels
 
     @cached_property
@@ -120,6 +124,7 @@ class Report:
 
     @cached_property
     def clips(self) -> list[str]:
+        """The clip of each frame."""
         return [score.clip for score in self.group.floor.scores]
 
     def table(self, table: Table) -> str:
@@ -212,7 +217,8 @@ class Report:
             ],
         )
 
-    def _rescored(self, other: RunResult) -> np.ndarray:
+    def _rescored(self, other: RunResult) -> NDArray[np.int64]:
+        """Counts of what an alternative sees, against the objects that all others are to find."""
         spec = self.group.floor.spec
         seen = store.read_detections(other.path)["restored"]
         return breakdown.rescore(seen, self.reference, spec.match_iou, spec.conf)
@@ -259,7 +265,7 @@ class Report:
         """By class, size and severity."""
         names, _ = store.read_frames(self.group.floor.path)
         psnr = [score.psnr_db for score in self.group.floor.scores]
-        cuts = {
+        cuts: dict[str, Callable[[breakdown.Ledger], list[breakdown.Cell]]] = {
             "class": lambda ledger: breakdown.by_class(ledger, names),
             "size": breakdown.by_size,
             "severity": lambda ledger: breakdown.by_severity(ledger, psnr),
