@@ -208,6 +208,10 @@ def test_small_cells_are_hatched(drawn):
     assert "not enough data" in drawn(figure)
 
 
+def test_empty_cells_have_no_bar():
+    assert not POOR["empty cells"]().axes[0].patches
+
+
 def test_classes_beyond_the_most_are_counted():
     assert "28 more not shown" in PLOTS["many classes"]().axes[0].get_xlabel()
 

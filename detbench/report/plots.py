@@ -210,6 +210,8 @@ def confidence_curves(sweep: Sweep, conf: float, floor: Sweep | None = None) -> 
         floor: of the blurred frames, for comparison.
     """
     figure, axes = _curves(sweep, floor, "confidence threshold")
+    if not sweep.counts.any():
+        return figure
     axes.axvline(conf, color=GREY, linewidth=0.8)
     axes.annotate(
         f" {conf:g}", (conf, 1), xycoords=("data", "axes fraction"), va="bottom", ha="center", color="#555555"
@@ -261,7 +263,7 @@ def cell_bars(
         return figure
     for number, (cells, colour) in enumerate(zip(runs.values(), _colours(len(runs)), strict=True)):
         for cell in cells:
-            if cell.name in names:
+            if cell.name in names and cell.tp + cell.fp + cell.fn:  # of nothing, F1 is 1 by convention only
                 look = (
                     {"color": colour} if cell.enough else {"facecolor": "#eeeeee", "edgecolor": GREY, "hatch": "////"}
                 )
