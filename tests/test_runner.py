@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 
 import numpy as np
 import pytest
@@ -95,6 +96,14 @@ def test_no_detections_anywhere_is_a_result(spec, tmp_path):
         assert (result.precision, result.recall, result.f1) == (1, 1, 1)
     assert table.rows(results)[1]["gap_closed"] is None
     assert "nan" not in table.sentence("unsharp", results[1], results[0]).split("PSNR")[0]
+
+
+def test_the_floors_detections_have_the_time_that_they_took(spec, tmp_path, monkeypatch):
+    look = detect.Detector.look
+    monkeypatch.setattr(detect.Detector, "look", lambda self, frame: time.sleep(0.01) or look(self, frame))
+    for name in ("first", "from-the-cache"):
+        floor = runner.run(dataclasses.replace(spec, deblurer="identity"), tmp_path / name)
+        assert min(score.detect_ms for score in floor.scores) >= 10
 
 
 def test_references_are_detected_once(spec, tmp_path, monkeypatch):
