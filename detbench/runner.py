@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from detbench import assets, datasets, detect, environment, images, match, quality, registry, store
 from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
-from detbench.weights import read_record
+from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
     from detbench.restore import Restorer
@@ -340,7 +340,7 @@ def _deblurer(spec: RunSpec) -> registry.Deblurer:
 def _training(spec: RunSpec) -> dict[str, Any]:
     """The training record of the deblurrer's weights, with the setting of its recipe; empty if it has none of ours."""
     weights = _deblurer(spec).weights
-    return read_record(weights) if weights else {}
+    return read_record(weights) | {"parameters": count_parameters(weights)} if weights else {}
 
 
 def _seed(spec: RunSpec, id: str) -> None:

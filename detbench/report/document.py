@@ -285,7 +285,7 @@ class Report:
             "Where it helps",
             [
                 "Sizes are COCO's, in square pixels of the sharp frame's box: below 32², up to 96², above. Severity: a"
-                f" third of the frames each, by their PSNR before deblurring. In italics or hatched: fewer than"
+                f" third of the frames each, by their PSNR before deblurring. Hatched, or with an asterisk: fewer than"
                 f" {breakdown.ENOUGH} objects, not enough data.",
                 *few,
             ],
@@ -387,7 +387,7 @@ class Report:
 
 
 def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signature: str) -> Table:
-    """F1 (and recall) of each run in each cell."""
+    """F1 of each run in each cell."""
     names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run))
     objects = {cell.name: cell.objects for of_run in cells.values() for cell in of_run}
 
@@ -396,9 +396,17 @@ def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signat
         return (name, *(found[n].f1 if n in found and objects[n] else None for n in names))
 
     rows = tuple(map(row, cells))
-    few = [name for name in names if objects[name] < breakdown.ENOUGH]
-    notes = [f"Not enough data (fewer than {breakdown.ENOUGH} objects): {', '.join(few)}."] if few else []
-    columns = (Column("F1"), *(Column(f"{name} ({objects[name]})", "{:.3f}", "highest") for name in names))
+    enough = {name: objects[name] >= breakdown.ENOUGH for name in names}
+    notes = [] if all(enough.values()) else [f"*: fewer than {breakdown.ENOUGH} objects, not enough data."]
+    columns = (
+        Column("F1"),
+        *(
+            Column(
+                f"{name} ({objects[name]}){'' if enough[name] else '*'}", "{:.3f}", "highest" if enough[name] else ""
+            )
+            for name in names
+        ),
+    )
     return Table(
         f"By {cut}",
         columns,
