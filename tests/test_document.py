@@ -1,0 +1,80 @@
+"""Reports of runs: whole, the same every time, and true to poor data."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from detbench import images, runner
+from detbench.report import document
+from detbench.report.collect import collect
+from detbench.types import RunSpec
+
+
+@pytest.fixture
+def spec(pairs, bright_boxes):
+    return RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu")
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_report_has_every_section_and_is_the_same_every_time(spec, tmp_path):
+    runs = tmp_path / "runs"
+    runner.benchmark([spec, dataclasses.replace(spec, seed=1)], runs)
+    runner.run(dataclasses.replace(spec, input="sharp"), runs)
+    runner.run(dataclasses.replace(spec, deblurer="identity", imgsz=960), runs)
+    (runs / "data-half-00000000").mkdir()
+    (runs / "data-half-00000000" / "journal.jsonl").touch()
+    page = document.write(collect([runs]), tmp_path / "first")
+    text = page.read_text()
+    for heading in ("Verdict", "Leaderboard", "Trade-offs", "Thresholds", "Where it helps", "Kinds of errors"):
+        assert f"{heading}</h2>" in text
+    for heading in ("Do no harm", "Beside the publications", "How it was measured", "Frames"):
+        assert f"{heading}</h2>" in text
+    assert "Unfinished, and left out" in text
+    assert "unsharp (seed 1)" in text
+    assert "unsharp on sharp" in text
+    made = files(tmp_path / "first")
+    for key in ("differences", "leaderboard", "thresholds", "by-class", "by-size", "by-severity", "errors", "harm"):
+        assert {f"tables/{key}.{suffix}" for suffix in ("md", "tex", "csv")} <= made.keys()
+    for name in ("scores", "f1-time", "f1-psnr", "confidence", "iou", "by-class", "errors"):
+        assert {f"figures/{name}.{suffix}" for suffix in ("png", "pdf", "svg")} <= made.keys()
+    document.write(collect([runs]), tmp_path / "again")
+    assert files(tmp_path / "again") == made
+
+
+@pytest.mark.parametrize("poor", ["no detections", "one frame", "nothing to find", "no model"])
+def test_poor_data_is_shown_for_what_it_is(spec, pairs, tmp_path, poor):
+    if poor == "no detections":
+        spec = dataclasses.replace(spec, conf=1.0)
+    elif poor == "one frame":
+        spec = dataclasses.replace(spec, limit=1)
+    elif poor == "nothing to find":
+        for path in pairs.glob("*/*.png"):
+            images.write_image(path, np.full((48, 64, 3), 60, np.uint8))
+    else:
+        spec = dataclasses.replace(spec, deblurer="identity")
+    runner.benchmark(spec, tmp_path / "runs")
+    text = document.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
+    assert ("nothing to compare" if poor == "no model" else "ot enough data") in text
+    assert ">nan<" not in text
+
+
+def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
+    other = dataclasses.replace(spec, imgsz=960)
+    for each in (spec, other):
+        runner.benchmark([dataclasses.replace(each, seed=seed) for seed in range(3)], tmp_path / "runs")
+    text = document.write(collect([tmp_path / "runs"], split=True), tmp_path / "out").read_text()
+    assert len(list((tmp_path / "out").glob("*/index.html"))) == 2
+    assert "Does the ranking survive?" in text
+    assert "not enough data" in text  # six frames of one clip
+
+
+def test_frames_that_changed_since_are_not_shown(spec, pairs, tmp_path):
+    runner.benchmark(spec, tmp_path / "runs")
+    images.write_image(pairs / "blur" / "frame0.png", np.full((48, 64, 3), 60, np.uint8))
+    text = document.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
+    assert "Leaderboard</h2>" in text
+    assert "Frames</h2>" not in text
