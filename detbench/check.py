@@ -315,6 +315,25 @@ def summary(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def deliver(verdict: Verdict, junit_xml: Path | None = None, markdown: Path | None = None) -> None:
+    """Write the verdict where it is asked for, and where GitHub looks for it if this is one of its jobs.
+
+    Args:
+        verdict: to be told.
+        junit_xml: a file for :func:`junit`.
+        markdown: a file that :func:`summary` is appended to.
+    """
+    if junit_xml:
+        junit_xml.write_text(junit(verdict), "utf-8")
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    for path in (markdown, Path(page) if page else None):
+        if path:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(summary(verdict))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(*github(verdict), sep="\n")
+
+
 def github(verdict: Verdict) -> list[str]:
     """The verdict as GitHub workflow commands: an error a failed metric, warnings, or else one notice."""
     told = [annotation("error", f"detbench check: {o.heading}", _fell(o)) for o in verdict.failures]

@@ -266,7 +266,7 @@ def check(
             return
         verdict = module.check(baseline, out, weights=given, device=device)
         print(module.summary(verdict))
-        module.tell(verdict, junit, summary)
+        module.deliver(verdict, junit, summary)
         if not verdict.passed:
             raise typer.Exit(1)
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from detbench import assets, datasets, detect, environment, images, match, quality, registry, store
 from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
-from detbench.weights import count_parameters, read_record
+from detbench.weights import count_parameters, file_hash, read_record
 
 if TYPE_CHECKING:
     from detbench.restore import Restorer
@@ -315,6 +315,7 @@ def _references(spec: RunSpec) -> Path:
     versions = environment.describe()["packages"]
     kind = "cpu" if spec.device == "cpu" else "cuda"
     parts = [
+        file_hash(Path(detect.__file__)),  # a change of its code must show in the reference, for the gate's sake
         spec.dataset_hash,
         spec.detector_hash,
         min(spec.conf, store.FLOOR),

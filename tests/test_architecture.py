@@ -21,7 +21,7 @@ ALLOWED = {
     "compare": {"types", "match", "stats", "store", "table"},
     "check": {"types", "datasets", "detect", "match", "stats", "store", "runner", "compare"},
     "figure": {"types", "table", "match", "datasets", "images", "store"},
-    "report.collect": {"types", "store", "table"},
+    "report.collect": {"types", "store", "table", "compare"},
     "report.tables": {"table", "report.collect"},
     "report.page": {"types", "store", "images", "match"},
     "report.breakdown": {"types", "match", "stats"},

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from detbench import store, table
+from detbench.compare import SAME
 from detbench.types import DetbenchError, RunResult
-
-SAME = ("dataset_hash", "limit", "detector_hash", "imgsz", "conf", "nms_iou", "match_iou")
-"""Fields of a run's spec that must agree for its numbers to be compared with another's."""
 
 LOOKING = ("detector_hash", "imgsz")
 """Those that an alternative to deblurring may change: a larger detector, or a closer look."""

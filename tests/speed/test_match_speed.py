@@ -6,12 +6,10 @@ import statistics
 from time import process_time  # of all threads; other work on the machine does not count
 
 import numpy as np
-import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detbench.match import match
-from detbench.stats import bootstrap_difference, f1
 from detbench.types import Detections
 
 FRAMES, BOXES, CLASSES = 1000, 15, 5
@@ -81,27 +79,3 @@ def test_matching():
         f"{own * 1e3:.0f} against {other * 1e3:.0f} ms"
     )
     assert other / own >= 5
-
-
-def test_bootstrap():
-    rng = np.random.default_rng(0)
-    a, b = (rng.integers(0, 8, (1111, 3)) for _ in range(2))
-
-    def ours():
-        return bootstrap_difference(a, b, f1)
-
-    def naive():
-        draw = np.random.default_rng(0)
-        differences = []
-        for _ in range(10_000):
-            rows = draw.integers(len(a), size=len(a))
-            differences.append(f1(a[rows].sum(axis=0)) - f1(b[rows].sum(axis=0)))
-        return np.percentile(differences, [2.5, 97.5])
-
-    assert [ours().low, ours().high] == pytest.approx(naive(), abs=1e-12)
-    own, other = in_turn(ours, naive, repeats=3)
-    print(
-        f"\nBootstrap, 10000 resamples of 1111 frames: {other / own:.1f}x faster than a naive loop, "
-        f"{own:.2f} against {other:.2f} s"
-    )
-    assert other / own >= 2
