@@ -15,6 +15,9 @@ from detbench.report.collect import Group, collect
 from detbench.report.document import Report
 from detbench.types import DetbenchError, RunSpec
 
+REPORTS = Path(__file__).parent.parent / "reports"
+"""The published state, in a checkout."""
+
 FRAMES = ("identity", "jpeg95")
 """Floor and ceiling, which no leaderboard ranks."""
 
