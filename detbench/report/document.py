@@ -232,8 +232,8 @@ class Report:
             ap = breakdown.average_precision(self.seen[name], self.reference)
             chosen = compare.loco(self.seen[name], self.reference, self.clips, spec.match_iou) if several else None
             best = None if chosen is None else float(stats.f1(chosen.sum(axis=0).astype(float)))
-            rows.append((name, run.f1, best, ap.ap, ap.ap50, ap.ap75, ap.small, ap.medium, ap.large))
-        headings = ["F1", "F1, threshold from other clips", "AP", "AP50", "AP75", "AP small", "AP medium", "AP large"]
+            rows.append((name, run.f1, best, ap.ap, ap.ap50, ap.ap75))
+        headings = ["F1", "F1, threshold from other clips", "AP", "AP50", "AP75"]
         columns = (Column("method"), *(Column(heading, "{:.3f}", "highest") for heading in headings))
         table = Table(
             "Without one arbitrary threshold",
