@@ -123,6 +123,7 @@ def run(
             precision=precision,
             weights=str(weights) if weights else None,
         )
+        from detbench import compare as module
         from detbench import registry, table
         from detbench.runner import benchmark
 
@@ -131,18 +132,20 @@ def run(
         rows, floor, signature = table.rows(results), results[0], results[0].environment["signature"]
         labels = table.labels(results)
         models = {labels[r.path]: r for r in results if not (table.is_floor(r) or table.is_ceiling(r))}
+        base = floor if given == "blurred" else results[-1]  # sharp frames, deblurred, are to stay what they were
+        compared = module.compare([base, *models.values()])
         if as_json:
-            gains = {
-                label: {key: table.plain(vars(gain)) for key, gain in table.differences(result, floor).items()}
-                for label, result in models.items()
-            }
             runs = {label: str(result.path) for label, result in models.items()}
             plain = [table.plain(row) for row in rows]
-            print(json.dumps({"rows": plain, "differences": gains, "signature": signature, "runs": runs}, indent=1))
+            print(
+                json.dumps(
+                    {"rows": plain, "differences": compared.rows(), "signature": signature, "runs": runs}, indent=1
+                )
+            )
             return
         _print_table(["", *(heading for heading, _ in table.COLUMNS.values())], [table.cells(row) for row in rows])
-        for label, result in models.items():
-            print(table.sentence(label, result, floor))
+        if models:
+            print(*compared.sentences(), sep="\n")
         print(f"signature: {signature}")
         for result in models.values():
             print(f"run: {result.path}")

@@ -18,9 +18,6 @@ from detbench.types import DetbenchError, RunSpec
 REPORTS = Path(__file__).parent.parent / "reports"
 """The published state, in a checkout."""
 
-FRAMES = ("identity", "jpeg95")
-"""Floor and ceiling, which no leaderboard ranks."""
-
 CLOSER = 960
 """The detector's ``imgsz`` in the run that spends the time on a closer look instead of on deblurring."""
 
@@ -45,7 +42,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
         DetbenchError: something went wrong in a run; or the README has no place for the leaderboard.
     """
     base = RunSpec("", device=device)
-    names = [name for name in registry.runnable() if name not in FRAMES]
+    names = registry.runnable()
     results = runner.benchmark([replace(base, deblurer=name) for name in names], runs)
     results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
     results.append(runner.run(replace(base, deblurer="identity", imgsz=CLOSER), runs))
@@ -84,7 +81,7 @@ def stale(reports: Path) -> list[str]:
     Looks at the sources and weights of the deblurrers and at the dataset's card; imports and fetches nothing.
     """
     published: Mapping[str, Any] = json.loads((reports / "published.json").read_text("utf-8"))
-    here = {name: registry.fingerprint(name) for name in registry.runnable() if name not in FRAMES}
+    here = {name: registry.fingerprint(name) for name in registry.runnable()}
     then = published["deblurrers"]
     told = [f"{name} is not published" for name in here if name not in then]
     told += [f"{name} is published, and does not run any more" for name in then if name not in here]

@@ -208,11 +208,12 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
 
 
 def runnable() -> list[str]:
-    """Names of the deblurrers that run as they are, by name: classical ones, and those with weights."""
+    """Names of the deblurrers that run as they are: classical ones, and those with weights; not floor and ceiling."""
     return [
         name
         for name, entry in entries().items()
-        if (spec := get(name)).assets or entry.weights.exists() or spec.presets[spec.preset].recipe is None
+        if name not in ("identity", "jpeg95")
+        and ((spec := get(name)).assets or entry.weights.exists() or spec.presets[spec.preset].recipe is None)
     ]
 
 

@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from detbench import stats
 from detbench.types import RunResult, RunSpec
 
 COLUMNS = {
@@ -97,19 +94,6 @@ def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     ]
 
 
-def differences(result: RunResult, floor: RunResult) -> dict[str, stats.Interval]:
-    """How a run differs from the floor, with paired 95 % bootstrap intervals over clips."""
-    clips = [s.clip for s in floor.scores]
-    counts = [np.array([[s.tp, s.fp, s.fn] for s in run.scores]) for run in (result, floor)]
-    psnr = [np.array([[s.psnr_db, 1] for s in run.scores]) for run in (result, floor)]
-    return {
-        "f1": stats.bootstrap_difference(counts[0], counts[1], stats.f1, clips),
-        "recall": stats.bootstrap_difference(counts[0], counts[1], stats.recall, clips),
-        "precision": stats.bootstrap_difference(counts[0], counts[1], stats.precision, clips),
-        "psnr_db": stats.bootstrap_difference(psnr[0], psnr[1], stats.mean, clips),
-    }
-
-
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with None for what JSON cannot say: infinite PSNR of equal frames, intervals of a single frame."""
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
@@ -118,10 +102,3 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
 def cells(row: dict[str, Any]) -> list[str]:
     """A row as text, the name first."""
     return [row["name"], *("-" if row[key] is None else form.format(row[key]) for key, (_, form) in COLUMNS.items())]
-
-
-def sentence(label: str, result: RunResult, floor: RunResult) -> str:
-    """The differences in words."""
-    gains = differences(result, floor)
-    parts = [f"{COLUMNS[key][0]} {gain}" for key, gain in gains.items()]
-    return f"{label} against {name(floor)} (95 %, paired bootstrap over clips): " + ", ".join(parts)
