@@ -48,6 +48,18 @@ def test_compare_says_what_can_be_concluded(runs, data, tmp_path):
     assert "conf (0.7 and 0.6)" in done.stderr
 
 
+def test_one_run_command_takes_several_deblurrers_seeds_and_sharp_frames(data, monkeypatch):
+    monkeypatch.setattr(registry, "runnable", lambda: ["unsharp"])
+    options = ["--dataset", data, "--conf", "0.7", "--device", "cpu", "--json"]
+    done = invoke("run", "--deblurer", "all", "--seeds", "2", *options)
+    assert done.exit_code == 0, done.output
+    names = [row["name"] for row in json.loads(done.stdout)["rows"]]
+    assert names == ["blurred", "unsharp (seed 0)", "unsharp (seed 1)", "sharp, JPEG 95"]
+    told = json.loads(invoke("run", "--deblurer", "unsharp", "--input", "sharp", *options).stdout)
+    assert [row["name"] for row in told["rows"]] == ["blurred", "unsharp on sharp", "sharp, JPEG 95"]
+    assert {row["reference"] for row in told["differences"] if row["reference"]} == {"sharp, JPEG 95"}
+
+
 def test_report_prints_the_page_it_made(runs, tmp_path):
     done = invoke("report", runs["unsharp"], "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output

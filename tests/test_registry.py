@@ -212,3 +212,12 @@ def test_a_damaged_weights_file_is_named(tmp_path, content):
         load_weights(torch.nn.Conv2d(3, 8, 3), path)
     with pytest.raises(DetbenchError, match=r"w\.safetensors"):
         read_record(path)
+
+
+def test_what_runs_as_it_is():
+    names = registry.runnable()
+    assert {"dc250", "srn", "unsharp"} <= set(names)
+    assert not {"identity", "jpeg95"} & set(names)
+    for name, entry in registry.entries().items():
+        if name not in names and name not in ("identity", "jpeg95"):
+            assert not entry.weights.exists()
