@@ -42,7 +42,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
         DetbenchError: something went wrong in a run; or the README has no place for the leaderboard.
     """
     base = RunSpec("", device=device)
-    names = registry.runnable()
+    names = shipped()
     results = runner.benchmark([replace(base, deblurer=name) for name in names], runs)
     results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
     results.append(runner.run(replace(base, deblurer="identity", imgsz=CLOSER), runs))
@@ -65,6 +65,12 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     return list(written)
 
 
+def shipped() -> list[str]:
+    """Names of the deblurrers of this repository that run as they are; other packages' are for them to publish."""
+    known = registry.entries()
+    return [name for name in registry.runnable() if known[name].module.startswith("deblurers.")]
+
+
 def state(group: Group) -> dict[str, Any]:
     """What the published numbers were made from: what :func:`stale` compares with what is here."""
     spec = group.floor.spec
@@ -81,7 +87,7 @@ def stale(reports: Path) -> list[str]:
     Looks at the sources and weights of the deblurrers and at the dataset's card; imports and fetches nothing.
     """
     published: Mapping[str, Any] = json.loads((reports / "published.json").read_text("utf-8"))
-    here = {name: registry.fingerprint(name) for name in registry.runnable()}
+    here = {name: registry.fingerprint(name) for name in shipped()}
     then = published["deblurrers"]
     told = [f"{name} is not published" for name in here if name not in then]
     told += [f"{name} is published, and does not run any more" for name in then if name not in here]

@@ -38,7 +38,8 @@ class Group:
     @property
     def labels(self) -> Mapping[Path, str]:
         """A short name for each run, by its path; runs of one deblurrer are told apart by what differs."""
-        return table.labels([self.floor, *self.runs, self.ceiling, *self.harm, *self.alternatives])
+        plain = table.labels([self.floor, *self.runs, self.ceiling, *self.harm])
+        return table.labels([self.floor, *self.alternatives]) | plain
 
     @property
     def signature(self) -> str:
