@@ -315,23 +315,33 @@ def summary(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def deliver(verdict: Verdict, junit_xml: Path | None = None, markdown: Path | None = None) -> None:
+def deliver(told: Verdict | CannotCompare, junit_xml: Path | None = None, markdown: Path | None = None) -> None:
     """Write the verdict where it is asked for, and where GitHub looks for it if this is one of its jobs.
 
     Args:
-        verdict: to be told.
+        told: the verdict, or why there is none.
         junit_xml: a file for :func:`junit`.
         markdown: a file that :func:`summary` is appended to.
     """
+    if isinstance(told, Verdict):
+        xml, text, commands = junit(told), summary(told), github(told)
+    else:
+        root = ElementTree.Element("testsuites", tests="1", failures="0", errors="1")
+        suite = ElementTree.SubElement(root, "testsuite", name="detbench check", tests="1", failures="0", errors="1")
+        case = ElementTree.SubElement(suite, "testcase", classname="detbench.check", name="comparison", time="0")
+        ElementTree.SubElement(case, "error", type="CannotCompare", message=_xml(str(told)))
+        xml = '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+        text = f"### detbench check: cannot compare\n\n{_escape(str(told))}\n"
+        commands = [annotation("error", "detbench check: cannot compare", str(told))]
     if junit_xml:
-        junit_xml.write_text(junit(verdict), "utf-8")
+        junit_xml.write_text(xml, "utf-8")
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     for path in (markdown, Path(page) if page else None):
         if path:
             with path.open("a", encoding="utf-8") as file:
-                file.write(summary(verdict))
+                file.write(text)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(*github(verdict), sep="\n")
+        print(*commands, sep="\n")
 
 
 def github(verdict: Verdict) -> list[str]:

@@ -233,13 +233,18 @@ def compare(
     with errors():
         from detbench import compare as module
         from detbench import store
+        from detbench.report import collect
 
-        compared = module.compare([store.read(path) for path in runs], threshold)
+        results = [store.read(path) for path in collect.find(runs)[0]]
+        if len(results) < 2:
+            raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")
+        compared, signature = module.compare(results, threshold), results[0].environment["signature"]
         if as_json:
-            print(json.dumps(compared.rows(), indent=1))
+            told = {"rows": compared.rows(), "sentences": compared.sentences(), "signature": signature}
+            print(json.dumps(told, indent=1))
             return
         _print_table(list(module.HEADINGS), compared.cells())
-        print(*compared.sentences(), sep="\n")
+        print(*compared.sentences(), f"signature: {signature}", sep="\n")
 
 
 @app.command()
@@ -258,7 +263,8 @@ def check(
 ) -> None:
     """Run a baseline's spec anew; exit 1 if scores fell for sure, 2 if they cannot be compared.
 
-    On GitHub, annotations are printed and the summary goes to the job's page by itself.
+    A deblurrer that fails on a frame exits with 1, too. On GitHub, annotations are printed and the summary goes to the
+    job's page by itself.
     """
     with errors():
         from detbench import check as module
@@ -267,7 +273,11 @@ def check(
         if update:
             print(*module.update(baseline, weights=given, device=device), sep="\n")
             return
-        verdict = module.check(baseline, out, weights=given, device=device)
+        try:
+            verdict = module.check(baseline, out, weights=given, device=device)
+        except module.CannotCompare as error:
+            module.deliver(error, junit, summary)
+            raise
         print(module.summary(verdict))
         module.deliver(verdict, junit, summary)
         if not verdict.passed:

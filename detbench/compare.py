@@ -171,19 +171,30 @@ class Comparison:
         elif others:
             for model in others:
                 said += _conclusions(model.name, reference.name, [d for d in self.differences if d.model == model.name])
-            adjusted = f"; p after Holm's correction for {len(others)} models" if len(others) > 1 else ""
+            adjusted = (
+                f"; p is after Holm's correction for {len(others)} models, within each metric, intervals are without"
+                if len(others) > 1
+                else ""
+            )
             said.append(f"Intervals are of 95 %, by paired bootstrap over {len(self.clips)} clips{adjusted}.")
+        if self.threshold == "loco":
+            said.append("Each run counts from the confidence that is best for it on all other clips.")
         return said + [_seeds(m) for m in self.models if len(m.runs) > 1] + self._cautions()
 
     def _cautions(self) -> list[str]:
         """What weakens the conclusions, in words."""
-        frames = sum(self.clips.values())
-        largest = max(self.clips, key=lambda clip: self.clips[clip], default="")
+        reference = self.models[0]
+        frames: Counter[str] = Counter()
+        objects: Counter[str] = Counter()
+        for score in reference.runs[0].scores:
+            frames[score.clip] += 1
+            objects[score.clip] += score.tp + score.fn
         told = []
-        if len(self.clips) > 1 and self.clips[largest] > frames / 3:
+        [(largest, share)] = (objects if objects.total() else frames).most_common(1) or [("", 0)]
+        if len(frames) > 1 and share > (objects.total() or frames.total()) / 3:
             told.append(
-                f"Caution: {self.clips[largest]} of {frames} frames are of one clip, {largest}, on which the intervals"
-                " hang more than their width tells."
+                f"Caution: {frames[largest]} of {frames.total()} frames and {objects[largest]} of {objects.total()}"
+                f" objects are of one clip, {largest}: the truth is less certain than the intervals are wide."
             )
         return told + _moved(self.models)
 
@@ -258,7 +269,7 @@ def mismatches(a: RunResult, b: RunResult) -> list[str]:
     """Why two runs cannot be compared: each thing that differs, with both values, the first run's first."""
     named = {"dataset_hash": "dataset", "detector_hash": "detector"}
     told = []
-    for field in SAME:
+    for field in (*SAME, "input"):
         mine, its = getattr(a.spec, field), getattr(b.spec, field)
         if mine != its:
             words = [
@@ -443,7 +454,7 @@ def _conclusions(model: str, reference: str, found: Sequence[Difference]) -> lis
     for difference in found:
         metric, gain = METRICS[difference.metric], difference.interval
         p = "p < 0.001" if difference.p_holm < 0.001 else f"p = {difference.p_holm:.3f}"
-        told = f"{metric.heading} {gain}, {p}"
+        told = f"{metric.heading} {gain.told(metric.form)}, {p}"
         if difference.p_holm < LEVEL:
             verb = metric.more if gain.low > 0 else metric.less
             said.append(f"{model} {verb} than {reference}: {told}.")

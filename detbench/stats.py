@@ -23,8 +23,8 @@ The American Statistician 69, 2015): by simulation, a 95 % interval of a normal 
 with 5 observations, 91 % with 10, 93 % with 20 and 94 % with 46.
 """
 
-MINIMUM_MODELS = 3
-"""Two models are ranked alike or in reverse, whatever they are: a rank correlation wants one more."""
+MINIMUM_MODELS = 5
+"""A rank correlation of fewer models has so few possible values (of three: -1, -.5, .5 and 1) that it says nothing."""
 
 _CHUNK = 256  # resamples held in memory at once; does not change the draws
 _DIGITS = 12  # sums in another order differ beyond these decimals, and that is no difference
@@ -49,13 +49,22 @@ class Interval:
     high: float = math.nan
     p: float = math.nan
 
-    def __str__(self) -> str:
-        """The estimate and its interval, with signs, or why there is none."""
+    def told(self, form: str = "{:.3g}") -> str:
+        """The estimate and its interval, with signs, or why there is none.
+
+        Args:
+            form: of each number, as for :meth:`str.format`.
+        """
+        estimate, low, high = (form.replace("{:", "{:+").format(v) for v in (self.estimate, self.low, self.high))
         if not math.isfinite(self.estimate):
-            return f"{self.estimate:+.3g} (no interval)"
+            return f"{estimate} (no interval)"
         if math.isnan(self.low):
-            return f"{self.estimate:+.3g} (not enough data for an interval)"
-        return f"{self.estimate:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
+            return f"{estimate} (not enough data for an interval)"
+        return f"{estimate} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        """As :meth:`told`, to three digits."""
+        return self.told()
 
 
 def precision(sums: NDArray[np.float64]) -> NDArray[np.float64]:

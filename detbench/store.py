@@ -175,7 +175,7 @@ def read(path: Path) -> RunResult:
             scores.append(FrameScore(**values))
     if len(scores) != frames:
         raise DetbenchError(
-            f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: remove it and run again."
+            f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: remove {path} and run it again."
         )
     return RunResult(spec, manifest["environment"], tuple(scores), path)
 

@@ -38,10 +38,15 @@ def test_compare_says_what_can_be_concluded(runs, data, tmp_path):
     assert done.exit_code == 0, done.output
     assert "95 %" in done.stdout
     assert "unsharp" in done.stdout
-    rows = json.loads(invoke("compare", runs["identity"], runs["unsharp"], "--json").stdout, parse_constant=pytest.fail)
-    assert {row["metric"] for row in rows} == {"f1", "recall", "precision", "psnr_db", "ssim"}
-    loco = invoke("compare", runs["identity"], runs["unsharp"], "--threshold", "loco", "--json")
-    assert json.loads(loco.stdout)[0]["threshold"] == "loco"
+    told = invoke("compare", runs["identity"], runs["unsharp"], "--json").stdout
+    told = json.loads(told, parse_constant=pytest.fail)
+    assert {row["metric"] for row in told["rows"]} == {"f1", "recall", "precision", "psnr_db", "ssim"}
+    assert told["signature"].startswith("data:")
+    loco = invoke("compare", runs["identity"], runs["unsharp"], "--threshold", "loco")
+    assert "best for it on all other clips" in loco.stdout
+    alone = invoke("compare", runs["identity"])
+    assert alone.exit_code == 1
+    assert "two finished runs" in alone.stderr
     other = runner.run(RunSpec("identity", dataset=str(data), conf=0.6, device="cpu"), tmp_path / "runs")
     done = invoke("compare", runs["identity"], other.path)
     assert done.exit_code == 1
@@ -93,6 +98,9 @@ def test_the_gate_has_three_answers(data, tmp_path, monkeypatch):
     done = invoke(*gate)
     assert done.exit_code == 2
     assert "dataset" in done.stderr
+    assert "::error title=detbench check" in done.stdout
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("errors") == "1"
+    assert "cannot compare" in (tmp_path / "summary.md").read_text()
     assert invoke("check", "--baseline", tmp_path / "nowhere").exit_code == 2
 
 

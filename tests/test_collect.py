@@ -70,8 +70,10 @@ def test_a_missing_floor_is_said_with_the_remedy(runs, tmp_path):
 def test_an_unfinished_run_is_shown_as_such(runs):
     (runs / "data-half-00000000").mkdir()
     (runs / "data-half-00000000" / "journal.jsonl").write_text("")
+    (runs / "data-killed-00000000").mkdir()
+    (runs / "data-killed-00000000" / "frames.csv").write_text("")
     (group,) = collect([runs])
-    assert [path.name for path in group.unfinished] == ["data-half-00000000"]
+    assert [path.name for path in group.unfinished] == ["data-half-00000000", "data-killed-00000000"]
     with pytest.raises(DetbenchError, match=r"no finished run \(1 unfinished\)"):
         collect([runs / "data-half-00000000"])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from detbench import store, table
 from detbench.compare import SAME
-from detbench.types import DetbenchError, RunResult
+from detbench.types import DetbenchError, RunResult, RunSpec
 
 LOOKING = ("detector_hash", "imgsz")
 """Those that an alternative to deblurring may change: a larger detector, or a closer look."""
@@ -60,7 +60,7 @@ def collect(paths: Iterable[Path], split: bool = False) -> list[Group]:
         DetbenchError: nothing finished is there; runs that cannot be compared (unless ``split``; the message names
             what differs); a run without its floor or ceiling; a damaged run.
     """
-    finished, unfinished = _find(paths)
+    finished, unfinished = find(paths)
     if not finished:
         waiting = f" ({len(unfinished)} unfinished)" if unfinished else ""
         raise DetbenchError(f"There is no finished run{waiting}: give directories that `detbench run` made.")
@@ -75,19 +75,27 @@ def collect(paths: Iterable[Path], split: bool = False) -> list[Group]:
     return [_group(groups[key], others, unfinished) for key in main]
 
 
-def _find(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Directories of finished and of unfinished runs, each once."""
+def find(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Directories of finished and of unfinished runs, each once, below or among the given ones.
+
+    Raises:
+        DetbenchError: one of them is no directory.
+    """
     finished, unfinished = [], []
     for path in paths:
         if not path.is_dir():
             raise DetbenchError(f"{path} is no directory: give those that `detbench run` made.")
-        known = store.is_complete(path) or (path / "journal.jsonl").exists()
-        for run in [path] if known else sorted(p for p in path.iterdir() if p.is_dir()):
+        for run in [path] if _is_run(path) else sorted(p for p in path.iterdir() if p.is_dir()):
             if store.is_complete(run):
                 finished.append(run)
-            elif (run / "journal.jsonl").exists():
+            elif _is_run(run):
                 unfinished.append(run)
     return list(dict.fromkeys(finished)), list(dict.fromkeys(unfinished))
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a directory holds a run, finished or not."""
+    return any((path / file).exists() for file in ("manifest.json", "journal.jsonl", "frames.csv"))
 
 
 def _group(members: Sequence[RunResult], others: Sequence[RunResult], unfinished: Sequence[Path]) -> Group:
@@ -116,10 +124,16 @@ def _frame(members: Sequence[RunResult], is_it: Any, what: str) -> RunResult:
                 found = store.read(manifest.parent)
                 if is_it(found) and _key(found) == _key(members[0]):
                     return found
-    spec = members[0].spec
+    spec, plain = members[0].spec, RunSpec("")
+    told = ("deblurer", "dataset", "detector", "imgsz", "conf", "nms_iou", "match_iou", "limit", "weights")
+    options = [
+        f"--{field.replace('_', '-')} {getattr(spec, field)}"
+        for field in told
+        if getattr(spec, field) != getattr(plain, field)
+    ]
     raise DetbenchError(
         f"The {what} of {members[0].path} is not beside it: run"
-        f" `detbench run --deblurer {spec.deblurer} --dataset {spec.dataset}` again, which makes it."
+        f" `detbench run {' '.join(options)} --out {members[0].path.parent}`, which makes it."
     )
 
 

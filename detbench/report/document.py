@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +44,12 @@ def write(groups: Sequence[Group], out: Path) -> Path:
     """
     if len(groups) == 1:
         return Report(groups[0], out).write()
-    links, parts = [], [f"{number}-{name}" for number, name in enumerate(map(_title, groups), 1)]
-    for part, group in zip(parts, groups, strict=True):
+    titles, links = _titles(groups), []
+    for number, (group, title) in enumerate(zip(groups, titles, strict=True), 1):
+        part = f"group-{number}"
         Report(group, out / part).write()
-        links.append(
-            page.Section(part, _title(group), [group.signature], [f'<p><a href="{part}/index.html">Report</a></p>'])
-        )
-    return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, out)])
+        links.append(page.Section(part, title, [group.signature], [f'<p><a href="{part}/index.html">Report</a></p>']))
+    return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, titles, out)])
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class Report:
     def verdict(self) -> page.Section:
         """Does it help, by how much, is it real?"""
         group = self.group
-        compared = compare.compare([group.floor, *group.runs])
+        compared = compare.compare([group.floor, *self.runs.values()])
         found = {(row["model"], row["metric"]): row for row in compared.rows()}
         models = [model.name for model in compared.models[1:]]
         columns = [Column("against blurred")]
@@ -167,7 +166,10 @@ class Report:
         )
         unfinished = [f"Unfinished, and left out: {path}." for path in group.unfinished]
         return page.Section(
-            "verdict", "Verdict", [*compared.sentences(), *unfinished], [self.table(differences)] if rows else []
+            "verdict",
+            "Verdict",
+            [_headline(found, models), *compared.sentences(), *unfinished],
+            [self.table(differences)] if rows else [],
         )
 
     def leaderboard(self) -> page.Section:
@@ -204,8 +206,8 @@ class Report:
         words = ["Times are of this machine, deblurring and detection together."]
         if others:
             words.append(
-                "Hollow: no deblurring, but a larger detector or a closer look at the blurred frames. They are to find"
-                " the same objects as the others, those of the sharp frames before the smaller detector."
+                "Hollow: no deblurring, but a larger detector or a closer look at the blurred frames, scored against"
+                " the same objects as the others."
             )
         return page.Section(
             "trade-offs",
@@ -329,8 +331,8 @@ class Report:
         )
         columns = (
             Column("method"),
-            Column("objects lost", "{:d}", "lowest"),
-            Column("objects invented", "{:d}", "lowest"),
+            Column("missed", "{:d}", "lowest"),
+            Column("hallucinated", "{:d}", "lowest"),
             Column("F1", "{:.3f}", "highest"),
             Column("PSNR dB", "{:.2f}", "highest"),
         )
@@ -338,7 +340,8 @@ class Report:
             Part(rows[:-1], source=self.group.signature),
             Part(rows[-1:], source=self.group.signature, ranked=False),
         )
-        table = Table("Deblurrers on sharp frames", columns, parts, (), "harm")
+        notes = ("Missed: objects of the sharp frames that the detector no longer finds in them once deblurred.",)
+        table = Table("Deblurrers on sharp frames", columns, parts, notes, "harm")
         return page.Section(
             "harm",
             "Do no harm",
@@ -367,6 +370,8 @@ class Report:
             "How it was measured",
             [
                 f"Signature: {self.group.signature}",
+                f"Machine: {environment.get('cpu', 'unknown')}, {environment.get('threads', '?')} threads,"
+                f" {environment.get('gpu') or 'no GPU'}.",
                 "Precision, recall and F1 count all objects of all frames against what the same detector sees in the"
                 " sharp frames. PSNR and SSIM are means over frames.",
                 f"Versions: {packages}." if packages else "",
@@ -386,9 +391,21 @@ class Report:
         return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
 
 
+def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequence[str]) -> str:
+    """The verdict in a line: which deblurrers help the detector, by F1."""
+    rows = {model: found[model, "f1"] for model in models}
+    shown = {model: row for model, row in rows.items() if (row["p_holm"] or 1) < compare.LEVEL}
+    parts = {
+        "Helps": [f"{m} (F1 {row['difference']:+.3f})" for m, row in shown.items() if row["difference"] > 0],
+        "Harms": [f"{m} (F1 {row['difference']:+.3f})" for m, row in shown.items() if row["difference"] < 0],
+        "No difference shown": [m for m in rows if m not in shown],
+    }
+    return " ".join(f"{word}: {', '.join(names)}." for word, names in parts.items() if names)
+
+
 def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signature: str) -> Table:
     """F1 of each run in each cell."""
-    names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run))
+    names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run if cell.objects))
     objects = {cell.name: cell.objects for of_run in cells.values() for cell in of_run}
 
     def row(name: str) -> tuple[tables.Value, ...]:
@@ -420,9 +437,10 @@ def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signat
     )
 
 
-def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
+def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterator[page.Section]:
     """Does the ranking survive another detector? One section for each two groups on the same frames."""
-    for number, (a, b) in enumerate(itertools.combinations(groups, 2), 1):
+    pairs = itertools.combinations(zip(groups, titles, strict=True), 2)
+    for number, ((a, title_a), (b, title_b)) in enumerate(pairs, 1):
         if a.floor.spec.dataset_hash != b.floor.spec.dataset_hash or len(a.floor.scores) != len(b.floor.scores):
             continue
         runs = [{group.labels[run.path]: run for run in group.runs} for group in (a, b)]
@@ -434,8 +452,8 @@ def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
         found = stats.bootstrap_rank_correlation(values[0], values[1], stats.f1, stats.f1, clips)
         rows = tuple((name, runs[0][name].f1, runs[1][name].f1) for name in both)
         table = Table(
-            f"F1 before {_title(a)} and {_title(b)}",
-            (Column("method"), Column(_title(a), "{:.3f}", "highest"), Column(_title(b), "{:.3f}", "highest")),
+            "F1 in both",
+            (Column("method"), Column(title_a, "{:.3f}", "highest"), Column(title_b, "{:.3f}", "highest")),
             (Part(rows),),
             (a.signature, b.signature),
             f"swap-{number}",
@@ -448,6 +466,16 @@ def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
             else f"Rank correlation over {len(both)} deblurrers: not enough data."
         )
         yield page.Section(f"swap-{number}", "Does the ranking survive?", [said], [report.table(table)])
+
+
+def _titles(groups: Sequence[Group]) -> list[str]:
+    """A title for each group, with the settings in which they differ."""
+    specs = [group.floor.spec for group in groups]
+    told = [f for f in ("limit", "conf", "nms_iou", "match_iou") if len({getattr(spec, f) for spec in specs}) > 1]
+    return [
+        ", ".join([_title(group), *(f"{field} {getattr(spec, field)}" for field in told)])
+        for group, spec in zip(groups, specs, strict=True)
+    ]
 
 
 def _title(group: Group) -> str:
