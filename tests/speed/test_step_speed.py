@@ -98,7 +98,8 @@ def test_a_step_is_faster_than_a_plain_one(name, capsys, monkeypatch):
             f" mean loss {np.mean(content['ours']):.4g} and {np.mean(content['plain']):.4g}"
         )
     # Rounding differs, and fifty of Adam's steps amplify it: the first losses agree closely, the course as a whole.
-    assert content["ours"][:5] == pytest.approx(content["plain"][:5], rel=0.01)
+    # With spectral normalisation, the plain step's further pass is one power iteration more before the first loss.
+    assert content["ours"][:5] == pytest.approx(content["plain"][:5], rel=0.02)
     assert np.mean(content["ours"]) == pytest.approx(np.mean(content["plain"]), rel=0.02)
     assert ratio > 1.5
 
