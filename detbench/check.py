@@ -268,8 +268,7 @@ def junit(verdict: Verdict) -> str:
             ElementTree.SubElement(case, "skipped", message=str(outcome))
         else:
             ElementTree.SubElement(case, "system-out").text = str(outcome)
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    return _xml_document(root)
 
 
 def summary(verdict: Verdict) -> str:
@@ -330,7 +329,7 @@ def deliver(told: Verdict | CannotCompare, junit_xml: Path | None = None, markdo
         suite = ElementTree.SubElement(root, "testsuite", name="detbench check", tests="1", failures="0", errors="1")
         case = ElementTree.SubElement(suite, "testcase", classname="detbench.check", name="comparison", time="0")
         ElementTree.SubElement(case, "error", type="CannotCompare", message=_xml(str(told)))
-        xml = '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+        xml = _xml_document(root)
         text = f"### detbench check: cannot compare\n\n{_escape(str(told))}\n"
         commands = [annotation("error", "detbench check: cannot compare", str(told))]
     if junit_xml:
@@ -538,6 +537,12 @@ def _escape(text: str) -> str:
     """Text that Markdown and HTML leave as it is."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`|]|\](?=\())", r"\\\1", text).replace("\n", " ")
+
+
+def _xml_document(root: ElementTree.Element) -> str:
+    """A whole XML file."""
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def _xml(text: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import datasets, images, store, table
-from detbench.match import match
+from detbench.match import ledger
 from detbench.types import DetbenchError, Detections, RunResult
 
 Frame = NDArray[np.uint8]
@@ -62,13 +62,9 @@ def outcomes(
     Returns:
         (4,) corners in pixels and a key of :data:`COLOURS` each: the detections, then the missed reference objects.
     """
-    matched = match(seen, sharp, iou_threshold)
-    before = set(match(blurred, sharp, iou_threshold).tolist())
-    boxes = [
-        (box, "false" if object_ < 0 else "found" if object_ in before else "recovered")
-        for box, object_ in zip(seen.xyxy, matched.tolist(), strict=True)
-    ]
-    return boxes + [(sharp.xyxy[i], "missed") for i in range(len(sharp)) if i not in matched]
+    drawn_as = {"hallucinated": "false", "lost": "missed"}
+    entries = ledger(seen, blurred, sharp, iou_threshold)
+    return [(box, drawn_as.get(outcome, outcome)) for box, _, _, outcome in entries]
 
 
 def draw(

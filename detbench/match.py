@@ -118,7 +118,6 @@ def score_frame(restored: Detections, blurred: Detections, sharp: Detections, io
     """
     found = _found(match(restored, sharp, iou_threshold), len(sharp))
     found_before = _found(match(blurred, sharp, iou_threshold), len(sharp))
-    known = [(_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (sharp, blurred)]
     tp = int(found.sum())
     return Counts(
         tp=tp,
@@ -126,8 +125,46 @@ def score_frame(restored: Detections, blurred: Detections, sharp: Detections, io
         fn=len(sharp) - tp,
         recovered=int((found & ~found_before).sum()),
         lost=int((found_before & ~found).sum()),
-        hallucinated=int((~(known[0] | known[1])).sum()),
+        hallucinated=int((~_known(restored, blurred, sharp, iou_threshold)).sum()),
     )
+
+
+def ledger(
+    restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float
+) -> list[tuple[NDArray[np.float32], int, float | None, str]]:
+    """What became of each object and each detection of a frame, as :func:`score_frame` counts them.
+
+    Args:
+        restored: detections in the restored frame.
+        blurred: detections in the blurred frame.
+        sharp: detections in the sharp frame, the reference.
+        iou_threshold: from which two boxes are one object.
+
+    Returns:
+        (4,) corners in pixels, label, score and outcome each: the detections (``found`` in both frames, ``recovered``,
+        ``hallucinated`` or ``false``), then the reference objects that were not found (``lost``, or ``missed`` in
+        both), without a score.
+    """
+    matched = match(restored, sharp, iou_threshold).tolist()
+    before = set(match(blurred, sharp, iou_threshold).tolist())
+    known = _known(restored, blurred, sharp, iou_threshold)
+    entries: list[tuple[NDArray[np.float32], int, float | None, str]] = []
+    for i, object_ in enumerate(matched):
+        if object_ < 0:
+            outcome = "false" if known[i] else "hallucinated"
+        else:
+            outcome = "found" if object_ in before else "recovered"
+        entries.append((restored.xyxy[i], int(restored.label[i]), float(restored.score[i]), outcome))
+    for i in sorted(set(range(len(sharp))) - set(matched)):
+        entries.append((sharp.xyxy[i], int(sharp.label[i]), None, "lost" if i in before else "missed"))
+    return entries
+
+
+def _known(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> NDArray[np.bool_]:
+    """(N,) bool: which detections overlap one of their class in the sharp or in the blurred frame."""
+    sharply, faintly = ((_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (sharp, blurred))
+    known: NDArray[np.bool_] = np.logical_or(sharply, faintly)
+    return known
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

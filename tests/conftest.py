@@ -53,6 +53,16 @@ def pairs(tmp_path):
     return tmp_path / "data"
 
 
+def boxes(*corners, score=None, label=None):
+    """Detections with falling scores and class 0, unless told otherwise."""
+    n = len(corners)
+    return Detections(
+        np.array(corners, np.float32).reshape(n, 4),
+        np.linspace(0.9, 0.3, n).astype(np.float32) if score is None else np.array(score, np.float32),
+        np.array([0] * n if label is None else label, np.int64),
+    )
+
+
 class BrightBoxes:
     """Stands in for YOLO: connected bright regions are objects, their mean brightness is the score."""
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,16 +15,6 @@ from detbench.report.breakdown import AveragePrecision, Cell, Errors
 from detbench.types import Detections
 
 NONE = Detections.empty()
-
-
-def boxes(*corners, score=None, label=None):
-    """Detections with falling scores and class 0, unless told otherwise."""
-    n = len(corners)
-    return Detections(
-        np.array(corners, np.float32).reshape(n, 4),
-        np.linspace(0.9, 0.3, n).astype(np.float32) if score is None else np.array(score, np.float32),
-        np.array([0] * n if label is None else label, np.int64),
-    )
 
 
 def squares(*left, side=10, **more):

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from conftest import boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
@@ -16,16 +17,6 @@ from detbench.match import Counts, iou, match, score_frame
 from detbench.types import Detections
 
 NONE = Detections.empty()
-
-
-def boxes(*corners, score=None, label=None):
-    """Detections with falling scores and class 0, unless told otherwise."""
-    n = len(corners)
-    return Detections(
-        np.array(corners, np.float32).reshape(n, 4),
-        np.linspace(0.9, 0.3, n).astype(np.float32) if score is None else np.array(score, np.float32),
-        np.array([0] * n if label is None else label, np.int64),
-    )
 
 
 def coco(detections):

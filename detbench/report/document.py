@@ -106,12 +106,20 @@ class Report:
     @cached_property
     def seen(self) -> dict[str, list[Detections]]:
         """What was detected in each restored frame, by run."""
-        return {name: store.read_detections(run.path)["restored"] for name, run in self.framed.items()}
+        floor, *others = self.framed
+        return {floor: self._floor["restored"]} | {
+            name: store.read_detections(self.framed[name].path)["restored"] for name in others
+        }
 
     @cached_property
     def reference(self) -> list[Detections]:
         """The objects of the sharp frames."""
-        return store.read_detections(self.group.floor.path)["sharp"]
+        return self._floor["sharp"]
+
+    @cached_property
+    def _floor(self) -> dict[str, list[Detections]]:
+        """All detections of the floor's run."""
+        return store.read_detections(self.group.floor.path)
 
     @cached_property
     def ledgers(self) -> dict[str, breakdown.Ledger]:
@@ -240,11 +248,7 @@ class Report:
         table = Table(
             "Without one arbitrary threshold",
             columns,
-            (
-                Part((rows[0],), source=self.group.signature, ranked=False),
-                Part(tuple(rows[1:-1]), source=self.group.signature),
-                Part((rows[-1],), source=self.group.signature, ranked=False),
-            ),
+            _framed(rows, self.group.signature),
             (
                 f"F1 at a confidence of {spec.conf:g}, and at the one that is best on all other clips. AP is COCO's,"
                 " by pycocotools, against the objects of the sharp frames.",
@@ -304,11 +308,7 @@ class Report:
         table = Table(
             "Errors by kind",
             (Column("method"), *(Column(kind, "{:d}", "lowest") for kind in kinds)),
-            (
-                Part(rows[:1], source=self.group.signature, ranked=False),
-                Part(rows[1:-1], source=self.group.signature),
-                Part(rows[-1:], source=self.group.signature, ranked=False),
-            ),
+            _framed(rows, self.group.signature),
             ("Kinds as in TIDE (Bolya et al., ECCV 2020), counted, not weighed by AP.",),
             "errors",
         )
@@ -391,6 +391,16 @@ class Report:
         return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
 
 
+def _framed(rows: Sequence[tuple[tables.Value, ...]], signature: str) -> tuple[Part, ...]:
+    """Rows of all runs as a table's parts: floor and ceiling, first and last, compete with nobody."""
+    floor, ranked, ceiling = tuple(rows[:1]), tuple(rows[1:-1]), tuple(rows[-1:])
+    return (
+        Part(floor, source=signature, ranked=False),
+        Part(ranked, source=signature),
+        Part(ceiling, source=signature, ranked=False),
+    )
+
+
 def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequence[str]) -> str:
     """The verdict in a line: which deblurrers help the detector, by F1."""
     rows = {model: found[model, "f1"] for model in models}
@@ -427,11 +437,7 @@ def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signat
     return Table(
         f"By {cut}",
         columns,
-        (
-            Part(rows[:1], source=signature, ranked=False),
-            Part(rows[1:-1], source=signature),
-            Part(rows[-1:], source=signature, ranked=False),
-        ),
+        _framed(rows, signature),
         ("In brackets: reference objects.", *notes),
         f"by-{cut}",
     )

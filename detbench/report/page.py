@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import images, store
-from detbench.match import iou, match
-from detbench.types import Detections, FramePair, RunResult
+from detbench.match import ledger
+from detbench.types import FramePair, RunResult
 
 OUTCOMES = {
     "recovered": "recovered",
@@ -230,39 +230,6 @@ def most_changed(runs: Sequence[RunResult]) -> list[str]:
         net[score.id] = net.get(score.id, 0) + abs(score.recovered - score.lost)
         all_[score.id] = all_.get(score.id, 0) + score.recovered + score.lost + score.hallucinated
     return sorted(net, key=lambda id: (-net[id], -all_[id], id))
-
-
-def ledger(
-    restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float
-) -> list[tuple[NDArray[np.float32], int, float | None, str]]:
-    """What became of each object and each detection of a frame, as ``match.score_frame`` counts them.
-
-    Args:
-        restored: detections in the restored frame.
-        blurred: detections in the blurred frame.
-        sharp: detections in the sharp frame, the reference.
-        iou_threshold: from which two boxes are one object.
-
-    Returns:
-        (4,) corners in pixels, label, score and a key of :data:`OUTCOMES` each: the detections, then the reference
-        objects that were not found, without a score.
-    """
-    matched = match(restored, sharp, iou_threshold).tolist()
-    before = set(match(blurred, sharp, iou_threshold).tolist())
-    known = np.zeros(len(restored), np.bool_)
-    for other in (sharp, blurred):
-        same = (iou(restored.xyxy, other.xyxy) >= iou_threshold) & (restored.label[:, None] == other.label)
-        known |= same.any(axis=1)
-    entries: list[tuple[NDArray[np.float32], int, float | None, str]] = []
-    for i, object_ in enumerate(matched):
-        if object_ < 0:
-            outcome = "false" if known[i] else "hallucinated"
-        else:
-            outcome = "found" if object_ in before else "recovered"
-        entries.append((restored.xyxy[i], int(restored.label[i]), float(restored.score[i]), outcome))
-    for i in sorted(set(range(len(sharp))) - set(matched)):
-        entries.append((sharp.xyxy[i], int(sharp.label[i]), None, "lost" if i in before else "missed"))
-    return entries
 
 
 def _views(
