@@ -329,7 +329,8 @@ class Batches:
 
     def stream(self, start: int, attempt: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches ``start``, ``start + 1`` and so on without end, prepared one ahead in a thread."""
-        with ThreadPoolExecutor(1) as pool:
+        # One thread: a second team of OpenMP threads beside the network's takes more from it than it gives.
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             ahead = pool.submit(self.batch, start, attempt)
             while True:
                 ready, start = ahead, start + 1

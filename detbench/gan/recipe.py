@@ -18,6 +18,8 @@ class Recipe:
         gradient_penalty: weight of WGAN-GP's penalty in the discriminator's loss.
         penalty_per_pixel: take the penalty's norm per pixel, as DeblurGAN's code does by mistake.
         discriminator: ``kind`` in ``detbench.gan.discriminators.KINDS`` and its other keyword arguments.
+        l1_until: fraction of the iterations up to which 100 times L1 trains the generator alone, whatever the recipe's
+            own losses: recipes that differ in these only may share a checkpoint up to there.
         adversarial_from: fraction of the iterations after which the discriminator joins; the content losses alone train
             the generator before, one update a batch.
         discriminator_steps: updates of the discriminator an iteration.
@@ -36,7 +38,8 @@ class Recipe:
         uniform_blur: share of the synthesised crops that are convolved with one kernel, without rotation; the rest is
             camera shake with rotation.
         blur_extent: smallest and largest extent of the synthesised blur, in pixels.
-        ema: decay of the running mean of the generator's weights that is validated and shipped; 0 for none.
+        ema: decay of the running mean of the generator's weights that is validated and shipped; 0 for none. It starts
+            lower, so that the first weights are soon forgotten.
         init: ``normal`` for weights ~ N(0, 0.02) and scales ~ N(1, 0.02); ``he`` for He's initialisation, which a
             network without normalisation needs, and a last layer near zero, so that a global skip starts by copying.
         setting: ``corrected``, or ``faithful`` to the published code where that differs, or ``oracle`` where the text
@@ -49,6 +52,7 @@ class Recipe:
     adversarial_weight: float = 1.0
     gradient_penalty: float = 0.0
     penalty_per_pixel: bool = False
+    l1_until: float = 0.0
     adversarial_from: float = 0.0
     discriminator_steps: int = 1
     generator_steps: int = 1
@@ -68,3 +72,8 @@ class Recipe:
     ema: float = 0.0
     init: str = "normal"
     setting: str = "corrected"
+
+    @property
+    def shared_iterations(self) -> int:
+        """How many of the first iterations train with L1 alone."""
+        return round(self.l1_until * self.iterations)

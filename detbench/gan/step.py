@@ -70,6 +70,33 @@ def players(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> Players:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What of a recipe holds at an iteration.
+
+    Attributes:
+        content: weight of each content loss.
+        adversarial: whether the discriminator takes part, or the content losses alone train the generator.
+        ema: decay of the running mean of the weights.
+    """
+
+    content: Mapping[str, float]
+    adversarial: bool
+    ema: float
+
+
+def stage(recipe: Recipe, iteration: int) -> Stage:
+    """The stage of a recipe at an iteration, counted from 1.
+
+    The running mean's decay grows as (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage.
+    """
+    return Stage(
+        content={"l1": 100.0} if iteration <= recipe.shared_iterations else recipe.content,
+        adversarial=iteration > max(recipe.shared_iterations, recipe.adversarial_from * recipe.iterations),
+        ema=min(recipe.ema, (1 + iteration) / (10 + iteration)),
+    )
+
+
+@dataclass(frozen=True)
 class Losses:
     """What an iteration saw; scalars that are still on the device, and the restored crops."""
 
@@ -83,7 +110,7 @@ class Losses:
         return {"d_loss": self.discriminator.item(), "g_loss": self.generator.item(), "content": self.content.item()}
 
 
-def step(players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fabric: Fabric, adversarial: bool) -> Losses:
+def step(players: Players, recipe: Recipe, stage: Stage, blurred: Tensor, sharp: Tensor, fabric: Fabric) -> Losses:
     """Update both networks on one batch.
 
     No graph is built that is not needed: the discriminator's updates see restored crops without their graph, and its
@@ -92,10 +119,10 @@ def step(players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fabri
     Args:
         players: what is updated.
         recipe: by which.
+        stage: what of it holds now.
         blurred: (B, 3, H, W) in [-1, 1].
         sharp: likewise.
         fabric: runs the backward passes.
-        adversarial: whether the discriminator takes part, or the content losses alone train the generator.
     """
     game = losses.ADVERSARIAL[recipe.adversarial]
     given = (blurred, sharp) if recipe.setting == "oracle" else (blurred,)
@@ -105,7 +132,7 @@ def step(players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fabri
     judge = players.discriminator
 
     judge.requires_grad_(True)
-    for _ in range(recipe.discriminator_steps if adversarial else 0):
+    for _ in range(recipe.discriminator_steps if stage.adversarial else 0):
         fake = restored.detach()
         d_loss = game.discriminator(judge(blurred, sharp).float(), judge(blurred, fake).float())
         penalised = d_loss
@@ -119,20 +146,20 @@ def step(players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fabri
 
     judge.requires_grad_(False)
     judge = judge.module  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
-    target = losses.target(recipe.content, outputs, sharp)
-    for number in range(recipe.generator_steps if adversarial else 1):
+    target = losses.target(stage.content, outputs, sharp)
+    for number in range(recipe.generator_steps if stage.adversarial else 1):
         if number:
             outputs = players.generator(*given)
             restored = outputs if isinstance(outputs, Tensor) else outputs[-1]
-        g_loss = content = losses.content_loss(recipe.content, outputs, target)
-        if adversarial:
+        g_loss = content = losses.content_loss(stage.content, outputs, target)
+        if stage.adversarial:
             with fabric.autocast():
                 scores = judge(blurred, restored)
             g_loss = content + recipe.adversarial_weight * game.generator(scores.float())
         players.g_optimizer.zero_grad()
         fabric.backward(g_loss)
         players.g_optimizer.step()
-        average(players.averaged, players.generator.module, recipe.ema)
+        average(players.averaged, players.generator.module, stage.ema)
     return Losses(d_loss.detach(), g_loss.detach(), content.detach(), restored.detach())
 
 

@@ -25,7 +25,7 @@ from detbench.gan import vgg
 from detbench.gan.data import Batches, Photo, load_training, to_tensor, validation_pairs
 from detbench.gan.log import Log
 from detbench.gan.recipe import Recipe
-from detbench.gan.step import Players, players, step
+from detbench.gan.step import Players, players, stage, step
 from detbench.progress import say
 from detbench.types import DeblurerSpec, DetbenchError
 from detbench.weights import save_weights
@@ -115,8 +115,8 @@ def train(
         waited += time.monotonic() - waiting
         rate = learning_rate(recipe, iteration) * 0.5 ** progress["rollbacks"]
         both.set_learning_rate(rate)
-        adversarial = iteration > recipe.adversarial_from * recipe.iterations
-        seen = step(both, recipe, blurred, sharp, fabric, adversarial)
+        now = stage(recipe, iteration)
+        seen = step(both, recipe, now, blurred, sharp, fabric)
         if iteration % LOG_EVERY and iteration % every and iteration < recipe.iterations:
             continue
 
@@ -124,7 +124,7 @@ def train(
         row = seen.row() | {"psnr_train": 10 * float(torch.log10(4 / error))}
         row = _mean_over_devices(row | {"over": float(time.monotonic() > deadline)}, fabric)
         over = row.pop("over") > 0
-        idle = idle + 1 if adversarial and 0 <= row["d_loss"] < IDLE_LOSS else 0
+        idle = idle + 1 if now.adversarial and 0 <= row["d_loss"] < IDLE_LOSS else 0
         if (reason := _diverged(row, idle)) is not None:
             fabric.barrier()
             progress = _resume(out, both, record) or progress
@@ -149,6 +149,8 @@ def train(
             restorations = restore_crops(both.averaged, [blurred for blurred, _ in held_out])
             row["psnr_validation"] = mean_psnr(restorations, [sharp for _, sharp in held_out])
             log.sample(iteration, held_out, restorations)
+            if progress["iteration"] <= recipe.shared_iterations < iteration:
+                progress["best"] = -np.inf  # weights of the shared stage are not this recipe's
             progress.update(iteration=iteration, seconds=time.monotonic() - started)
             full = record | {
                 "iterations": iteration,
@@ -275,6 +277,8 @@ def _checkpoint(out: Path, both: Players, record: Mapping[str, Any], progress: M
 def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, Any] | None:
     """Go back to the checkpoint; None where there is none.
 
+    While L1 trains alone, a checkpoint serves every recipe that differs in nothing but its own losses.
+
     Raises:
         DetbenchError: it was made by another training.
     """
@@ -282,10 +286,15 @@ def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, An
     if not path.exists():
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
-    # More iterations may be asked for; everything else must be as it was (through JSON, as tuples come back as lists).
+    # More iterations may be asked for, and what has not mattered yet may differ; everything else must be as it was
+    # (through JSON, as tuples come back as lists).
     was, now = (json.loads(json.dumps(r)) for r in (state["record"], record))
+    shared = state["progress"]["iteration"] <= Recipe(**record["recipe"]).shared_iterations
     for each in (was, now):
-        each["recipe"].pop("iterations")
+        for later in ("iterations", *(("content", "l1_until", "adversarial_from", "decay_from") if shared else ())):
+            each["recipe"].pop(later, None)
+        for later in ("deblurer", "perceptual") if shared else ():
+            each.pop(later)
     different = [key for key in now if was.get(key) != now[key]]
     if different:
         raise DetbenchError(f"{path} was made with another {', '.join(different)}: choose another --out, or remove it.")
