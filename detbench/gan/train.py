@@ -98,7 +98,7 @@ def train(
     if progress and fabric.is_global_zero:
         say(f"going on from iteration {progress['iteration']} of {recipe.iterations}, kept in {out / 'checkpoint.pt'}")
     if not progress:
-        progress = {"iteration": 0, "best": -np.inf, "seconds": 0.0, "rollbacks": 0}
+        progress = {"iteration": 0, "best": -np.inf, "seconds": 0.0, "rollbacks": 0, "changes": []}
         if fabric.is_global_zero:  # something to roll back to from the first iteration on
             _checkpoint(out, both, record, progress)
 
@@ -157,6 +157,7 @@ def train(
                 "images_seen": iteration * recipe.batch * fabric.world_size,
                 "wall_seconds": round(progress["seconds"]),
                 "rollbacks": progress["rollbacks"],
+                "changes": progress["changes"],
                 "psnr_validation": row["psnr_validation"],
                 "environment": environment.describe(),
             }
@@ -286,19 +287,20 @@ def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, An
     if not path.exists():
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
-    # More iterations may be asked for, and what has not mattered yet may differ; everything else must be as it was
-    # (through JSON, as tuples come back as lists).
-    was, now = (json.loads(json.dumps(r)) for r in (state["record"], record))
-    shared = state["progress"]["iteration"] <= Recipe(**record["recipe"]).shared_iterations
-    for each in (was, now):
-        for later in ("iterations", *(("content", "l1_until", "adversarial_from", "decay_from") if shared else ())):
-            each["recipe"].pop(later, None)
-        for later in ("deblurer", "perceptual") if shared else ():
-            each.pop(later)
-    different = [key for key in now if was.get(key) != now[key]]
+    was, now = (json.loads(json.dumps(r)) for r in (state["record"], record))  # in which tuples are lists
+    then, planned = was.pop("recipe"), now.pop("recipe")
+    changed = {key: then.get(key) for key in planned if then.get(key) != planned[key]}
+    allowed, skipped = {"iterations"}, set[str]()
+    if state["progress"]["iteration"] <= Recipe(**record["recipe"]).shared_iterations:  # what has not mattered yet
+        allowed |= {"content", "l1_until", "adversarial_from", "decay_from"}
+        skipped = {"deblurer", "perceptual"}
+    different = [key for key in now if key not in skipped and was.get(key) != now[key]]
+    different += ["recipe"] * bool(changed.keys() - allowed)
     if different:
         raise DetbenchError(f"{path} was made with another {', '.join(different)}: choose another --out, or remove it.")
     both.load(state["players"])
     torch.set_rng_state(state["random"])
     progress: dict[str, Any] = state["progress"]
+    if changed:
+        progress["changes"].append({"iteration": progress["iteration"], "recipe_was": changed})
     return progress
