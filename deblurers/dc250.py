@@ -20,7 +20,8 @@ departure is our choice:
 - the discriminator joins for the last 5 %, since an untrained generator learns textures from it before it learns to
   deblur;
 - noise on a tenth of the crops only, since most frames are clean and a short training on noise learns to smooth;
-- half of the synthesised crops are convolved with one kernel, without rotation, which takes a tenth of the time;
+- most of the synthesised crops are convolved with one kernel, without rotation, which takes a tenth of the time;
+- synthesised blur is of 5 px and more, since L1 pulls as hard at crops that need next to nothing;
 - Adam's beta1 at 0.9, smaller crops, a narrower discriminator, and a mean of the weights over the last iterations.
 """
 
@@ -58,8 +59,9 @@ COMPACT = replace(
     batch=2,
     crop=128,
     noise_share=0.1,
-    uniform_blur=0.5,
-    blur_extent=(1.0, 16.0),
+    object_motion=0.15,
+    uniform_blur=0.6,
+    blur_extent=(5.0, 20.0),
     ema=0.999,
     init="he",
 )

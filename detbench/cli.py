@@ -98,6 +98,9 @@ def run(
         Literal["blurred", "sharp"],
         typer.Option("--input", help="What the deblurrer gets: sharp shows what harm it does to frames without blur."),
     ] = DEFAULTS.input,
+    noise: Annotated[
+        float, typer.Option(help="Variance of Gaussian noise on the blurred frames, for values in 0..1.")
+    ] = DEFAULTS.noise,
     seed: Annotated[int, typer.Option(help="Of deblurrers that draw random numbers.")] = DEFAULTS.seed,
     seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")] = 1,
     device: DeviceOption = DEFAULTS.device,
@@ -118,6 +121,7 @@ def run(
             match_iou=match_iou,
             imgsz=imgsz,
             limit=limit,
+            noise=noise,
             seed=seed,
             device=device,
             precision=precision,
@@ -282,6 +286,20 @@ def check(
         module.deliver(verdict, junit, summary)
         if not verdict.passed:
             raise typer.Exit(1)
+
+
+@app.command()
+def claims(
+    device: DeviceOption = "auto",
+    target: Annotated[Path, typer.Option("--out", help="The page to write, as Markdown.")] = Path("reports/claims.md"),
+) -> None:
+    """Test what the publications claim, on `street` without and with noise; runs what is not run yet."""
+    with errors():
+        from detbench import claims as module
+
+        found = module.write(target, device=device)
+        _print_table(["claim", "verdict", ""], [[claim.key, claim.verdict, claim.says] for claim in found])
+        print(f"written: {target}", file=sys.stderr)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from detbench import stats, store, table
 from detbench.match import match
 from detbench.types import DetbenchError, Detections, RunResult
 
-SAME = ("dataset_hash", "limit", "detector_hash", "conf", "nms_iou", "imgsz", "match_iou")
+SAME = ("dataset_hash", "limit", "detector_hash", "conf", "nms_iou", "imgsz", "match_iou", "noise")
 """Fields of a run's spec that must agree for its numbers to be compared with another's."""
 
 LEVEL = 0.05

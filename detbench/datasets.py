@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets
-from detbench.images import image_size, list_images, write_image
+from detbench.images import image_size, list_images, read_image, write_image
 from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, canonical_hash
 from detbench.weights import file_hash
@@ -151,6 +151,23 @@ def from_folder(folder: Path) -> Dataset:
         pairs.append(FramePair(id, sharp, blurred, clip))
     pixels = _hash_files([path for pair in pairs for path in (pair.sharp, pair.blurred)], folder)
     return Dataset(folder.resolve().name, pixels, tuple(pairs), pixels)
+
+
+def read_blurred(pair: FramePair, noise: float = 0.0) -> Frame:
+    """A pair's blurred frame, as the detector and the deblurrers get it.
+
+    Args:
+        pair: which.
+        noise: variance of the Gaussian noise to add, for values in [0, 1]. It depends on the frame's id alone.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    frame = read_image(pair.blurred)
+    if not noise:
+        return frame
+    added = np.random.default_rng(zlib.crc32(f"noise {pair.id}".encode())).standard_normal(frame.shape, np.float32)
+    return np.asarray((frame + 255 * noise**0.5 * added).round().clip(0, 255), np.uint8)
 
 
 def training_photos(name: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def panels(result: RunResult, ids: Sequence[str]) -> dict[str, tuple[Frame, Fram
     if dataset.identity != result.spec.dataset_hash:
         raise DetbenchError(f"{dataset.name} has changed since {result.path} was made: run it again.")
     pairs = {pair.id: pair for pair in dataset.pairs}
-    read = images.read_image
-    return {id: (read(pairs[id].blurred), read(store.preview(result.path, id)), read(pairs[id].sharp)) for id in ids}
+    read, blurred = images.read_image, partial(datasets.read_blurred, noise=result.spec.noise)
+    return {id: (blurred(pairs[id]), read(store.preview(result.path, id)), read(pairs[id].sharp)) for id in ids}
 
 
 def outcomes(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from detbench import datasets, figure, registry, runner, store
+from detbench import claims, datasets, figure, registry, runner, store
 from detbench.report import tables
 from detbench.report.collect import Group, collect
 from detbench.report.document import Report
@@ -62,7 +62,8 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     }
     for path, text in written.items():
         path.write_text(text, "utf-8")
-    return list(written)
+    claims.write(reports / "claims.md", runs, device)
+    return [*written, reports / "claims.md"]
 
 
 def shipped() -> list[str]:

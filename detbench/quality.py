@@ -6,6 +6,7 @@ so frames can be scored in a worker thread while the networks run.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 SIGNATURE = "psnr,ssim:rgb,uint8,255,frame-mean;ssim:gauss11x11,s1.5,k.01/.03,crop5"
 """The conventions below, for the signature that goes with every published number. Changes only if a number would."""
+
+GRID = 16
+"""Pixels after which the grid of a network with four halvings, or fewer, repeats."""
 
 _RADIUS = 5
 _WINDOW = 2 * _RADIUS + 1
@@ -79,6 +83,42 @@ def ssim(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
         for x, y in zip(cv2.split(restored[rows]), cv2.split(sharp[rows]), strict=True):
             total += _ssim_sum(x, y, buffers)
     return float(total / ((height - margin) * (width - margin) * 3))
+
+
+def grid_db(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
+    """How far a grid stands out of the error of a restored frame, as networks leave one that up-sample unevenly.
+
+    The power of the error (restored less sharp, mean of the channels, under a Hann window) at each frequency that is a
+    multiple of one in :data:`GRID` pixels, over the mean power at its eight neighbours three frequencies away; the mean
+    of these ratios, in dB. It does not depend on the size of the error: without a grid it is about 0.5 dB.
+
+    Args:
+        restored: (H, W, 3) uint8, RGB, at least 8 times :data:`GRID` pixels high and wide. What is beyond the last
+            multiple of it is not looked at.
+        sharp: the same shape and type.
+
+    Returns:
+        The ratio in dB; 0 for equal frames.
+
+    Raises:
+        ValueError: if the two are not uint8 frames of one shape, or too small.
+    """
+    _check(restored, sharp)
+    repeats = [side // GRID for side in sharp.shape[:2]]
+    if min(repeats) < 8:
+        raise ValueError(f"a grid shows in frames of at least {8 * GRID} pixels: these are {sharp.shape[:2]}.")
+    inside = tuple(slice(GRID * n) for n in repeats)
+    error = restored[inside].astype(np.float64).mean(axis=2) - sharp[inside].mean(axis=2)
+    error -= error.mean()
+    error *= np.hanning(error.shape[0])[:, None] * np.hanning(error.shape[1])
+    power = np.abs(np.fft.fft2(error)) ** 2
+    if not power.any():
+        return 0.0
+    around = [
+        np.roll(power, (3 * i, 3 * j), (0, 1)) for i, j in itertools.product((-1, 0, 1), repeat=2) if (i, j) != (0, 0)
+    ]
+    ratios = (power / (np.mean(around, axis=0) + 1e-12))[:: repeats[0], :: repeats[1]]
+    return float(10 * np.log10(ratios.ravel()[1:].mean()))  # the first is the frame's mean, no grid
 
 
 def _ssim_sum(x: NDArray[Any], y: NDArray[Any], buffers: NDArray[np.float64]) -> float:

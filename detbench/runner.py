@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,8 +169,9 @@ def signature(spec: RunSpec, dataset: str) -> str:
     from detbench import __version__
 
     limit = f"|limit:{spec.limit}" if spec.limit else ""
+    noise = f"|noise:{spec.noise:g}" if spec.noise else ""
     return (
-        f"{dataset}:{spec.dataset_hash[:8]}{limit}|{Path(spec.detector).stem}:{spec.detector_hash[:8]}"
+        f"{dataset}:{spec.dataset_hash[:8]}{limit}{noise}|{Path(spec.detector).stem}:{spec.detector_hash[:8]}"
         f"|imgsz:{spec.imgsz}|conf:{spec.conf:g}|nms:{spec.nms_iou:g}|iou:{spec.match_iou:g}|p,r,f1:micro"
         f"|{quality.SIGNATURE}|detbench:{__version__}"
     )
@@ -203,7 +205,7 @@ class Loop:
         batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
         with ThreadPoolExecutor(2) as pool:
-            decoded = _ahead(pool, _decode, todo)
+            decoded = _ahead(pool, partial(_decode, noise=self.spec.noise), todo)
             scored = (
                 pool.submit(self._score, *work)
                 for batch, frames in zip(todo, decoded, strict=True)
@@ -280,9 +282,9 @@ class Loop:
         return row | {"detections": store.detections_to_json(seen)}
 
 
-def _decode(batch: tuple[FramePair, ...]) -> list[tuple[Frame, Frame]]:
+def _decode(batch: tuple[FramePair, ...], noise: float) -> list[tuple[Frame, Frame]]:
     """Read the sharp and blurred frames of a batch."""
-    return [(images.read_image(pair.sharp), images.read_image(pair.blurred)) for pair in batch]
+    return [(images.read_image(pair.sharp), datasets.read_blurred(pair, noise)) for pair in batch]
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -324,6 +326,7 @@ def _references(spec: RunSpec) -> Path:
         kind,
         versions,
     ]
+    parts += [spec.noise] if spec.noise else []
     return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
 
 

@@ -139,6 +139,8 @@ class RunSpec:
         imgsz: the longer side in pixels that the detector scales a frame to.
         match_iou: IoU from which a detection counts as the reference object, in [0, 1].
         limit: score the first so many frames of the dataset only.
+        noise: variance of the Gaussian noise that is added to the blurred frames first, for values in [0, 1]; 0.001 in
+            the dark-channel paper's second table.
         seed: of deblurrers that draw random numbers.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: of the deblurrer's arithmetic.
@@ -154,6 +156,7 @@ class RunSpec:
     imgsz: int = 640
     match_iou: float = 0.5
     limit: int | None = None
+    noise: float = 0.0
     seed: int = 0
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -175,6 +178,8 @@ class RunSpec:
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise DetbenchError(f"{name} is {value}: it must lie in 0..1.")
+        if not 0.0 <= self.noise <= 0.25:
+            raise DetbenchError(f"noise is {self.noise}: its variance must lie in 0..0.25, for values in 0..1.")
         if self.imgsz < 32:
             raise DetbenchError(f"imgsz is {self.imgsz}: it must be at least 32 (pixels).")
         if self.limit is not None and self.limit < 1:
@@ -189,7 +194,10 @@ class RunSpec:
         """Eight hexadecimal digits that stand for all the numbers depend on: the end of a run directory's name."""
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
         kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
-        return canonical_hash(dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA})[:8]
+        asked = dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA}
+        if not self.noise:  # a later field: runs without it keep their names
+            del asked["noise"]
+        return canonical_hash(asked)[:8]
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,16 @@ ALLOWED = {
     "figure": {"types", "table", "match", "datasets", "images", "store"},
     "report.collect": {"types", "store", "table", "compare"},
     "report.tables": {"table", "report.collect"},
-    "report.page": {"types", "store", "images", "match"},
+    "report.page": {"types", "datasets", "store", "images", "match"},
     "report.breakdown": {"types", "match", "stats"},
     "report.plots": {"types", "stats", "report.breakdown"},
     "report.document": {"types", "datasets", "stats", "store", "compare"}
     | {f"report.{part}" for part in ("breakdown", "collect", "page", "plots", "tables")},
     "publish": LEAVES
-    | {"registry", "runner", "compare", "figure", "report.collect", "report.document", "report.tables"},
+    | {"registry", "runner", "compare", "figure", "claims"}
+    | {f"report.{part}" for part in ("collect", "document", "tables")},
+    "claims": {"types", "datasets", "images", "quality", "stats", "weights", "registry", "runner", "compare"}
+    | {"report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"types", "assets", "progress"},
     "gan.losses": {"gan.vgg"},

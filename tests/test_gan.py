@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from detbench.gan import data, pack, schedule
 from detbench.gan.discriminators import ScoreDiscriminator
 from detbench.gan.initialise import INITIALISE
 from detbench.gan.recipe import Recipe
+from detbench.gan.step import stage
 from detbench.gan.train import learning_rate, train
 from detbench.types import DeblurerSpec, DetbenchError, Preset
 from detbench.weights import read_record
@@ -190,6 +192,54 @@ def test_another_trainings_checkpoint_is_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "RECIPE", dataclasses.replace(RECIPE, batch=3))
     with pytest.raises(DetbenchError, match=r"another recipe"):
         start(folder, tmp_path / "out", iterations=4)
+
+
+def shared_spec(**changes):
+    return small_spec(dataclasses.replace(RECIPE, l1_until=0.5, **changes))
+
+
+def test_recipes_that_differ_in_their_own_losses_share_the_stage_of_l1_alone(folder, tmp_path):
+    folders = {"data": [folder / "photos"], "validation": [folder / "photos"], "device": "cpu", "every": 3}
+    dark, plain = shared_spec(), shared_spec(content={"l1": 100.0})
+    whole = train("dark", dark, tmp_path / "whole", **folders)
+    train("plain", plain, tmp_path / "plain", budget=0, **folders)
+    assert [row["iteration"] for row in rows_of(tmp_path / "plain" / "log.csv")] == ["3"]
+    shutil.copytree(tmp_path / "plain", tmp_path / "forked")
+    forked = train("dark", dark, tmp_path / "forked", **folders)
+    for file in ("best.safetensors", "last.safetensors"):
+        ours, theirs = (tensors(tmp_path / run / file) for run in ("forked", "whole"))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert read_record(forked)["deblurer"] == "dark"
+    changes = read_record(forked)["changes"]
+    assert changes == [{"iteration": 3, "recipe_was": {"content": {"l1": 100.0}}}]
+    assert read_record(whole)["changes"] == []
+    rest = train("plain", plain, tmp_path / "plain", **folders)
+    different = [tensors(path) for path in (rest, forked)]
+    assert any(not torch.equal(different[0][name], different[1][name]) for name in different[0])
+    with pytest.raises(DetbenchError, match="another deblurer, recipe"):
+        train("plain", plain, tmp_path / "forked", **folders)
+
+
+def test_weights_of_the_shared_stage_never_ship(folder, tmp_path, monkeypatch):
+    """However well they do: the best weights are those of the recipe's own losses."""
+    from detbench.gan import train as module
+
+    monkeypatch.setattr(module, "mean_psnr", lambda restored, sharp: next(falling))
+    falling = iter([30.0, 29.0, 28.0])
+    folders = {"data": [folder / "photos"], "validation": [folder / "photos"], "device": "cpu", "every": 2}
+    best = train("dark", shared_spec(), tmp_path / "out", **folders)
+    assert (read_record(best)["iterations"], read_record(best)["psnr_validation"]) == (4, 29.0)
+
+
+def test_each_stage_has_its_losses():
+    recipe = dataclasses.replace(RECIPE, iterations=100, l1_until=0.5, adversarial_from=0.8, ema=0.9)
+    stages = {iteration: stage(recipe, iteration) for iteration in (1, 50, 51, 80, 81)}
+    assert [now.content == {"l1": 100.0} for now in stages.values()] == [True, True, False, False, False]
+    assert stages[51].content == recipe.content
+    assert [now.adversarial for now in stages.values()] == [False, False, False, False, True]
+    assert stages[1].ema == pytest.approx(2 / 11)
+    assert stages[81].ema == pytest.approx(0.9)
+    assert stage(dataclasses.replace(recipe, ema=0.0), 50).ema == 0
 
 
 def sick(folder, out, monkeypatch, when):

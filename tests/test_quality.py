@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from detbench.quality import psnr_db, ssim
+from detbench.quality import GRID, grid_db, psnr_db, ssim
 
 
 def skimage_ssim(a, b):
@@ -145,3 +145,36 @@ def test_anything_but_two_frames_of_one_shape_is_refused(measure, restored, shar
 def test_ssim_refuses_frames_smaller_than_its_window():
     with pytest.raises(ValueError, match="at least 11x11 pixels: these are 20x10"):
         ssim(flat(0, height=10, width=20), flat(0, height=10, width=20))
+
+
+def gridded(period, amplitude=4.0):
+    """Two frames that differ in noise and in a pattern that repeats every so many pixels."""
+    rng = np.random.default_rng(period)
+    sharp = rng.integers(60, 200, (200, 333, 3), np.uint8)
+    pattern = np.tile(rng.normal(0, 1, (period, period)), (200, 333))[:200, :333, None] if period > 1 else 0.0
+    restored = sharp + rng.normal(0, 10, sharp.shape) + amplitude * pattern
+    return restored.round().clip(0, 255).astype(np.uint8), sharp
+
+
+@pytest.mark.parametrize("period", [2, 4, 8, 16])
+def test_a_grid_stands_out(period):
+    restored, sharp = gridded(period)
+    assert grid_db(restored, sharp) > 10
+    shifted = [np.ascontiguousarray(frame[3:-5, 7:]) for frame in (restored, sharp)]
+    assert grid_db(*shifted) > 10, "wherever the frame was cut"
+
+
+@pytest.mark.parametrize("period", [1, 3, 5, 7])
+def test_errors_that_are_no_grid_do_not(period):
+    assert abs(grid_db(*gridded(period))) < 2
+
+
+def test_a_grid_is_told_whatever_the_size_of_the_error():
+    rng = np.random.default_rng(0)
+    sharp = np.full((256, 256, 3), 128, np.uint8)
+    error = rng.normal(0, 6, (256, 256, 1))
+    small, large = ((128 + k * error).round().clip(0, 255).astype(np.uint8) * np.ones(3, np.uint8) for k in (1, 3))
+    assert grid_db(small, sharp) == pytest.approx(grid_db(large, sharp), abs=0.1)
+    assert grid_db(sharp, sharp) == 0
+    with pytest.raises(ValueError, match=f"at least {8 * GRID} pixels"):
+        grid_db(sharp[:100], sharp[:100])

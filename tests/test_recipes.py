@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 from detbench import images, registry
 from detbench.gan import data, discriminators, losses
 from detbench.gan.initialise import INITIALISE
-from detbench.gan.step import players, step
+from detbench.gan.step import Stage, players, step
 from detbench.gan.train import train
 from detbench.types import Preset
 from detbench.weights import load_weights
@@ -80,7 +80,10 @@ def test_one_step_lowers_its_loss(name, photos):
     both.set_learning_rate(1e-4)
     batches = data.Batches(data.load_folders([photos]), recipe, 0, 0, torch.device("cpu"))
     blurred, sharp = batches.batch(0)
-    content = [step(both, recipe, blurred, sharp, fabric, adversarial=False).content.item() for _ in range(2)]
+    content = [
+        step(both, recipe, Stage(recipe.content, False, recipe.ema), blurred, sharp, fabric).content.item()
+        for _ in range(2)
+    ]
     assert content[1] < content[0]
 
 

@@ -124,6 +124,28 @@ def test_limit_scores_the_first_frames(spec, tmp_path):
     assert "limit:2" in part.environment["signature"]
 
 
+def test_noise_is_added_to_the_blurred_frames_alone(spec, tmp_path):
+    plain = dataclasses.replace(spec, deblurer="identity")
+    noisy = dataclasses.replace(plain, noise=0.001)
+    clean, floor = (runner.run(each, tmp_path / "runs") for each in (plain, noisy))
+    for before, after in zip(clean.scores, floor.scores, strict=True):
+        assert after.psnr_db < before.psnr_db
+        assert after.psnr_db < 30.5  # 10 log10(1 / 0.001)
+    assert "|noise:0.001|" in floor.environment["signature"]
+    assert "noise" not in clean.environment["signature"]
+    sharp = [store.read_detections(result.path)["sharp"] for result in (clean, floor)]
+    assert all(np.array_equal(a.xyxy, b.xyxy) for a, b in zip(*sharp, strict=True))
+    again = runner.run(noisy, tmp_path / "again")
+    assert untimed(again) == untimed(floor)
+    with pytest.raises(DetbenchError, match=r"noise is 2: its variance must lie in 0\.\.0\.25"):
+        dataclasses.replace(spec, noise=2)
+
+
+def test_a_run_without_noise_keeps_the_name_it_had_before_there_was_noise(spec):
+    assert RunSpec("dc250").hash8 == "1b5a8982"
+    assert dataclasses.replace(spec, noise=0.001).hash8 != spec.hash8
+
+
 def test_the_spec_names_the_directory(spec):
     assert dataclasses.replace(spec, dataset="by/another/path").hash8 == spec.hash8
     assert dataclasses.replace(spec, dataset_hash="f" * 64).hash8 != spec.hash8

@@ -125,7 +125,7 @@ def _frame(members: Sequence[RunResult], is_it: Any, what: str) -> RunResult:
                 if is_it(found) and _key(found) == _key(members[0]):
                     return found
     spec, plain = members[0].spec, RunSpec("")
-    told = ("deblurer", "dataset", "detector", "imgsz", "conf", "nms_iou", "match_iou", "limit", "weights")
+    told = ("deblurer", "dataset", "detector", "imgsz", "conf", "nms_iou", "match_iou", "limit", "noise", "weights")
     options = [
         f"--{field.replace('_', '-')} {getattr(spec, field)}"
         for field in told

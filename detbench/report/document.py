@@ -477,7 +477,9 @@ def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterato
 def _titles(groups: Sequence[Group]) -> list[str]:
     """A title for each group, with the settings in which they differ."""
     specs = [group.floor.spec for group in groups]
-    told = [f for f in ("limit", "conf", "nms_iou", "match_iou") if len({getattr(spec, f) for spec in specs}) > 1]
+    told = [
+        f for f in ("limit", "noise", "conf", "nms_iou", "match_iou") if len({getattr(spec, f) for spec in specs}) > 1
+    ]
     return [
         ", ".join([_title(group), *(f"{field} {getattr(spec, field)}" for field in told)])
         for group, spec in zip(groups, specs, strict=True)

@@ -6,9 +6,10 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import images, store
+from detbench import datasets, images, store
 from detbench.match import ledger
 from detbench.types import FramePair, RunResult
 
@@ -199,8 +200,11 @@ def gallery(
             previews = {
                 f"{id}--{name}.webp": store.preview(run.path, id) for name, run in zip(names, runs, strict=True)
             }
-            sources = {f"{id}--blurred.webp": files[id].blurred, f"{id}--sharp.webp": files[id].sharp}
-            sources |= {name: path for name, path in previews.items() if path.exists()}
+            sources: dict[str, Callable[[], NDArray[np.uint8]]] = {
+                f"{id}--blurred.webp": partial(datasets.read_blurred, files[id], runs[0].spec.noise),
+                f"{id}--sharp.webp": partial(images.read_image, files[id].sharp),
+            }
+            sources |= {name: partial(images.read_image, path) for name, path in previews.items() if path.exists()}
             pictures = dict(zip(sources, pool.map(_webp, sources.values()), strict=True))
             budget -= sum(map(len, pictures.values()))
             if budget < 0:
@@ -272,11 +276,11 @@ def _percent(xyxy: NDArray[np.float32], size: tuple[int, int]) -> list[float]:
     return [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
 
 
-def _webp(path: Path) -> bytes:
-    """A picture file as WebP, small enough for a page."""
+def _webp(read: Callable[[], NDArray[np.uint8]]) -> bytes:
+    """A picture as WebP, small enough for a page."""
     from PIL import Image
 
-    picture = Image.fromarray(images.read_image(path))
+    picture = Image.fromarray(read())
     if picture.width > WIDTH:
         size = (WIDTH, max(1, round(picture.height * WIDTH / picture.width)))
         picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2)

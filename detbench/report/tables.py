@@ -116,6 +116,21 @@ def published(group: Group | None = None) -> list[Table]:
     return [_published(entry, group) for entry in _entries()]
 
 
+def printed(table: str, part: str, row: str, column: str) -> str:
+    """A published number, digit for digit.
+
+    Args:
+        table: a key in ``published.toml``.
+        part: heading of a part of it.
+        row: name of a row there.
+        column: one of the table's columns, such as ``psnr_db``.
+    """
+    (entry,) = [entry for entry in _entries() if entry["key"] == table]
+    (rows,) = [each["rows"] for each in entry["part"] if each.get("heading") == part]
+    (numbers,) = [numbers for name, *numbers in rows if name == row]
+    return str(numbers[entry["columns"].index(column)])
+
+
 def _published(entry: Mapping[str, Any], group: Group | None) -> Table:
     keys: list[str] = entry["columns"]
     parts = [

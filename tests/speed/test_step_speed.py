@@ -14,7 +14,7 @@ from detbench import blur, registry
 from detbench.gan import discriminators, losses, vgg
 from detbench.gan.data import Batches, Sources
 from detbench.gan.initialise import INITIALISE, initialise_normal
-from detbench.gan.step import players, step
+from detbench.gan.step import Stage, players, step
 from detbench.gan.train import _fabric
 
 SPECS = {name: registry.get(name) for name in registry.entries()}
@@ -83,7 +83,9 @@ def test_a_step_is_faster_than_a_plain_one(name, capsys, monkeypatch):
     for _ in range(50):
         torch.manual_seed(2)
         started = time.perf_counter()
-        content["ours"].append(step(both, recipe, *channels_last, fabric, adversarial=True).content.item())
+        content["ours"].append(
+            step(both, recipe, Stage(recipe.content, True, recipe.ema), *channels_last, fabric).content.item()
+        )
         times["ours"].append(time.perf_counter() - started)
         with monkeypatch.context() as patched:
             patched.setitem(losses.CONTENT, "perceptual", unfrozen)
@@ -155,7 +157,7 @@ def test_the_network_does_not_wait_for_data(capsys):
         since = time.perf_counter()
         blurred, sharp = next(stream)
         waited += time.perf_counter() - since
-        step(both, recipe, blurred, sharp, fabric, adversarial=False)
+        step(both, recipe, Stage(recipe.content, False, recipe.ema), blurred, sharp, fabric)
     share = waited / (time.perf_counter() - started)
     with capsys.disabled():
         print(f"\nwaiting for data: {share:.1%} of the time (need < 5%)")
@@ -171,7 +173,7 @@ def test_memory_is_flat(capsys):
     both = players(net, recipe, fabric)
     peak = {}
     for number in range(1, 1001):
-        step(both, recipe, blurred, sharp, fabric, adversarial=True)
+        step(both, recipe, Stage(recipe.content, True, recipe.ema), blurred, sharp, fabric)
         if number in (200, 1000):
             peak[number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with capsys.disabled():

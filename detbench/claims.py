@@ -1,0 +1,259 @@
+"""The publications' claims, tested on our own runs: what was printed, what we find, and a verdict.
+
+A claim says that one deblurrer is better than another in some measures. Ours are paired differences with 95 %
+intervals over clips, from the same frames. An interval tells how far the frames matter; how far another training of
+the same recipe would differ it does not tell.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import datasets, images, quality, registry, runner, stats
+from detbench.compare import METRICS, compare
+from detbench.report.tables import Column, Part, Table, markdown, printed
+from detbench.types import RunResult, RunSpec
+from detbench.weights import read_record
+
+HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided at this budget", "not tested"
+"""Verdicts: the interval lies above 0, below 0, around it; or a deblurrer has no weights."""
+
+MEASURES = {key: (metric.heading, metric.form) for key, metric in METRICS.items()} | {
+    "grid_db": ("grid artefacts dB (less is better)", "{:.2f}")
+}
+"""Heading and format of what claims are about; ``grid_db`` is :func:`detbench.quality.grid_db`."""
+
+LESS = frozenset({"grid_db"})
+"""Measures of which less is better."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One deblurrer against another, in one measure, on the frames with or without noise.
+
+    Attributes:
+        better: the deblurrer that is claimed to be better.
+        worse: the other.
+        measure: a key of :data:`MEASURES`.
+        noise: variance of the noise on the blurred frames.
+        published: the two numbers as they were printed, in this order; empty if none were.
+        ours: the two means or ratios over all frames; empty if one of the deblurrers has no weights.
+        gain: the first less the second (the second less the first where less is better), with its interval.
+    """
+
+    better: str
+    worse: str
+    measure: str
+    noise: float
+    published: tuple[str, ...] = ()
+    ours: tuple[float, ...] = ()
+    gain: stats.Interval | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What this says of the claim."""
+        if self.gain is None:
+            return UNTESTED
+        return HOLDS if self.gain.low > 0 else FAILS if self.gain.high < 0 else UNDECIDED
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a publication claims, and what we find.
+
+    Attributes:
+        key: short name.
+        says: the claim in our words.
+        source: where it is claimed.
+        findings: one for each pair, measure and noise.
+    """
+
+    key: str
+    says: str
+    source: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> str:
+        """A claim holds if all of it does; it does not hold if any part of it does not."""
+        verdicts = {finding.verdict for finding in self.findings}
+        for verdict in (FAILS, UNTESTED, UNDECIDED):
+            if verdict in verdicts:
+                return verdict
+        return HOLDS
+
+
+def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]:
+    """Test all claims, running what is not run yet.
+
+    Args:
+        runs: folder of run directories.
+        base: dataset, detector and settings; its deblurrer and noise do not count.
+
+    Raises:
+        DetbenchError: something went wrong in a run.
+    """
+    base = base or RunSpec("")
+    shipped = set(registry.runnable())
+
+    @cache
+    def run(name: str, noise: float) -> RunResult:
+        return runner.run(replace(base, deblurer=name, noise=noise), runs)
+
+    @cache
+    def grid(name: str, noise: float) -> NDArray[np.float64]:
+        return _grid(run(name, noise).spec)
+
+    claims = []
+    for entry in _entries():
+        findings = []
+        for better, worse in entry["pairs"]:
+            for part, noise in entry["parts"].items():
+                for measure in entry["measures"]:
+                    table = entry.get("table")
+                    told = tuple(printed(table, part, name, measure) for name in (better, worse)) if table else ()
+                    finding = Finding(better, worse, measure, noise, told)
+                    if {better, worse} <= shipped:
+                        pair = (run(better, noise), run(worse, noise))
+                        if measure in LESS:
+                            values = (grid(better, noise), grid(worse, noise))
+                            ours, gain = _less(values, [score.clip for score in pair[0].scores])
+                        else:
+                            ours, gain = _more(pair, measure)
+                        finding = replace(finding, ours=ours, gain=gain)
+                    findings.append(finding)
+        claims.append(Claim(entry["key"], entry["says"], entry["source"], tuple(findings)))
+    return claims
+
+
+def write(target: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[Claim]:
+    """Test all claims on the default dataset, and write the page that tells of it.
+
+    Args:
+        target: the page.
+        runs: as for :func:`verify`, and so is ``device`` part of its spec.
+        device: as in a run's spec.
+
+    Returns:
+        What was found.
+    """
+    base = RunSpec("identity", device=device)
+    floor, found = runner.run(base, runs), verify(runs, base)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page(found, floor.environment["signature"]), "utf-8")
+    return found
+
+
+def page(claims: Sequence[Claim], signature: str) -> str:
+    """``reports/claims.md``.
+
+    Args:
+        claims: as tested.
+        signature: of the runs, without noise.
+    """
+    parts = [
+        "# The publications' claims, tested\n\nMade by `detbench claims`, which makes it again. Differences are paired,"
+        " of the first deblurrer less the second, with 95 % intervals by bootstrap over clips. They tell how far"
+        " the *frames* matter; every deblurrer here was trained once, so another training of the same recipe may differ"
+        " by more. A claim *holds* where all its intervals lie above 0 and *does not hold* where one lies below; else"
+        " it is *undecided at this budget*. The frames are ours, not the publications', and so is the size of"
+        " the networks and of their training: what does not hold here may hold there.\n",
+        markdown(summary(claims)),
+    ]
+    for claim in claims:
+        parts.append(f"## {claim.says}\n\nClaimed in: {claim.source}. **Verdict: {claim.verdict}.**\n")
+        parts.append(markdown(_table(claim, signature)))
+    return "\n".join([*parts, _budget(claims)])
+
+
+def summary(claims: Sequence[Claim]) -> Table:
+    """One row a claim."""
+    rows = tuple((claim.key, claim.says, claim.verdict) for claim in claims)
+    return Table("Claims", (Column("claim"), Column("in words"), Column("verdict")), (Part(rows, ranked=False),))
+
+
+def _table(claim: Claim, signature: str) -> Table:
+    """Published numbers and ours, one row a finding."""
+    headings = ("first, second", "measure", "noise", "published", "ours", "difference", "verdict")
+    rows = []
+    for finding in claim.findings:
+        heading, form = MEASURES[finding.measure]
+        rows.append(
+            (
+                f"{finding.better}, {finding.worse}",
+                heading,
+                f"{finding.noise:g}",
+                ", ".join(finding.published) or None,
+                ", ".join(form.format(value) for value in finding.ours) or None,
+                finding.gain.told(form) if finding.gain else None,
+                finding.verdict,
+            )
+        )
+    notes: tuple[str, ...] = ()
+    if any(finding.measure in LESS for finding in claim.findings):
+        notes = (
+            "Grid artefacts: the power of the error (restored less sharp) at the frequencies of a grid of up to"
+            f" {quality.GRID} pixels over that of neighbouring frequencies, in dB, mean over frames. The difference"
+            " is the second less the first, so that above 0 the first is better. An interpretation: the paper shows"
+            " grids in pictures only.",
+        )
+    return Table(claim.key, tuple(map(Column, headings)), (Part(tuple(rows), source=signature, ranked=False),), notes)
+
+
+def _budget(claims: Sequence[Claim]) -> str:
+    """How the deblurrers were trained, from the records in their weights."""
+    names = dict.fromkeys(name for claim in claims for f in claim.findings for name in (f.better, f.worse))
+    lines = ["## What was compared", ""]
+    for name in names:
+        weights = registry.entries()[name].weights
+        if not weights.exists():
+            lines.append(f"- `{name}`: has no weights yet.")
+            continue
+        record: Mapping[str, Any] = read_record(weights)
+        lines.append(
+            f"- `{name}`: {record['preset']} preset, {record['images_seen']:,} images seen, seed {record['seed']},"
+            f" iteration {record['iterations']:,} of {record['recipe']['iterations']:,}."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _more(pair: tuple[RunResult, RunResult], measure: str) -> tuple[tuple[float, ...], stats.Interval]:
+    """The first's and the second's value of a metric, and the first's less the second's."""
+    better, worse = pair
+    compared = compare([worse, better])
+    (found,) = [difference for difference in compared.differences if difference.metric == measure]
+    second, first = compared.models
+    return (first.value(measure), second.value(measure)), found.interval
+
+
+def _less(
+    values: tuple[NDArray[np.float64], NDArray[np.float64]], clips: Sequence[str]
+) -> tuple[tuple[float, ...], stats.Interval]:
+    """The means of two deblurrers' (frames,) values, and the second's less the first's."""
+    first, second = (np.stack([value, np.ones_like(value)], axis=1) for value in values)
+    ours = tuple(float(value.mean()) for value in values)
+    return ours, stats.bootstrap_difference(second, first, stats.mean, clips)
+
+
+def _grid(spec: RunSpec) -> NDArray[np.float64]:
+    """(frames,) grid artefacts of a deblurrer. Frames are restored anew: a run keeps lossy pictures only."""
+    restore = runner.restorer(spec)
+    pairs = datasets.load(spec.dataset).pairs[: spec.limit]
+    restored = (restore([datasets.read_blurred(pair, spec.noise)])[0] for pair in pairs)
+    return np.array(
+        [quality.grid_db(frame, images.read_image(pair.sharp)) for frame, pair in zip(restored, pairs, strict=True)]
+    )
+
+
+def _entries() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = tomllib.loads((files("detbench") / "claims.toml").read_text("utf-8"))["claim"]
+    return entries

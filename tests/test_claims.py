@@ -1,0 +1,93 @@
+"""Claims: a verdict that follows from the interval, and a page that tells what was printed and what was found."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from detbench import claims, publish, registry, runner, stats
+from detbench.report.tables import printed
+from detbench.types import RunSpec
+
+
+def finding(low, high):
+    return claims.Finding("a", "b", "psnr_db", 0.0, gain=stats.Interval((low + high) / 2, low, high, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((0.1, 0.3), "holds"),
+        ((-0.3, -0.1), "does not hold"),
+        ((-0.1, 0.1), "undecided at this budget"),
+        ((0.0, 0.1), "undecided at this budget"),
+        ((float("nan"), float("nan")), "undecided at this budget"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(interval, verdict):
+    assert finding(*interval).verdict == verdict
+
+
+def test_a_claim_holds_only_if_all_of_it_does():
+    good, bad, open_ = finding(0.1, 0.2), finding(-0.2, -0.1), finding(-0.1, 0.1)
+    untested = claims.Finding("a", "b", "ssim", 0.0)
+
+    def verdict(*findings):
+        return claims.Claim("key", "says", "source", findings).verdict
+
+    assert verdict(good, good) == "holds"
+    assert verdict(good, open_) == "undecided at this budget"
+    assert verdict(good, open_, untested) == "not tested"
+    assert verdict(good, open_, untested, bad) == "does not hold"
+
+
+def test_every_claim_names_deblurrers_and_printed_numbers_that_exist():
+    for entry in claims._entries():
+        for names in entry["pairs"]:
+            assert set(names) <= set(registry.entries())
+            for part in entry["parts"] if "table" in entry else ():
+                better, worse = (float(printed(entry["table"], part, name, entry["measures"][0])) for name in names)
+                assert better > worse, "the publication says the opposite"
+        assert set(entry["measures"]) <= set(claims.MEASURES)
+
+
+def test_claims_are_tested_on_runs(pairs, bright_boxes, tmp_path, monkeypatch):
+    """Of six frames there is no interval: two deblurrers that surely differ leave the claim undecided."""
+    entry = {
+        "key": "sharpening",
+        "says": "The identity is better than an unsharp mask.",
+        "source": "nobody",
+        "pairs": [["identity", "unsharp"], ["identity", "dc250p"]],
+        "measures": ["psnr_db"],
+        "parts": {"here": 0.0, "noisy": 0.001},
+    }
+    monkeypatch.setattr(claims, "_entries", lambda: [entry])
+    monkeypatch.setattr(registry, "runnable", lambda: ["identity", "unsharp"])
+    base = RunSpec("", dataset=str(pairs), conf=0.55, device="cpu")
+    (claim,) = claims.verify(tmp_path / "runs", base)
+    tested, untested = claim.findings[:2], claim.findings[2:]
+    for found, noise in zip(tested, (0.0, 0.001), strict=True):
+        results = [
+            runner.run(dataclasses.replace(base, deblurer=name, noise=noise), tmp_path / "runs")
+            for name in ("identity", "unsharp")
+        ]
+        assert found.ours == pytest.approx([result.mean("psnr_db") for result in results])
+        assert found.gain.estimate == pytest.approx(found.ours[0] - found.ours[1])
+    assert {found.verdict for found in untested} == {"not tested"}
+    assert claim.verdict == "not tested"
+    text = claims.page([claim], "signature")
+    assert "The identity is better than an unsharp mask." in text
+    assert "`dc250p`: has no weights yet." in text or "`dc250p`: compact preset" in text
+
+
+def test_of_grid_artefacts_less_is_better():
+    values = np.full(12, 1.0), np.full(12, 3.0)
+    ours, gain = claims._less(values, [str(i) for i in range(12)])
+    assert ours == (1, 3)
+    assert (gain.estimate, gain.low, gain.high) == (2, 2, 2)
+
+
+def test_the_published_page_is_of_the_claims():
+    text = (publish.REPORTS / "claims.md").read_text("utf-8")
+    for entry in claims._entries():
+        assert f"## {entry['says']}" in text
