@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Mapping
@@ -9,8 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detbench import claims, datasets, figure, registry, runner, store
-from detbench.report import tables
+from detbench.report import plots, tables
 from detbench.report.collect import Group, collect
 from detbench.report.document import Report
 from detbench.types import DetbenchError, RunSpec
@@ -52,6 +56,10 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     drawn = next(run for run in group.runs if run.spec.deblurer == DRAWN)
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
     figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
+
+    logs = {name: reports / "training" / f"{name}-log.csv" for name in names}
+    curves = {name: _curve(log) for name, log in logs.items() if log.exists()}
+    plots.save(plots.training_curves(curves), reports / "figures", "training")
 
     board = tables.markdown(tables.leaderboard(group))
     words = [str(text) for text in sections["verdict"].paragraphs]
@@ -97,6 +105,13 @@ def stale(reports: Path) -> list[str]:
     if datasets.cards()[dataset["name"]].identity != dataset["hash"]:
         told.append(f"the dataset {dataset['name']} has changed")
     return told
+
+
+def _curve(log: Path) -> NDArray[np.float64]:
+    """(validations, 2) iteration and validation PSNR from a training's log."""
+    with log.open(newline="") as file:
+        rows = [(row["iteration"], row["psnr_validation"]) for row in csv.DictReader(file) if row["psnr_validation"]]
+    return np.array(rows, np.float64).reshape(-1, 2)
 
 
 def _page(board: str, words: list[str], group: Group) -> str:

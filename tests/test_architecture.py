@@ -30,7 +30,7 @@ ALLOWED = {
     | {f"report.{part}" for part in ("breakdown", "collect", "page", "plots", "tables")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims"}
-    | {f"report.{part}" for part in ("collect", "document", "tables")},
+    | {f"report.{part}" for part in ("collect", "document", "plots", "tables")},
     "claims": {"types", "datasets", "images", "quality", "stats", "weights", "registry", "runner", "compare"}
     | {"report.tables"},
     "gan.recipe": set(),

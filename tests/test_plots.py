@@ -37,6 +37,7 @@ def blind(frames=3):
 
 
 FLOOR, CEILING = run("identity", 0.4), run("jpeg95", 0.97, psnr_db=43)
+CURVE = np.array([[1000.0 * i, 26 - 1 / i] for i in range(1, 50)])
 MANY = {name: run(name, 0.3 + 0.03 * i, psnr_db=21 + i % 5, ms=30 * 1.4**i) for i, name in enumerate(NAMES)}
 CELLS = [Cell("car", 60, 9, 40), Cell("bus", 5, 1, 6), Cell("boat", 2, 0, 1)]
 SWEEP = breakdown.Sweep(np.array([0.1, 0.5, 0.9]), np.array([[8, 4, 2], [6, 1, 4], [0, 0, 10]]))
@@ -84,6 +85,8 @@ PLOTS = {
     "psnr of equals": lambda: plots.f1_against_psnr({n: run("same") for n in NAMES}, FLOOR, CEILING),
     "confidence": lambda: plots.confidence_curves(SWEEP, 0.25, SWEEP),
     "iou": lambda: plots.iou_curves(SWEEP),
+    "training": lambda: plots.training_curves({name: CURVE + i / 10 for i, name in enumerate(NAMES[-4:])}),
+    "training of none": lambda: plots.training_curves({}),
     "cells": lambda: plots.cell_bars({"dc250": CELLS}, CELLS, CELLS),
     "cells of six": lambda: plots.cell_bars({n: CELLS for n in NAMES[:6]}, CELLS, CELLS, "recall"),
     "cells of all": lambda: plots.cell_bars({n: CELLS for n in NAMES}, CELLS, CELLS, "precision"),

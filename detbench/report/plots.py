@@ -332,6 +332,29 @@ def error_bars(errors: Mapping[str, Errors]) -> Figure:
     return figure
 
 
+@_styled
+def training_curves(curves: Mapping[str, NDArray[np.float64]]) -> Figure:
+    """Validation PSNR over the iterations of some trainings.
+
+    Args:
+        curves: (points, 2) iteration and PSNR in dB, by the deblurrer's name.
+    """
+    figure = _figure(1.9)
+    axes = figure.subplots()
+    if not sum(map(len, curves.values())):
+        _not_enough(axes)
+        return figure
+    for (name, points), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+        axes.plot(*points.T, color=colour, label=name, linewidth=0.9)
+        axes.plot(*points[[-1]].T, color=colour, marker="o", markersize=3)
+    axes.grid(True)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("validation PSNR, dB")
+    _legend(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
 def _figure(height: float) -> Figure:
     """An empty figure as wide as a column; its height is in inches."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
