@@ -15,9 +15,9 @@ departure is our choice:
 - layer in place of batch normalisation: the statistics of a few crops are noise to a restorer
   (reports/training/dc250.md has the trials);
 - no dropout, which the paper puts into blocks of at most 8x8 pixels that four halvings do not reach;
-- L1 alone for the first 90 % of the iterations, which dc0, dc250 and dc250p share: on two cores three whole trainings
+- L1 alone for the first 94 % of the iterations, which dc0, dc250 and dc250p share: on two cores three whole trainings
   would each be a third as long, and the dark channel slows the start down (reports/training/dc250.md);
-- the discriminator joins for the last 5 %, since an untrained generator learns textures from it before it learns to
+- the discriminator joins for the last 2 %, since an untrained generator learns textures from it before it learns to
   deblur;
 - noise on a tenth of the crops only, since most frames are clean and a short training on noise learns to smooth;
 - most of the synthesised crops are convolved with one kernel, without rotation, which takes a tenth of the time;
@@ -50,9 +50,9 @@ PAPER = Recipe(
 COMPACT = replace(
     PAPER,
     discriminator={"kind": "score", "width": 16},
-    l1_until=0.9,
-    adversarial_from=0.95,
-    iterations=50_000,
+    l1_until=0.94,
+    adversarial_from=0.98,
+    iterations=45_000,
     decay_from=0.8,
     learning_rate=1e-3,
     betas=(0.9, 0.999),
