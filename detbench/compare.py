@@ -305,12 +305,12 @@ def counts_by_threshold(
     Returns:
         (frames, T, 3) tp, fp, fn.
     """
-    thresholds = np.asarray(thresholds, np.float64)
+    thresholds = np.asarray(thresholds, np.float32)  # as scores are: a score of 0.7 reaches a threshold of 0.7
     # How many detections, false and true, reach so many thresholds; summed up from above, how many reach each.
     reaching = np.zeros((len(seen), len(thresholds) + 1, 2), np.int64)
     for frame, (found, objects) in enumerate(zip(seen, reference, strict=True)):
         matched = match(found, objects, match_iou) >= 0
-        reached = np.searchsorted(thresholds, found.score.astype(np.float64), side="right")
+        reached = np.searchsorted(thresholds, found.score, side="right")
         np.add.at(reaching[frame], (reached, matched.astype(np.int64)), 1)
     counts = reaching[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
     objects_ = np.array([len(objects) for objects in reference], np.int64).reshape(-1, 1)

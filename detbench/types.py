@@ -69,8 +69,8 @@ class Detections:
         return len(self.score)
 
     def above(self, conf: float) -> Self:
-        """Those that score at least ``conf``."""
-        keep = self.score >= conf
+        """Those that score at least ``conf``, which is taken as float32, as scores are."""
+        keep = self.score >= np.float32(conf)
         return type(self)(self.xyxy[keep], self.score[keep], self.label[keep])
 
     @classmethod

@@ -24,7 +24,7 @@ ALLOWED = {
     "report.collect": {"types", "store", "table", "compare"},
     "report.tables": {"table", "report.collect"},
     "report.page": {"types", "datasets", "store", "images", "match"},
-    "report.breakdown": {"types", "match", "stats"},
+    "report.breakdown": {"types", "compare", "match", "stats"},
     "report.plots": {"types", "stats", "report.breakdown"},
     "report.document": {"types", "datasets", "stats", "store", "compare"}
     | {f"report.{part}" for part in ("breakdown", "collect", "page", "plots", "tables")},

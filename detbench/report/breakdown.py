@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from detbench import stats
+from detbench.compare import counts_by_threshold
 from detbench.match import iou, match
 from detbench.types import Detections
 
@@ -233,24 +234,14 @@ def confidence_sweep(
 ) -> Sweep:
     """Counts at each of many confidence thresholds; the reference stays what it is.
 
-    Frames are matched once, with all detections: by COCO's rule what a detection matches depends on surer detections
-    alone, so leaving out the less sure ones changes no match.
-
     Args:
         detections: one a frame, down to the lowest threshold.
         reference: likewise.
         match_iou: overlap from which a detection is a reference object, in [0, 1].
         confidences: (T,) thresholds in [0, 1]; a detection counts where its score is not lower.
     """
-    ledger = judge(detections, reference, match_iou)
     thresholds = np.asarray(confidences, np.float64)
-    # Compared as float32, which scores are: a score of 0.3 passes a threshold of 0.3.
-    least = thresholds.astype(np.float32)
-    tp, fp = (
-        scores.size - np.searchsorted(np.sort(scores), least)
-        for scores in (ledger.score[ledger.correct], ledger.score[~ledger.correct])
-    )
-    return Sweep(thresholds, np.stack([tp, fp, ledger.found.size - tp], axis=1).astype(np.int64))
+    return Sweep(thresholds, counts_by_threshold(detections, reference, match_iou, thresholds).sum(axis=0))
 
 
 def iou_sweep(
