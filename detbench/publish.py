@@ -124,7 +124,7 @@ def _page(board: str, words: list[str], group: Group) -> str:
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n![F1 against PSNR](figures/f1-psnr.svg)\n\n"
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
-        " publications' tables. Where `detbench publish` has run, `detbench report reports/runs` makes"
+        " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"
         " a page of it all.\n"
     )
 
