@@ -8,7 +8,7 @@ The ``paper`` preset has the width and depth of the authors' code. Its schedule 
 DeblurGAN's synthetic set (here: 60,000 iterations, an interpretation, as that set's size is not published).
 
 The ``compact`` preset is what ships, for a CPU's budget. It departs from the paper where that budget bites, and every
-departure is our choice:
+departure is our choice (data, which are not GoPro's, and the objects that move in some crops apart):
 
 - four halvings of width 32;
 - a global skip, since a network without one first has to learn to copy its input;
@@ -22,7 +22,8 @@ departure is our choice:
 - noise on a tenth of the crops only, since most frames are clean and a short training on noise learns to smooth;
 - most of the synthesised crops are convolved with one kernel, without rotation, which takes a tenth of the time;
 - synthesised blur is of 5 px and more, since L1 pulls as hard at crops that need next to nothing;
-- Adam's beta1 at 0.9, smaller crops, a narrower discriminator, and a mean of the weights over the last iterations.
+- Adam's beta1 at 0.9 and five times its learning rate, which falls to zero; He's initialisation; two smaller crops a
+  batch, a narrower discriminator, and a mean of the weights over the last iterations.
 """
 
 from dataclasses import replace

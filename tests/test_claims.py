@@ -75,7 +75,8 @@ def test_claims_are_tested_on_runs(pairs, bright_boxes, tmp_path, monkeypatch):
         assert found.gain.estimate == pytest.approx(found.ours[0] - found.ours[1])
     assert {found.verdict for found in untested} == {"not tested"}
     assert claim.verdict == "not tested"
-    text = claims.page([claim], "signature")
+    text = claims.page([claim], runner.run(dataclasses.replace(base, deblurer="identity"), tmp_path / "runs"))
+    assert "|noise:0.001|" in text
     assert "The identity is better than an unsharp mask." in text
     assert "`dc250p`: has no weights yet." in text or "`dc250p`: compact preset" in text
 

@@ -218,6 +218,8 @@ def test_recipes_that_differ_in_their_own_losses_share_the_stage_of_l1_alone(fol
     assert any(not torch.equal(different[0][name], different[1][name]) for name in different[0])
     with pytest.raises(DetbenchError, match="another deblurer, recipe"):
         train("plain", plain, tmp_path / "forked", **folders)
+    with pytest.raises(DetbenchError, match="another recipe"):  # L1 alone again, up to iteration 10
+        train("dark", dark, tmp_path / "forked", **folders | {"iterations": 20})
 
 
 def test_weights_of_the_shared_stage_never_ship(folder, tmp_path, monkeypatch):

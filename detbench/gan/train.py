@@ -291,11 +291,13 @@ def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, An
     then, planned = was.pop("recipe"), now.pop("recipe")
     changed = {key: then.get(key) for key in planned if then.get(key) != planned[key]}
     allowed, skipped = {"iterations"}, set[str]()
-    if state["progress"]["iteration"] <= Recipe(**record["recipe"]).shared_iterations:  # what has not mattered yet
-        allowed |= {"content", "l1_until", "adversarial_from", "decay_from"}
+    done = state["progress"]["iteration"]
+    alone = [done <= round(r.get("l1_until", 0.0) * r["iterations"]) for r in (then, planned)]
+    if all(alone):  # what has not mattered yet may differ
+        allowed |= {"content", "l1_until", "adversarial_from"}
         skipped = {"deblurer", "perceptual"}
     different = [key for key in now if key not in skipped and was.get(key) != now[key]]
-    different += ["recipe"] * bool(changed.keys() - allowed)
+    different += ["recipe"] * (bool(changed.keys() - allowed) or any(alone) != all(alone))
     if different:
         raise DetbenchError(f"{path} was made with another {', '.join(different)}: choose another --out, or remove it.")
     both.load(state["players"])

@@ -131,6 +131,15 @@ def printed(table: str, part: str, row: str, column: str) -> str:
     return str(numbers[entry["columns"].index(column)])
 
 
+def caveat(table: str) -> str:
+    """Why a publication's table cannot be compared with our numbers to the digit.
+
+    Args:
+        table: a key in ``published.toml``.
+    """
+    return str(next(entry["note"] for entry in _entries() if entry["key"] == table))
+
+
 def _published(entry: Mapping[str, Any], group: Group | None) -> Table:
     keys: list[str] = entry["columns"]
     parts = [
