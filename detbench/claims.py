@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from detbench import datasets, images, quality, registry, runner, stats
 from detbench.compare import METRICS, compare
+from detbench.gan.recipe import Recipe
 from detbench.report.tables import Column, Part, Table, caveat, markdown, printed
 from detbench.types import RunResult, RunSpec
 from detbench.weights import read_record
@@ -228,9 +229,9 @@ def _budget(claims: Sequence[Claim]) -> str:
             lines.append(f"- `{name}`: has no weights yet.")
             continue
         record: Mapping[str, Any] = read_record(weights)
-        recipe, done = record["recipe"], record["iterations"]
-        shared = min(done, round(recipe["l1_until"] * recipe["iterations"]))
-        against = max(0, done - max(shared, round(recipe["adversarial_from"] * recipe["iterations"])))
+        recipe, done = Recipe(**record["recipe"]), record["iterations"]
+        shared = min(done, recipe.shared_iterations)
+        against = max(0, done - max(shared, round(recipe.adversarial_from * recipe.iterations)))
         lines.append(
             f"- `{name}`: {record['preset']} preset, {record['images_seen']:,} images seen, seed {record['seed']}; of"
             f" {done:,} iterations {shared:,} with L1 alone, shared with its family, {done - shared:,} with its own"

@@ -292,7 +292,7 @@ def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, An
     changed = {key: then.get(key) for key in planned if then.get(key) != planned[key]}
     allowed, skipped = {"iterations"}, set[str]()
     done = state["progress"]["iteration"]
-    alone = [done <= round(r.get("l1_until", 0.0) * r["iterations"]) for r in (then, planned)]
+    alone = [done <= Recipe(**r).shared_iterations for r in (then, planned)]
     if all(alone):  # what has not mattered yet may differ
         allowed |= {"content", "l1_until", "adversarial_from"}
         skipped = {"deblurer", "perceptual"}
