@@ -7,6 +7,7 @@ the same recipe would differ it does not tell.
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -119,22 +120,22 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
     claims = []
     for entry in _entries():
         findings = []
-        for better, worse in entry["pairs"]:
-            for part, noise in entry["parts"].items():
-                for measure in entry["measures"]:
-                    table = entry.get("table")
-                    told = tuple(printed(table, part, name, measure) for name in (better, worse)) if table else ()
-                    finding = Finding(better, worse, measure, noise, told)
-                    if {better, worse} <= shipped:
-                        pair = (run(better, noise), run(worse, noise))
-                        if measure in LESS:
-                            values = (grid(better, noise), grid(worse, noise))
-                            ours, gain = _less(values, [score.clip for score in pair[0].scores])
-                        else:
-                            ours, gain = _more(pair, measure)
-                        finding = replace(finding, ours=ours, gain=gain)
-                    findings.append(finding)
-        told_of = caveat(entry["table"]) if "table" in entry else ""
+        table = entry.get("table")
+        for names, (part, noise), measure in itertools.product(
+            entry["pairs"], entry["parts"].items(), entry["measures"]
+        ):
+            told = tuple(printed(table, part, name, measure) for name in names) if table else ()
+            finding = Finding(names[0], names[1], measure, noise, told)
+            if shipped.issuperset(names):
+                better, worse = (run(name, noise) for name in names)
+                if measure in LESS:
+                    values = (grid(names[0], noise), grid(names[1], noise))
+                    ours, gain = _less(values, [score.clip for score in better.scores])
+                else:
+                    ours, gain = _more((better, worse), measure)
+                finding = replace(finding, ours=ours, gain=gain)
+            findings.append(finding)
+        told_of = caveat(table) if table else ""
         claims.append(Claim(entry["key"], entry["says"], entry["source"], tuple(findings), told_of))
     return claims
 
