@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._canny import canny
+from ._unet import PixelNorm
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {"instance": nn.InstanceNorm2d, "layer": PixelNorm}
+"""Normalisations, by name: of a channel over the frame, or of a pixel over its channels."""
 
 
 class DeblurGAN(nn.Module):
@@ -24,6 +30,8 @@ class DeblurGAN(nn.Module):
         feedback: iterations of a convolutional LSTM between blocks and decoder (Lenka, 4.1.6; 4 there); 0 for none.
             Her code does not hold it, so this is an interpretation: the features of the frame stay the same over the
             iterations, and the decoder sees the last state.
+        norm: name in ``NORMS``; ``instance`` in the paper.
+        skips: add the encoder's features to the decoder's of the same size. Not in the paper.
     """
 
     def __init__(
@@ -34,44 +42,55 @@ class DeblurGAN(nn.Module):
         dropout_at_test: bool = False,
         edges: bool = False,
         feedback: int = 0,
+        norm: str = "instance",
+        skips: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(
-            nn.ReflectionPad2d(3),
-            *_normalised(nn.Conv2d(4 if edges else 3, width, 7)),
-            *_normalised(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)),
-            *_normalised(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)),
-            *(ResidualBlock(4 * width, dropout, dropout_at_test) for _ in range(blocks)),
+        normalise = NORMS[norm]
+
+        def up(into: int) -> nn.Sequential:
+            conv = nn.ConvTranspose2d(into, into // 2, 3, stride=2, padding=1, output_padding=1)
+            return nn.Sequential(*_normalised(conv, normalise))
+
+        self.encode_full = nn.Sequential(
+            nn.ReflectionPad2d(3), *_normalised(nn.Conv2d(4 if edges else 3, width, 7), normalise)
+        )
+        self.encode_half = nn.Sequential(*_normalised(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), normalise))
+        self.encode_quarter = nn.Sequential(
+            *_normalised(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1), normalise),
+            *(ResidualBlock(4 * width, dropout, dropout_at_test, normalise) for _ in range(blocks)),
         )
         self.feedback = ConvLSTM(4 * width, feedback) if feedback else nn.Identity()
-        self.decoder = nn.Sequential(
-            *_normalised(nn.ConvTranspose2d(4 * width, 2 * width, 3, stride=2, padding=1, output_padding=1)),
-            *_normalised(nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1)),
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(width, 3, 7),
-            nn.Tanh(),
-        )
+        self.decode_half, self.decode_full = up(4 * width), up(2 * width)
+        self.last = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+        self.skips = skips
         self.edges = edges
 
     def forward(self, blurred: Tensor, outlined: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to the same; H and W divisible by 4. Edges are those of ``outlined``, if given."""
         outlined = blurred if outlined is None else outlined
         x = torch.cat([blurred, 2 * canny(outlined) - 1], dim=1) if self.edges else blurred
-        return (blurred + self.decoder(self.feedback(self.encoder(x)))).clamp(-1, 1)
+        full = self.encode_full(x)
+        half = self.encode_half(full)
+        up = self.decode_half(self.feedback(self.encode_quarter(half)))
+        up = self.decode_full(up + half if self.skips else up)
+        return (blurred + self.last(up + full if self.skips else up)).clamp(-1, 1)
 
 
 class ResidualBlock(nn.Module):
     """Adds to its input what two 3x3 convolutions make of it."""
 
-    def __init__(self, channels: int, dropout: float, dropout_at_test: bool) -> None:
+    def __init__(
+        self, channels: int, dropout: float, dropout_at_test: bool, normalise: Callable[[int], nn.Module]
+    ) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.ReflectionPad2d(1),
-            *_normalised(nn.Conv2d(channels, channels, 3)),
+            *_normalised(nn.Conv2d(channels, channels, 3), normalise),
             AlwaysDropout(dropout) if dropout_at_test else nn.Dropout(dropout),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            normalise(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,5 +129,5 @@ class ConvLSTM(nn.Module):
         return hidden
 
 
-def _normalised(conv: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    return [conv, nn.InstanceNorm2d(conv.out_channels), nn.ReLU()]
+def _normalised(conv: nn.Conv2d | nn.ConvTranspose2d, normalise: Callable[[int], nn.Module]) -> list[nn.Module]:
+    return [conv, normalise(conv.out_channels), nn.ReLU()]

@@ -34,6 +34,9 @@ MEASURES = {key: (metric.heading, metric.form) for key, metric in METRICS.items(
 }
 """Heading and format of what claims are about; ``grid_db`` is :func:`detbench.quality.grid_db`."""
 
+FLOOR = "identity"
+"""What stands for the blurred frames in a claim."""
+
 LESS = frozenset({"grid_db"})
 """Measures of which less is better."""
 
@@ -77,14 +80,14 @@ class Claim:
         says: the claim in our words.
         source: where it is claimed.
         findings: one for each pair, measure and noise.
-        caveat: why the published numbers do not compare with ours to the digit; empty without such numbers.
+        notes: how it is read here, and why the published numbers do not compare with ours to the digit.
     """
 
     key: str
     says: str
     source: str
     findings: tuple[Finding, ...]
-    caveat: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -107,7 +110,7 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
         DetbenchError: something went wrong in a run.
     """
     base = base or RunSpec("")
-    shipped = set(registry.runnable())
+    shipped = {*registry.runnable(), FLOOR}
 
     @cache
     def run(name: str, noise: float) -> RunResult:
@@ -120,11 +123,11 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
     claims = []
     for entry in _entries():
         findings = []
-        table = entry.get("table")
+        table, rows = entry.get("table"), entry.get("rows", {})
         for names, (part, noise), measure in itertools.product(
             entry["pairs"], entry["parts"].items(), entry["measures"]
         ):
-            told = tuple(printed(table, part, name, measure) for name in names) if table else ()
+            told = tuple(printed(table, part, rows.get(name, name), measure) for name in names) if table else ()
             finding = Finding(names[0], names[1], measure, noise, told)
             if shipped.issuperset(names):
                 better, worse = (run(name, noise) for name in names)
@@ -135,8 +138,10 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
                     ours, gain = _more((better, worse), measure)
                 finding = replace(finding, ours=ours, gain=gain)
             findings.append(finding)
-        told_of = caveat(table) if table else ""
-        claims.append(Claim(entry["key"], entry["says"], entry["source"], tuple(findings), told_of))
+        notes = [entry["note"]] if "note" in entry else []
+        if table:
+            notes.append(f"Published numbers and ours do not compare to the digit: {caveat(table)}.")
+        claims.append(Claim(entry["key"], entry["says"], entry["source"], tuple(findings), tuple(notes)))
     return claims
 
 
@@ -196,7 +201,7 @@ def _table(claim: Claim, floor: RunResult) -> Table:
         spec = replace(floor.spec, noise=noise)
         heading = f"with noise of variance {noise:g}" if noise else "without noise"
         parts.append(Part(rows, heading, runner.signature(spec, Path(spec.dataset).name), ranked=False))
-    notes = [f"Published numbers and ours do not compare to the digit: {claim.caveat}."] if claim.caveat else []
+    notes = [*claim.notes, *_unequal(claim)]
     if any(finding.measure in LESS for finding in claim.findings):
         notes.append(
             "Grid artefacts: the power of the error (restored less sharp) at the frequencies of a grid of up to"
@@ -211,7 +216,7 @@ def _cells(finding: Finding) -> tuple[str | None, ...]:
     """A finding's row."""
     heading, form = MEASURES[finding.measure]
     return (
-        f"{finding.better}, {finding.worse}",
+        ", ".join("blurred" if name == FLOOR else name for name in (finding.better, finding.worse)),
         heading,
         ", ".join(finding.published) or None,
         ", ".join(form.format(value) for value in finding.ours) or None,
@@ -220,23 +225,39 @@ def _cells(finding: Finding) -> tuple[str | None, ...]:
     )
 
 
+def _record(name: str) -> Mapping[str, Any] | None:
+    """How a deblurrer was trained, from the record in its weights; None if it has none."""
+    weights = registry.entries()[name].weights
+    return read_record(weights) if weights.exists() else None
+
+
+def _unequal(claim: Claim) -> list[str]:
+    """A warning where a claim compares trainings of unequal length."""
+    names = dict.fromkeys(name for f in claim.findings for name in (f.better, f.worse))
+    seen = {name: record["images_seen"] for name in names if (record := _record(name))}
+    if len(set(seen.values())) < 2:
+        return []
+    told = ", ".join(f"{name} {images:,}" for name, images in seen.items())
+    return [f"The trainings are not of equal length (images seen: {told}): that may decide more than the recipes."]
+
+
 def _budget(claims: Sequence[Claim]) -> str:
-    """How the deblurrers were trained, from the records in their weights."""
+    """How the deblurrers were trained."""
     names = dict.fromkeys(name for claim in claims for f in claim.findings for name in (f.better, f.worse))
     lines = ["## What was compared", ""]
     for name in names:
-        weights = registry.entries()[name].weights
-        if not weights.exists():
+        if name == FLOOR:
+            continue
+        if not (record := _record(name)):
             lines.append(f"- `{name}`: has no weights yet.")
             continue
-        record: Mapping[str, Any] = read_record(weights)
         recipe, done = Recipe(**record["recipe"]), record["iterations"]
         shared = min(done, recipe.shared_iterations)
         against = max(0, done - max(shared, round(recipe.adversarial_from * recipe.iterations)))
         lines.append(
             f"- `{name}`: {record['preset']} preset, {record['images_seen']:,} images seen, seed {record['seed']}; of"
-            f" {done:,} iterations {shared:,} with L1 alone, shared with its family, {done - shared:,} with its own"
-            f" losses, of these {against:,} against its discriminator."
+            f" {done:,} iterations {shared:,} with L1 alone, {done - shared:,} with its own losses, of these"
+            f" {against:,} against its discriminator."
         )
     return "\n".join(lines) + "\n"
 

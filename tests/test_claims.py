@@ -46,7 +46,8 @@ def test_every_claim_names_deblurrers_and_printed_numbers_that_exist():
         for names in entry["pairs"]:
             assert set(names) <= set(registry.entries())
             for part in entry["parts"] if "table" in entry else ():
-                better, worse = (float(printed(entry["table"], part, name, entry["measures"][0])) for name in names)
+                rows = [entry.get("rows", {}).get(name, name) for name in names]
+                better, worse = (float(printed(entry["table"], part, row, entry["measures"][0])) for row in rows)
                 assert better > worse, "the publication says the opposite"
         assert set(entry["measures"]) <= set(claims.MEASURES)
 
@@ -78,7 +79,21 @@ def test_claims_are_tested_on_runs(pairs, bright_boxes, tmp_path, monkeypatch):
     text = claims.page([claim], runner.run(dataclasses.replace(base, deblurer="identity"), tmp_path / "runs"))
     assert "|noise:0.001|" in text
     assert "The identity is better than an unsharp mask." in text
+    assert "| blurred, unsharp " in text
+    assert "`identity`" not in text
     assert "`dc250p`: has no weights yet." in text or "`dc250p`: compact preset" in text
+
+
+def test_a_comparison_of_unequal_trainings_says_so(monkeypatch):
+    claim = claims.Claim("key", "says", "source", (claims.Finding("a", "b", "psnr_db", 0.0),))
+    seen = {"a": {"images_seen": 90_000}, "b": {"images_seen": 16_000}}
+    monkeypatch.setattr(claims, "_record", seen.get)
+    (note,) = claims._unequal(claim)
+    assert "a 90,000, b 16,000" in note
+    seen["b"] = seen["a"]
+    assert not claims._unequal(claim)
+    seen["b"] = None
+    assert not claims._unequal(claim)
 
 
 def test_of_grid_artefacts_less_is_better():

@@ -81,12 +81,34 @@ def test_dropout_at_test_is_random_and_seeded():
         assert torch.equal(steady(x), steady(x))
 
 
-@pytest.mark.parametrize("options", [{}, {"edges": True}, {"feedback": 4}])
+@pytest.mark.parametrize("options", [{}, {"edges": True}, {"feedback": 4}, {"norm": "layer", "skips": True}])
 def test_all_parameters_are_trained(options):
     net = DeblurGAN(width=4, blocks=1, **options)
     net(torch.rand(2, 3, 16, 16) * 0.2).square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters())
     assert all(p.grad.any() for p in net.parameters() if p.ndim > 1)
+
+
+def test_skips_go_around_the_coarser_features():
+    x, y = (torch.rand(2, 1, 3, 16, 16) - 0.5) * 0.1
+    for skips in (False, True):
+        net = DeblurGAN(width=4, blocks=1, norm="layer", skips=skips).eval()
+        for parameter in net.encode_quarter.parameters():
+            nn.init.zeros_(parameter)
+        with torch.no_grad():
+            same = torch.allclose(net(x) - x, net(y) - y, atol=1e-5)
+        assert same != skips, "what is left sees the frame through the skips alone"
+
+
+def test_layer_normalisation_treats_a_crop_as_the_whole_frame():
+    torch.manual_seed(0)
+    x = torch.rand(1, 3, 256, 256) * 2 - 1
+    inner = slice(100, 120)
+    for norm, alike in (("layer", True), ("instance", False)):
+        net = DeblurGAN(width=4, blocks=1, norm=norm).eval()
+        with torch.no_grad():
+            whole, crop = net(x)[..., inner, inner], net(x[..., 60:160, 60:160])[..., 40:60, 40:60]
+        assert torch.allclose(whole, crop, atol=1e-5) == alike
 
 
 def test_an_oracle_is_trained_on_the_sharp_frames_edges():

@@ -12,6 +12,7 @@ from csv import writer
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from itertools import accumulate
 from typing import Any, Literal
 
 from detbench.report.collect import Group
@@ -121,12 +122,15 @@ def printed(table: str, part: str, row: str, column: str) -> str:
 
     Args:
         table: a key in ``published.toml``.
-        part: heading of a part of it.
+        part: heading of a part of it; parts without one belong to the part before them.
         row: name of a row there.
         column: one of the table's columns, such as ``psnr_db``.
     """
     (entry,) = [entry for entry in _entries() if entry["key"] == table]
-    (rows,) = [each["rows"] for each in entry["part"] if each.get("heading") == part]
+    headings = list(accumulate((each.get("heading", "") for each in entry["part"]), lambda old, new: new or old))
+    rows = [
+        row for each, heading in zip(entry["part"], headings, strict=True) if heading == part for row in each["rows"]
+    ]
     (numbers,) = [numbers for name, *numbers in rows if name == row]
     return str(numbers[entry["columns"].index(column)])
 
