@@ -30,7 +30,8 @@ class DeblurGAN(nn.Module):
         feedback: iterations of a convolutional LSTM between blocks and decoder (Lenka, 4.1.6; 4 there); 0 for none.
             Her code does not hold it, so this is an interpretation: the features of the frame stay the same over the
             iterations, and the decoder sees the last state.
-        norm: name in ``NORMS``; ``instance`` in the paper.
+        norm: name in ``NORMS``; ``instance`` in the paper. ``layer`` leaves out the first layer, in whose features it
+            would make all contrasts alike.
         skips: add the encoder's features to the decoder's of the same size. Not in the paper.
     """
 
@@ -52,8 +53,9 @@ class DeblurGAN(nn.Module):
             conv = nn.ConvTranspose2d(into, into // 2, 3, stride=2, padding=1, output_padding=1)
             return nn.Sequential(*_normalised(conv, normalise))
 
+        first = nn.Conv2d(4 if edges else 3, width, 7)
         self.encode_full = nn.Sequential(
-            nn.ReflectionPad2d(3), *_normalised(nn.Conv2d(4 if edges else 3, width, 7), normalise)
+            nn.ReflectionPad2d(3), *([first, nn.ReLU()] if norm == "layer" else _normalised(first, normalise))
         )
         self.encode_half = nn.Sequential(*_normalised(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), normalise))
         self.encode_quarter = nn.Sequential(

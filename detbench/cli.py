@@ -171,17 +171,19 @@ def list_(what: Annotated[Literal["deblurers", "datasets", "detectors"], typer.A
                     trained = [f"{count_parameters(entry.weights):,}", f"{seen:,}"]
                 told = [entry.title, *(entry.stated(field) for field in ("licence", "paper"))]
                 rows.append([name, entry.stated("family"), *trained, *told])
-            headings = ["deblurrer", "family", "parameters", "images seen", "", "licence", "paper"]
+            headings = ["deblurrer", "family", "parameters", "images seen", "what it is", "licence", "paper"]
             _print_table(headings, rows)
         elif what == "datasets":
             from detbench import datasets
 
-            _print_table(["dataset", "role", ""], [[c.name, c.role, c.title] for c in datasets.cards().values()])
+            _print_table(
+                ["dataset", "role", "what it is"], [[c.name, c.role, c.title] for c in datasets.cards().values()]
+            )
         else:
             from detbench import assets, detect
 
             found = [assets.find(name) for name in detect.names()]
-            _print_table(["detector", "", "MB"], [[a.name, a.what, f"{a.size / 1e6:.1f}"] for a in found])
+            _print_table(["detector", "what it is", "MB"], [[a.name, a.what, f"{a.size / 1e6:.1f}"] for a in found])
 
 
 @app.command()

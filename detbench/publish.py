@@ -57,8 +57,10 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
     figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
 
-    logs = {name: reports / "training" / f"{name}-log.csv" for name in names}
-    curves = {name: _curve(log) for name, log in logs.items() if log.exists()}
+    curves: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for name in names:
+        if (log := reports / "training" / f"{name}-log.csv").exists():
+            curves.setdefault(registry.entries()[name].stated("family"), {})[name] = _curve(log)
     plots.save(plots.training_curves(curves), reports / "figures", "training")
 
     board = tables.markdown(tables.leaderboard(group))

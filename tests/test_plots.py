@@ -85,7 +85,9 @@ PLOTS = {
     "psnr of equals": lambda: plots.f1_against_psnr({n: run("same") for n in NAMES}, FLOOR, CEILING),
     "confidence": lambda: plots.confidence_curves(SWEEP, 0.25, SWEEP),
     "iou": lambda: plots.iou_curves(SWEEP),
-    "training": lambda: plots.training_curves({name: CURVE + i / 10 for i, name in enumerate(NAMES[-4:])}),
+    "training": lambda: plots.training_curves(
+        {family: {name: CURVE + i / 10 for i, name in enumerate(NAMES[-4:])} for family in ("dark channel", "pix2pix")}
+    ),
     "training of none": lambda: plots.training_curves({}),
     "cells": lambda: plots.cell_bars({"dc250": CELLS}, CELLS, CELLS),
     "cells of six": lambda: plots.cell_bars({n: CELLS for n in NAMES[:6]}, CELLS, CELLS, "recall"),

@@ -333,25 +333,28 @@ def error_bars(errors: Mapping[str, Errors]) -> Figure:
 
 
 @_styled
-def training_curves(curves: Mapping[str, NDArray[np.float64]]) -> Figure:
-    """Validation PSNR over the iterations of some trainings.
+def training_curves(families: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Figure:
+    """Validation PSNR over the iterations of some trainings, one plot a family.
 
     Args:
-        curves: (points, 2) iteration and PSNR in dB, by the deblurrer's name.
+        families: (points, 2) iteration and PSNR in dB, by the deblurrer's name, by its family.
     """
-    figure = _figure(1.9)
-    axes = figure.subplots()
-    if not sum(map(len, curves.values())):
-        _not_enough(axes)
+    figure = _figure(1.6 * max(len(families), 1))
+    if not any(map(len, families.values())):
+        _not_enough(figure.subplots())
         return figure
-    for (name, points), colour in zip(curves.items(), _colours(len(curves)), strict=True):
-        axes.plot(*points.T, color=colour, label=name, linewidth=0.9)
-        axes.plot(*points[[-1]].T, color=colour, marker="o", markersize=3)
-    axes.grid(True)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    for axes, (family, curves) in zip(
+        figure.subplots(len(families), squeeze=False)[:, 0], families.items(), strict=True
+    ):
+        for (name, points), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+            axes.plot(*points.T, color=colour, label=name, linewidth=0.9)
+            axes.plot(*points[[-1]].T, color=colour, marker="o", markersize=3)
+        axes.set_title(family, loc="left")
+        axes.grid(True)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_ylabel("validation\nPSNR, dB")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_xlabel("iteration")
-    axes.set_ylabel("validation PSNR, dB")
-    _legend(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 
