@@ -12,7 +12,6 @@ from csv import writer
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from itertools import accumulate
 from typing import Any, Literal
 
 from detbench.report.collect import Group
@@ -127,10 +126,10 @@ def printed(table: str, part: str, row: str, column: str) -> str:
         column: one of the table's columns, such as ``psnr_db``.
     """
     (entry,) = [entry for entry in _entries() if entry["key"] == table]
-    headings = list(accumulate((each.get("heading", "") for each in entry["part"]), lambda old, new: new or old))
-    rows = [
-        row for each, heading in zip(entry["part"], headings, strict=True) if heading == part for row in each["rows"]
-    ]
+    heading, rows = "", []
+    for each in entry["part"]:
+        heading = each.get("heading", heading)
+        rows += each["rows"] if heading == part else []
     (numbers,) = [numbers for name, *numbers in rows if name == row]
     return str(numbers[entry["columns"].index(column)])
 
