@@ -126,7 +126,7 @@ def printed(table: str, part: str, row: str, column: str) -> str:
         column: one of the table's columns, such as ``psnr_db``.
     """
     (entry,) = [entry for entry in _entries() if entry["key"] == table]
-    heading, rows = "", []
+    heading, rows = "", list[list[str]]()
     for each in entry["part"]:
         heading = each.get("heading", heading)
         rows += each["rows"] if heading == part else []
