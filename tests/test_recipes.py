@@ -136,7 +136,7 @@ PUBLISHED = {
     "deblurgan_wild": 100 * 1.0 - 1,
     "deblurgan_synth": 100 * 1.0 - 1,
     "deblurgan_comb": 100 * 1.0 - 1,
-    "deblurgan_tv": 100 * 1.0 + 1 * 0.0 - 1,
+    "deblurgan_tv": 100 * 1.0 + 100 * 0.0 - 1,
     "deblurgan_l1": 100 * 0.5 - 1,
     "deblurgan_edge": 100 * 1.0 - 1,
     "deblurgan_feedback": 100 * 1.0 - 1,
