@@ -185,6 +185,14 @@ def test_a_short_training_lowers_the_error(folder, tmp_path):
     assert np.mean(content[1:4]) > np.mean(content[7:])
 
 
+def test_recipes_with_other_blur_are_validated_on_the_same_pictures(folder):
+    sources = data.load_folders([folder / "photos"])
+    other = dataclasses.replace(RECIPE, object_motion=1.0, uniform_blur=0.0, blur_extent=(1.0, 2.0))
+    for mine, its in zip(data.validation_pairs(sources, RECIPE), data.validation_pairs(sources, other), strict=True):
+        assert np.array_equal(mine, its)
+        assert not np.array_equal(*mine)
+
+
 def test_another_trainings_checkpoint_is_refused(folder, tmp_path, monkeypatch):
     start(folder, tmp_path / "out", iterations=2)
     with pytest.raises(DetbenchError, match=r"checkpoint\.pt was made with another seed"):

@@ -341,12 +341,19 @@ class Batches:
 def validation_pairs(sources: Sources, recipe: Recipe) -> list[tuple[Photo, Photo]]:
     """A fixed validation set: the given pairs, and the middle of each photograph under fixed synthetic blur.
 
+    The blur is one kernel of 5 to 20 px for each photograph, whatever blur the recipe trains on.
+
+    Args:
+        sources: not trained on.
+        recipe: whose crops are as large.
+
     Returns:
         (blurred, sharp) pairs, (crop, crop, 3) uint8 each.
     """
     side = recipe.crop
     cuts = [(cut(b, side, (0.5, 0.5)), cut(s, side, (0.5, 0.5))) for b, s in sources.pairs]
-    synthesis = Synthesis(recipe, seed=0, bank=256)
+    fixed = replace(recipe, object_motion=0.0, uniform_blur=1.0, blur_extent=(5.0, 20.0))
+    synthesis = Synthesis(fixed, seed=0, bank=256)
     for i, photo in enumerate(sources.photos):
         crop = to_tensor([cut(photo, side + 2 * MARGIN, (0.5, 0.5))])
         both = torch.cat([synthesis(crop, np.random.default_rng([0, i])), crop])[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
