@@ -172,6 +172,7 @@ def test_training_leaves_weights_with_their_record_and_samples(folder, tmp_path)
 
 def test_a_short_training_lowers_the_error(folder, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=2e-3, noise_variance=0.0, init="he", iterations=100, ema=0.0)
+    recipe = dataclasses.replace(recipe, object_motion=0.0, uniform_blur=1.0, blur_extent=(5.0, 20.0))
     sources = data.load_folders([folder / "photos"])
     folders = {"data": [folder / "photos"], "validation": [folder / "photos"]}
     train("small", small_spec(recipe), tmp_path / "out", device="cpu", every=10, **folders)
