@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import datasets, images, quality, registry, runner, stats
+from detbench.check import TOLERANCES
 from detbench.compare import METRICS, compare
 from detbench.gan.recipe import Recipe
 from detbench.report.tables import Column, Part, Table, caveat, markdown, printed
@@ -27,7 +28,12 @@ from detbench.types import RunResult, RunSpec
 from detbench.weights import read_record
 
 HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided at this budget", "not tested"
-"""Verdicts: the interval lies above 0, below 0, around it; or a deblurrer has no weights."""
+SAME = "no difference that matters"
+"""Verdicts: the interval lies above 0, below 0, around it; a deblurrer has no weights; or all of the interval is too
+near to 0 to matter."""
+
+MATTERS = TOLERANCES | {"grid_db": 0.5}
+"""The least difference in each measure that matters: what ``detbench check`` tolerates; of grids, our choice."""
 
 MEASURES = {key: (metric.heading, metric.form) for key, metric in METRICS.items()} | {
     "grid_db": ("grid artefacts dB (less is better)", "{:.2f}")
@@ -68,6 +74,8 @@ class Finding:
         """What this says of the claim."""
         if self.gain is None:
             return UNTESTED
+        if max(-self.gain.low, self.gain.high) < MATTERS[self.measure]:
+            return SAME
         return HOLDS if self.gain.low > 0 else FAILS if self.gain.high < 0 else UNDECIDED
 
 
@@ -93,7 +101,7 @@ class Claim:
     def verdict(self) -> str:
         """A claim holds if all of it does; it does not hold if any part of it does not."""
         verdicts = {finding.verdict for finding in self.findings}
-        for verdict in (FAILS, UNTESTED, UNDECIDED):
+        for verdict in (FAILS, UNTESTED, UNDECIDED, SAME):
             if verdict in verdicts:
                 return verdict
         return HOLDS
@@ -175,7 +183,10 @@ def page(claims: Sequence[Claim], floor: RunResult) -> str:
         " of the first deblurrer less the second, with 95 % intervals by bootstrap over clips, not corrected for their"
         " number. They tell how far the *frames* matter; no recipe was trained more than once, so another training may"
         " differ by more. A claim *holds* where all its intervals lie above 0 and *does not hold* where one lies below;"
-        " else it is *undecided at this budget*. The frames are ours, not the publications', and so is the size of"
+        " else it is *undecided at this budget*. An interval within"
+        f" {MATTERS['f1']:g} of F1, recall or precision, {MATTERS['psnr_db']:g} dB of PSNR, {MATTERS['ssim']:g} of SSIM"
+        f" or {MATTERS['grid_db']:g} dB of grid is *no difference that matters*. The frames are ours, not the"
+        " publications', and so is the size of"
         " the networks and of their training, most of which recipes of one family may share (below): what does not"
         " hold here may hold there.\n",
         markdown(summary(claims)),

@@ -21,6 +21,9 @@ def finding(low, high):
         ((-0.3, -0.1), "does not hold"),
         ((-0.1, 0.1), "undecided at this budget"),
         ((0.0, 0.1), "undecided at this budget"),
+        ((0.01, 0.04), "no difference that matters"),
+        ((-0.04, 0.04), "no difference that matters"),
+        ((0.01, 0.06), "holds"),
         ((float("nan"), float("nan")), "undecided at this budget"),
     ],
 )
@@ -29,14 +32,15 @@ def test_a_verdict_follows_from_the_interval(interval, verdict):
 
 
 def test_a_claim_holds_only_if_all_of_it_does():
-    good, bad, open_ = finding(0.1, 0.2), finding(-0.2, -0.1), finding(-0.1, 0.1)
+    good, bad, open_, same = finding(0.1, 0.2), finding(-0.2, -0.1), finding(-0.1, 0.1), finding(0.01, 0.02)
     untested = claims.Finding("a", "b", "ssim", 0.0)
 
     def verdict(*findings):
         return claims.Claim("key", "says", "source", findings).verdict
 
     assert verdict(good, good) == "holds"
-    assert verdict(good, open_) == "undecided at this budget"
+    assert verdict(good, same) == "no difference that matters"
+    assert verdict(same, open_) == "undecided at this budget"
     assert verdict(good, open_, untested) == "not tested"
     assert verdict(good, open_, untested, bad) == "does not hold"
 
