@@ -351,6 +351,7 @@ def training_curves(families: Mapping[str, Mapping[str, NDArray[np.float64]]]) -
             axes.plot(*points[[-1]].T, color=colour, marker="o", markersize=3)
         axes.set_title(family, loc="left")
         axes.grid(True)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.set_ylabel("validation\nPSNR, dB")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
