@@ -98,6 +98,11 @@ class Claim:
     notes: tuple[str, ...] = ()
 
     @property
+    def names(self) -> list[str]:
+        """Of the deblurrers that it is about, each once."""
+        return list(dict.fromkeys(name for f in self.findings for name in (f.better, f.worse)))
+
+    @property
     def verdict(self) -> str:
         """A claim holds if all of it does; it does not hold if any part of it does not."""
         verdicts = {finding.verdict for finding in self.findings}
@@ -131,11 +136,11 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
     claims = []
     for entry in _entries():
         findings = []
-        table, rows = entry.get("table"), entry.get("rows", {})
+        table = entry.get("table")
         for names, (part, noise), measure in itertools.product(
             entry["pairs"], entry["parts"].items(), entry["measures"]
         ):
-            told = tuple(printed(table, part, rows.get(name, name), measure) for name in names) if table else ()
+            told = tuple(printed(table, part, name, measure) for name in names) if table else ()
             finding = Finding(names[0], names[1], measure, noise, told)
             if shipped.issuperset(names):
                 better, worse = (run(name, noise) for name in names)
@@ -164,7 +169,7 @@ def write(target: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     Returns:
         What was found.
     """
-    base = RunSpec("identity", device=device)
+    base = RunSpec(FLOOR, device=device)
     floor, found = runner.run(base, runs), verify(runs, base)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page(found, floor), "utf-8")
@@ -186,9 +191,8 @@ def page(claims: Sequence[Claim], floor: RunResult) -> str:
         " else it is *undecided at this budget*. An interval within"
         f" {MATTERS['f1']:g} of F1, recall or precision, {MATTERS['psnr_db']:g} dB of PSNR, {MATTERS['ssim']:g} of SSIM"
         f" or {MATTERS['grid_db']:g} dB of grid is *no difference that matters*. The frames are ours, not the"
-        " publications', and so is the size of"
-        " the networks and of their training, most of which recipes of one family may share (below): what does not"
-        " hold here may hold there.\n",
+        " publications', and so is the size of the networks and of their training, most of which recipes of one family"
+        " may share (below): what does not hold here may hold there.\n",
         markdown(summary(claims)),
     ]
     for claim in claims:
@@ -244,8 +248,7 @@ def _record(name: str) -> Mapping[str, Any] | None:
 
 def _unequal(claim: Claim) -> list[str]:
     """A warning where a claim compares trainings of unequal length."""
-    names = dict.fromkeys(name for f in claim.findings for name in (f.better, f.worse))
-    seen = {name: record["images_seen"] for name in names if (record := _record(name))}
+    seen = {name: record["images_seen"] for name in claim.names if (record := _record(name))}
     if len(set(seen.values())) < 2:
         return []
     told = ", ".join(f"{name} {images:,}" for name, images in seen.items())
@@ -254,7 +257,7 @@ def _unequal(claim: Claim) -> list[str]:
 
 def _budget(claims: Sequence[Claim]) -> str:
     """How the deblurrers were trained."""
-    names = dict.fromkeys(name for claim in claims for f in claim.findings for name in (f.better, f.worse))
+    names = dict.fromkeys(name for claim in claims for name in claim.names)
     lines = ["## What was compared", ""]
     for name in names:
         if name == FLOOR:

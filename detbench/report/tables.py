@@ -116,16 +116,17 @@ def published(group: Group | None = None) -> list[Table]:
     return [_published(entry, group) for entry in _entries()]
 
 
-def printed(table: str, part: str, row: str, column: str) -> str:
+def printed(table: str, part: str, deblurer: str, column: str) -> str:
     """A published number, digit for digit.
 
     Args:
         table: a key in ``published.toml``.
         part: heading of a part of it; parts without one belong to the part before them.
-        row: name of a row there.
+        deblurer: whose row it is; ``identity`` for the blurred frames.
         column: one of the table's columns, such as ``psnr_db``.
     """
     (entry,) = [entry for entry in _entries() if entry["key"] == table]
+    row = entry.get("rows", {}).get(deblurer, deblurer)
     heading, rows = "", list[list[str]]()
     for each in entry["part"]:
         heading = each.get("heading", heading)
