@@ -9,10 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._canny import canny
-from ._unet import PixelNorm
-
-NORMS: dict[str, Callable[[int], nn.Module]] = {"instance": nn.InstanceNorm2d, "layer": PixelNorm}
-"""Normalisations, by name: of a channel over the frame, or of a pixel over its channels."""
+from ._norm import NORMS
 
 
 class DeblurGAN(nn.Module):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from ._attention import ChannelAttention, SelfAttention
-from ._unet import NORMS, through
+from ._norm import NORMS
+from ._unet import through
 
 GLOBAL_RESIDUALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "none": lambda blurred, made: made,
@@ -19,11 +20,16 @@ GLOBAL_RESIDUALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """What a network returns, of the blurred frame and what its last layer made, by name."""
 
 
-def normalise_spectra(net: nn.Module) -> None:
-    """Let every convolution divide its weight by its largest singular value: one power iteration a training step."""
-    for module in list(net.modules()):
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            parametrizations.spectral_norm(module, n_power_iterations=1)
+def normalise_spectra(net: nn.Module, last: bool) -> None:
+    """Let every convolution divide its weight by its largest singular value: one power iteration a training step.
+
+    Args:
+        net: whose convolutions.
+        last: whether the last of them does, too.
+    """
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+    for module in convolutions if last else convolutions[:-1]:
+        parametrizations.spectral_norm(module, n_power_iterations=1)
 
 
 class Pix2Pix(nn.Module):
@@ -53,6 +59,7 @@ class Pix2Pix(nn.Module):
         global_residual: ``none``; ``sum``, in which the network makes a correction that is added to its input, as in
             the text; or ``mean`` of the input and what the network makes, as in the code.
         spectral_norm: whether all convolutions are spectrally normalised.
+        spectral_norm_last: whether that goes for the last layer, too: if not, a global residual can start by copying.
         norm: name in ``NORMS``. The code takes the batch's own statistics at test time too (``batch_statistics``).
         dropout_blocks: how many decoder blocks, from the coarsest, drop half of their channels' values; 3 in the code.
         leak: slope of the encoder's ReLU below 0.
@@ -67,6 +74,7 @@ class Pix2Pix(nn.Module):
         attend_from: int = 2,
         global_residual: str = "none",
         spectral_norm: bool = False,
+        spectral_norm_last: bool = True,
         norm: str = "batch",
         dropout_blocks: int = 3,
         leak: float = 0.0,
@@ -97,7 +105,7 @@ class Pix2Pix(nn.Module):
             self.decoder.append(nn.Sequential(nn.ReLU(), *attention(into, i, levels - i), conv_up, *after))
         self.global_residual = GLOBAL_RESIDUALS[global_residual]
         if spectral_norm:
-            normalise_spectra(self)
+            normalise_spectra(self, spectral_norm_last)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to the same, H and W divisible by 2**levels. Unclamped with the residual ``sum``."""

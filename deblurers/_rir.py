@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ._attention import ChannelAttention, SelfAttention
+from ._norm import NORMS
 from ._pix2pix import GLOBAL_RESIDUALS, normalise_spectra
-from ._unet import NORMS, through
+from ._unet import through
 
 
 class ResBlock(nn.Module):
@@ -74,6 +75,7 @@ class ResidualInResidual(nn.Module):
         widest: the most channels, as a multiple of ``width``; 16 in the code.
         global_residual: as for ``Pix2Pix``: ``sum`` in the text, ``mean`` in the code.
         spectral_norm: whether all convolutions are spectrally normalised.
+        spectral_norm_last: whether that goes for the last layer, too: if not, the global residual can start by copying.
         norm: name in ``NORMS``. The code takes the batch's own statistics at test time too (``batch_statistics``).
     """
 
@@ -84,6 +86,7 @@ class ResidualInResidual(nn.Module):
         widest: int = 16,
         global_residual: str = "sum",
         spectral_norm: bool = True,
+        spectral_norm_last: bool = True,
         norm: str = "batch",
     ) -> None:
         super().__init__()
@@ -101,7 +104,7 @@ class ResidualInResidual(nn.Module):
                 self.decoder.append(nn.Sequential(nn.ConvTranspose2d(into, 3, 4, stride=2, padding=1), nn.Tanh()))
         self.global_residual = GLOBAL_RESIDUALS[global_residual]
         if spectral_norm:
-            normalise_spectra(self)
+            normalise_spectra(self, spectral_norm_last)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to the same, H and W divisible by 2**levels. Unclamped with the residual ``sum``."""

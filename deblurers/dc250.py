@@ -19,11 +19,9 @@ departure is our choice (data, which are not GoPro's, and the objects that move 
   would each be a third as long, and the dark channel slows the start down (reports/training/dc250.md);
 - the discriminator joins for the last 2 %, since an untrained generator learns textures from it before it learns to
   deblur;
-- noise on a tenth of the crops only, since most frames are clean and a short training on noise learns to smooth;
 - most of the synthesised crops are convolved with one kernel, without rotation, which takes a tenth of the time;
-- synthesised blur is of 5 px and more, since L1 pulls as hard at crops that need next to nothing;
-- Adam's beta1 at 0.9 and five times its learning rate, which falls to zero; He's initialisation; two smaller crops a
-  batch, a narrower discriminator, and a mean of the weights over the last iterations.
+- He's initialisation, smaller crops, a narrower discriminator, and what all compact presets share, in
+  :mod:`deblurers._protocol`: noise, blur, Adam.
 """
 
 from dataclasses import replace
@@ -31,6 +29,7 @@ from dataclasses import replace
 from detbench.gan.recipe import Recipe
 from detbench.types import DeblurerSpec, Preset
 
+from ._protocol import PROTOCOL
 from ._unet import UNet
 
 PAPER = Recipe(
@@ -50,20 +49,15 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
+    **PROTOCOL,
     discriminator={"kind": "score", "width": 16},
     l1_until=0.94,
     adversarial_from=0.98,
     iterations=45_000,
     decay_from=0.8,
-    learning_rate=1e-3,
-    betas=(0.9, 0.999),
-    batch=2,
     crop=128,
-    noise_share=0.1,
     object_motion=0.15,
     uniform_blur=0.6,
-    blur_extent=(5.0, 20.0),
-    ema=0.999,
     init="he",
 )
 

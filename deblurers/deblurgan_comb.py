@@ -16,9 +16,7 @@ numbers: features before the ReLU of input as it is, the penalty's norm per pixe
   added to the decoder's, He's initialisation: without skips the network does no more than copy for 1,000 iterations;
 - L1 beside a lighter perceptual loss, which says little of a colour's level; L1 alone for the first 90 % of the
   iterations, which recipes that differ in their losses only can share, and the critic for the last 5 %;
-- noise on a tenth of the crops and blur of 5 px and more, as in :mod:`deblurers.dc250`;
-- ten times Adam's learning rate and its usual beta1, two smaller crops a batch, a narrower critic, and a mean of the
-  weights over the last iterations.
+- a narrower critic, smaller crops, and what all compact presets share: :mod:`deblurers._protocol`.
 """
 
 from dataclasses import replace
@@ -27,6 +25,7 @@ from detbench.gan.recipe import Recipe
 from detbench.types import DeblurerSpec, Preset
 
 from ._deblurgan import DeblurGAN
+from ._protocol import SHORT
 
 PAPER = Recipe(
     content={"perceptual": 100.0},
@@ -49,20 +48,10 @@ FAITHFUL = replace(PAPER, content={"perceptual_as_coded": 100.0}, penalty_per_pi
 
 COMPACT = replace(
     PAPER,
+    **SHORT,
     content={"l1": 100.0, "perceptual": 5.0},
     discriminator={**PAPER.discriminator, "width": 16},
     l1_until=0.9,
-    adversarial_from=0.95,
-    iterations=8_000,
-    decay_from=0.6,
-    learning_rate=1e-3,
-    betas=(0.9, 0.999),
-    batch=2,
-    crop=96,
-    noise_variance=0.002,
-    noise_share=0.1,
-    blur_extent=(5.0, 20.0),
-    ema=0.999,
     init="he",
 )
 

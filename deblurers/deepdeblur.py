@@ -8,8 +8,8 @@ Interpretations: the finest scale's scores come from a PatchGAN, since the autho
 frames are reduced by area; the coarser result comes up through a transposed convolution, as theirs does.
 
 ``compact`` is narrower and shallower, its convolutions are 3x3, each scale adds to its input (the authors' network
-gives the frame itself, which takes long to learn), and the error is absolute; synthetic blur and noise join the real
-pairs, and the learning rate, twenty times theirs, falls to zero.
+gives the frame itself, which takes long to learn), and the error is absolute; synthetic blur joins the real pairs. The
+rest is what all compact presets share, in :mod:`deblurers._protocol`: noise, blur, Adam.
 """
 
 from dataclasses import replace
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from detbench.gan.recipe import Recipe
 from detbench.types import DeblurerSpec, Preset
+
+from ._protocol import SHORT
 
 
 class DeepDeblur(nn.Module):
@@ -99,20 +101,12 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
+    **SHORT,
     content={"l1": 100.0},
     adversarial_weight=0.1,
     discriminator={**PAPER.discriminator, "width": 16},
-    adversarial_from=0.95,
-    iterations=8_000,
-    decay_from=0.6,
-    learning_rate=1e-3,
-    crop=96,
-    noise_variance=0.002,
-    noise_share=0.1,
     real_pairs=0.25,
     uniform_blur=0.6,
-    blur_extent=(5.0, 20.0),
-    ema=0.999,
 )
 
 SPEC = DeblurerSpec(

@@ -20,9 +20,7 @@ PAPER = replace(
     iterations=630_900,
 )
 
-COMPACT = replace(
-    pix2pix.COMPACT, content=PAPER.content, discriminator={**PAPER.discriminator, "width": 16}, iterations=10_000
-)
+COMPACT = replace(pix2pix.COMPACT, content=PAPER.content, discriminator={**PAPER.discriminator, "width": 16})
 
 SPEC = DeblurerSpec(
     build=ResidualInResidual,
@@ -33,7 +31,9 @@ SPEC = DeblurerSpec(
             multiple_of=16,
             recipe=replace(PAPER, setting="faithful"),
         ),
-        "compact": Preset({"width": 16, "widest": 4, "norm": "layer"}, multiple_of=16, recipe=COMPACT),
+        "compact": Preset(
+            {"width": 16, "widest": 4, "spectral_norm_last": False, "norm": "layer"}, multiple_of=16, recipe=COMPACT
+        ),
     },
     preset="compact",
     value_range=(-1.0, 1.0),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from deblurers._unet import NORMS
+from deblurers._norm import NORMS
 from detbench import images, registry
 from detbench.gan import data, pack, schedule
 from detbench.gan.discriminators import ScoreDiscriminator

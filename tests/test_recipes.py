@@ -64,6 +64,7 @@ def tiny(name):
         batch=1,
         iterations=100,
         noise_variance=0.0,
+        l1_until=0.0,
         blur_extent=(3.0, 6.0),
         ema=0.0,
     )
@@ -105,6 +106,15 @@ def test_a_short_training_lowers_the_validation_error(name, photos, tmp_path):
 
     first = error(1)
     assert error(100) < 0.99 * first
+
+
+@pytest.mark.parametrize("name", ["dc0", "deblurgan_comb", "pix2pix_sa_gr", "pix2pix_sa_ca_gr_sn_perc", "rir"])
+def test_what_corrects_its_input_starts_by_copying(name):
+    preset = SPECS[name].presets["compact"]
+    torch.manual_seed(0)
+    net = players(SPECS[name].build(**preset.options), preset.recipe, Fabric(accelerator="cpu")).generator
+    frame = torch.rand(1, 3, 32, 32) * 2 - 1
+    assert (net(frame) - frame).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -1,0 +1,20 @@
+"""What all compact presets have in common: how the weights that ship were trained, whatever the network."""
+
+from typing import Any
+
+PROTOCOL: dict[str, Any] = {
+    # Noise on a tenth of the crops only: most frames are clean, and a short training on noise learns to smooth.
+    "noise_variance": 0.002,
+    "noise_share": 0.1,
+    # Blur of 5 px and more: L1 pulls as hard at crops that need next to nothing.
+    "blur_extent": (5.0, 20.0),
+    # Five to twenty times the papers' rates, which a short training can afford as they fall to zero.
+    "learning_rate": 1e-3,
+    "betas": (0.9, 0.999),
+    "batch": 2,
+    "ema": 0.999,
+}
+"""Fields of their recipes."""
+
+SHORT: dict[str, Any] = {**PROTOCOL, "crop": 96, "iterations": 8_000, "decay_from": 0.6, "adversarial_from": 0.95}
+"""Likewise, for 16,000 crops. The discriminator joins late: an untrained generator learns only textures from it."""
