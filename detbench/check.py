@@ -26,12 +26,11 @@ from detbench import compare, runner, stats, store
 from detbench.match import match
 from detbench.types import DetbenchError, Detections, FrameScore, RunResult
 
-TOLERANCES = {"f1": 0.01, "recall": 0.01, "precision": 0.01, "psnr_db": 0.05, "ssim": 0.002, "reference": 0.02}
-"""What each metric may fall by.
+TOLERANCES = {key: metric.matters for key, metric in compare.METRICS.items()} | {"reference": 0.02}
+"""What each metric may fall by: the least difference that matters.
 
-A hundredth of F1 is less than one object in a hundred; 0.05 dB and 0.002 are below what anybody can see, and yet many
-times the differences between processors and thread counts. ``reference`` is how far the objects seen in the sharp
-frames are the baseline's, as F1: encoding the frames as JPEG 95, which nobody can see, costs it 0.03.
+``reference`` is how far the objects seen in the sharp frames are the baseline's, as F1: encoding the frames as JPEG 95,
+which nobody can see, costs it 0.03.
 """
 
 BEST_PSNR_DB = 60.0

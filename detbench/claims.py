@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import datasets, images, quality, registry, runner, stats
-from detbench.check import TOLERANCES
 from detbench.compare import METRICS, compare
 from detbench.gan.recipe import Recipe
 from detbench.report.tables import Column, Part, Table, caveat, markdown, printed
@@ -32,8 +31,8 @@ SAME = "no difference that matters"
 """Verdicts: the interval lies above 0, below 0, around it; a deblurrer has no weights; or all of the interval is too
 near to 0 to matter."""
 
-MATTERS = TOLERANCES | {"grid_db": 0.5}
-"""The least difference in each measure that matters: what ``detbench check`` tolerates; of grids, our choice."""
+MATTERS = {key: metric.matters for key, metric in METRICS.items()} | {"grid_db": 0.5}
+"""The least difference in each measure that matters; of grids, our choice."""
 
 MEASURES = {key: (metric.heading, metric.form) for key, metric in METRICS.items()} | {
     "grid_db": ("grid artefacts dB (less is better)", "{:.2f}")
@@ -59,6 +58,7 @@ class Finding:
         published: the two numbers as they were printed, in this order; empty if none were.
         ours: the two means or ratios over all frames; empty if one of the deblurrers has no weights.
         gain: the first less the second (the second less the first where less is better), with its interval.
+        margin: where it is claimed that the two are about equal, the largest difference that is still about equal.
     """
 
     better: str
@@ -68,12 +68,17 @@ class Finding:
     published: tuple[str, ...] = ()
     ours: tuple[float, ...] = ()
     gain: stats.Interval | None = None
+    margin: float | None = None
 
     @property
     def verdict(self) -> str:
         """What this says of the claim."""
         if self.gain is None:
             return UNTESTED
+        if self.margin is not None:
+            inside = max(-self.gain.low, self.gain.high) <= self.margin
+            outside = max(self.gain.low, -self.gain.high) > self.margin
+            return HOLDS if inside else FAILS if outside else UNDECIDED
         if max(-self.gain.low, self.gain.high) < MATTERS[self.measure]:
             return SAME
         return HOLDS if self.gain.low > 0 else FAILS if self.gain.high < 0 else UNDECIDED
@@ -141,7 +146,7 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
             entry["pairs"], entry["parts"].items(), entry["measures"]
         ):
             told = tuple(printed(table, part, name, measure) for name in names) if table else ()
-            finding = Finding(names[0], names[1], measure, noise, told)
+            finding = Finding(names[0], names[1], measure, noise, told, margin=entry.get("margins", {}).get(measure))
             if shipped.issuperset(names):
                 better, worse = (run(name, noise) for name in names)
                 if measure in LESS:
@@ -187,8 +192,9 @@ def page(claims: Sequence[Claim], floor: RunResult) -> str:
         "# The publications' claims, tested\n\nMade by `detbench claims`, which makes it again. Differences are paired,"
         " of the first deblurrer less the second, with 95 % intervals by bootstrap over clips, not corrected for their"
         " number. They tell how far the *frames* matter; no recipe was trained more than once, so another training may"
-        " differ by more. A claim *holds* where all its intervals lie above 0 and *does not hold* where one lies below;"
-        " else it is *undecided at this budget*. An interval within"
+        " differ by more. A claim *holds* where all its intervals lie above 0 and *does not hold* where one lies below"
+        " (where two are claimed to be about equal: all within a margin, and one beyond it); else it is *undecided at"
+        " this budget*. An interval within"
         f" {MATTERS['f1']:g} of F1, recall or precision, {MATTERS['psnr_db']:g} dB of PSNR, {MATTERS['ssim']:g} of SSIM"
         f" or {MATTERS['grid_db']:g} dB of grid is *no difference that matters*. The frames are ours, not the"
         " publications', and so is the size of the networks and of their training, most of which recipes of one family"

@@ -39,6 +39,8 @@ class Metric:
         heading: what it is called.
         form: how its values are written.
         statistic: from (..., 6) sums to (...); more is better.
+        matters: the least difference that matters. A hundredth of F1 is less than one object in a hundred; 0.05 dB and
+            0.002 are below what anybody can see, and yet many times the differences between processors.
         more: what a run does that has more of it.
         less: what a run does that has less.
     """
@@ -46,6 +48,7 @@ class Metric:
     heading: str
     form: str
     statistic: stats.Statistic
+    matters: float
     more: str
     less: str
 
@@ -55,16 +58,18 @@ METRICS = {
         "F1",
         "{:.3f}",
         lambda sums: stats.f1(sums[..., :3]),
+        0.01,
         "lets the detector see better",
         "lets the detector see worse",
     ),
     "recall": Metric(
-        "recall", "{:.3f}", lambda sums: stats.recall(sums[..., :3]), "finds more objects", "finds fewer objects"
+        "recall", "{:.3f}", lambda sums: stats.recall(sums[..., :3]), 0.01, "finds more objects", "finds fewer objects"
     ),
     "precision": Metric(
         "precision",
         "{:.3f}",
         lambda sums: stats.precision(sums[..., :3]),
+        0.01,
         "has a smaller share of false detections",
         "has a larger share of false detections",
     ),
@@ -72,6 +77,7 @@ METRICS = {
         "PSNR dB",
         "{:.2f}",
         lambda sums: stats.mean(sums[..., [3, 5]]),
+        0.05,
         "is closer to the sharp frames",
         "is farther from the sharp frames",
     ),
@@ -79,6 +85,7 @@ METRICS = {
         "SSIM",
         "{:.4f}",
         lambda sums: stats.mean(sums[..., [4, 5]]),
+        0.002,
         "keeps more of the sharp frames' structure",
         "keeps less of the sharp frames' structure",
     ),

@@ -32,7 +32,7 @@ ALLOWED = {
     | {"registry", "runner", "compare", "figure", "claims"}
     | {f"report.{part}" for part in ("collect", "document", "plots", "tables")},
     "claims": {"types", "datasets", "images", "quality", "stats", "weights", "registry", "runner", "compare"}
-    | {"check", "gan.recipe", "report.tables"},
+    | {"gan.recipe", "report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"types", "assets", "progress"},
     "gan.losses": {"gan.vgg"},
