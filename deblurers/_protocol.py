@@ -8,6 +8,8 @@ PROTOCOL: dict[str, Any] = {
     "noise_share": 0.1,
     # Blur of 5 px and more: L1 pulls as hard at crops that need next to nothing.
     "blur_extent": (5.0, 20.0),
+    # In most crops of a video's averaged frames nothing moves: they teach to copy, and to leave real blur as it is.
+    "redraw_above": 35.0,
     # Five to twenty times the papers' rates, which a short training can afford as they fall to zero.
     "learning_rate": 1e-3,
     "betas": (0.9, 0.999),

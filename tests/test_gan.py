@@ -445,6 +445,22 @@ def test_a_batch_depends_on_its_number_alone(folder):
     assert torch.equal(next(streamed)[0], batches(folder).batch(4)[0])
 
 
+def test_crops_of_pairs_in_which_nothing_moved_are_drawn_anew(tmp_path):
+    """In three of four pairs blurred and sharp are alike."""
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        sharp = rng.integers(0, 256, (48, 48, 3), np.uint8)
+        images.write_image(tmp_path / "sharp" / f"{i}.png", sharp)
+        images.write_image(tmp_path / "blur" / f"{i}.png", sharp // 2 if i == 0 else sharp)
+
+    def share(**recipe):
+        made = batches(tmp_path, noise_variance=0.0, **recipe)
+        return np.mean([[not torch.equal(*pair) for pair in zip(*made.batch(i), strict=True)] for i in range(50)])
+
+    assert share(redraw_above=35.0) > 0.95
+    assert share(redraw_above=0.0) < 0.5
+
+
 def test_batches_are_blurred_crops_in_range(folder):
     blurred, sharp = batches(folder, real_pairs=0.0, noise_variance=0.0, blur_extent=(5.0, 8.0)).batch(0)
     assert blurred.shape == sharp.shape == (16, 3, 32, 32)

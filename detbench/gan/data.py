@@ -37,6 +37,9 @@ MARGIN = 16
 LARGEST_ANGLE = np.deg2rad(1.0)
 """Of the camera's rotation during an exposure."""
 
+DRAWS = 20
+"""How many crops of real pairs are drawn at most for one in which something moved."""
+
 
 @dataclass
 class Sources:
@@ -159,6 +162,12 @@ def cut(picture: Photo, side: int, corner: tuple[float, float]) -> Photo:
         height, width = picture.shape[:2]
     top, left = round(corner[0] * (height - side)), round(corner[1] * (width - side))
     return picture[top : top + side, left : left + side]
+
+
+def psnr_db(picture: Photo, sharp: Photo) -> float:
+    """As :func:`detbench.quality.psnr_db`, in pure numpy, since training must not need OpenCV; 138 dB at most."""
+    error = np.square(picture.astype(np.float64) - sharp).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def to_tensor(pictures: list[Photo]) -> Tensor:
@@ -286,7 +295,7 @@ class Batches:
         photos, pairs = self.sources.photos, self.sources.pairs
         share = recipe.real_pairs if photos and pairs else float(not photos)
         n_real = int(rng.binomial(recipe.batch, share))
-        real = [self._pair(pairs[rng.integers(len(pairs))], rng) for _ in range(n_real)]
+        real = [self._moved(rng) for _ in range(n_real)]
         side = recipe.crop + 2 * MARGIN
         made = [self._crop(photos[rng.integers(len(photos))], side, rng) for _ in range(recipe.batch - n_real)]
         blurred, sharp = [], []
@@ -320,6 +329,15 @@ class Batches:
         else:
             crop = cut(photo, side, (rng.random(), rng.random()))
         return crop[:, ::-1] if rng.random() < 0.5 else crop
+
+    def _moved(self, rng: np.random.Generator) -> Photo:
+        """A crop of a pair, of those that are drawn the first that is blurred enough; else the last."""
+        pairs, limit = self.sources.pairs, self.recipe.redraw_above
+        for _ in range(DRAWS):
+            crop = self._pair(pairs[rng.integers(len(pairs))], rng)
+            if not limit or psnr_db(crop[..., :3], crop[..., 3:]) <= limit:
+                break
+        return crop
 
     def _pair(self, pair: tuple[Photo, Photo], rng: np.random.Generator) -> Photo:
         """The same crop of both, stacked to six channels."""

@@ -34,6 +34,7 @@ class Recipe:
         noise_share: share of the crops that get such noise.
         jpeg_share: share of the blurred crops that get artefacts like those of JPEG's quantisation.
         real_pairs: share of the batch drawn from real (blurred, sharp) pairs where there are any.
+        redraw_above: PSNR in dB of a pair's crop above which another is drawn, as nothing moved in it; 0 for never.
         object_motion: share of the synthesised crops in which an object moves.
         uniform_blur: share of the synthesised crops that are convolved with one kernel, without rotation; the rest is
             camera shake with rotation.
@@ -66,6 +67,7 @@ class Recipe:
     noise_share: float = 1.0
     jpeg_share: float = 0.0
     real_pairs: float = 0.25
+    redraw_above: float = 0.0
     object_motion: float = 0.25
     uniform_blur: float = 0.0
     blur_extent: tuple[float, float] = (1.0, 20.0)

@@ -22,7 +22,7 @@ from torch import nn
 
 from detbench import environment
 from detbench.gan import vgg
-from detbench.gan.data import Batches, Photo, load_training, to_tensor, validation_pairs
+from detbench.gan.data import Batches, Photo, load_training, psnr_db, to_tensor, validation_pairs
 from detbench.gan.log import Log
 from detbench.gan.recipe import Recipe
 from detbench.gan.step import Players, players, stage, step
@@ -236,9 +236,8 @@ def restore_crops(net: nn.Module, crops: list[Photo]) -> list[Photo]:
 
 
 def mean_psnr(restored: list[Photo], sharp: list[Photo]) -> float:
-    """Mean over pictures of the PSNR in dB; pure numpy, since training must not need OpenCV."""
-    errors = [np.square(r.astype(float) - s).mean() for r, s in zip(restored, sharp, strict=True)]
-    return float(np.mean(10 * np.log10(255**2 / np.maximum(errors, 1e-9))))
+    """Mean over pictures of the PSNR in dB."""
+    return float(np.mean([psnr_db(r, s) for r, s in zip(restored, sharp, strict=True)]))
 
 
 def _fabric(device: str) -> Fabric:
