@@ -8,8 +8,9 @@ Interpretations: the finest scale's scores come from a PatchGAN, since the autho
 frames are reduced by area; the coarser result comes up through a transposed convolution, as theirs does.
 
 ``compact`` is narrower and shallower, its convolutions are 3x3, each scale adds to its input (the authors' network
-gives the frame itself, which takes long to learn), and the error is absolute; synthetic blur joins the real pairs. The
-rest is what all compact presets share, in :mod:`deblurers._protocol`: noise, blur, Adam.
+gives the frame itself, which takes long to learn), and the error is absolute; synthetic blur joins the real pairs,
+whose crops are drawn as they come, as in :mod:`deblurers.dc250`. The rest is what all compact presets share, in
+:mod:`deblurers._protocol`: noise, blur, Adam.
 """
 
 from dataclasses import replace
@@ -101,7 +102,7 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
-    **SHORT,
+    **{**SHORT, "redraw_above": 0.0},
     content={"l1": 100.0},
     adversarial_weight=0.1,
     discriminator={**PAPER.discriminator, "width": 16},
