@@ -203,6 +203,15 @@ def test_another_trainings_checkpoint_is_refused(folder, tmp_path, monkeypatch):
         start(folder, tmp_path / "out", iterations=4)
 
 
+def test_a_checkpoint_older_than_a_field_of_recipes_goes_on(folder, tmp_path):
+    start(folder, tmp_path, iterations=2)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["record"]["recipe"]["redraw_above"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    start(folder, tmp_path, iterations=4)
+    assert rows_of(tmp_path / "log.csv")[-1]["iteration"] == "4"
+
+
 def shared_spec(**changes):
     return small_spec(dataclasses.replace(RECIPE, l1_until=0.5, **changes))
 

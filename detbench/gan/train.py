@@ -287,7 +287,8 @@ def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, An
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
     was, now = (json.loads(json.dumps(r)) for r in (state["record"], record))  # in which tuples are lists
-    then, planned = was.pop("recipe"), now.pop("recipe")
+    # A field that is younger than the checkpoint had its default then.
+    then, planned = (json.loads(json.dumps(dataclasses.asdict(Recipe(**r.pop("recipe"))))) for r in (was, now))
     changed = {key: then.get(key) for key in planned if then.get(key) != planned[key]}
     allowed, skipped = {"iterations"}, set[str]()
     done = state["progress"]["iteration"]
