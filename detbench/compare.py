@@ -24,6 +24,9 @@ SAME = ("dataset_hash", "limit", "detector_hash", "conf", "nms_iou", "imgsz", "m
 LEVEL = 0.05
 """A difference is called one when its p-value, after Holm's correction, is below this."""
 
+FEW = 3
+"""Of more models than this, it is said metric by metric what can be concluded, not model by model."""
+
 THRESHOLDS: NDArray[np.float64] = np.arange(1, 100) / 100
 """Confidences that are tried on the other clips."""
 
@@ -176,8 +179,13 @@ class Comparison:
                 f"Not enough data: {_count(len(self.clips), 'clip')}, and a conclusion wants {stats.MINIMUM_CLIPS}."
             )
         elif others:
-            for model in others:
-                said += _conclusions(model.name, reference.name, [d for d in self.differences if d.model == model.name])
+            if len(others) <= FEW:
+                for model in others:
+                    found = [d for d in self.differences if d.model == model.name]
+                    said += _conclusions(model.name, reference.name, found)
+            else:
+                for key in METRICS:
+                    said.append(_overview(key, reference.name, [d for d in self.differences if d.metric == key]))
             adjusted = (
                 f"; p is after Holm's correction for {len(others)} models, within each metric, intervals are without"
                 if len(others) > 1
@@ -475,6 +483,23 @@ def _conclusions(model: str, reference: str, found: Sequence[Difference]) -> lis
         why = "it is infinite where a frame equals the sharp one"
         said.append(f"{model} and {reference} cannot be compared in {', '.join(mute)}: {why}.")
     return said
+
+
+def _overview(key: str, reference: str, found: Sequence[Difference]) -> str:
+    """One sentence on one metric of many models: which are above the reference, which below, and which are not sure."""
+    metric = METRICS[key]
+    parts: dict[str, list[str]] = {"higher": [], "lower": [], "no difference shown": [], "no comparison possible": []}
+    for difference in found:
+        gain = difference.interval
+        told = f"{difference.model} {gain.told(metric.form)}"
+        if difference.p_holm < LEVEL:
+            parts["higher" if gain.low > 0 else "lower"].append(told)
+        elif np.isnan(difference.p_holm):
+            parts["no comparison possible"].append(difference.model)
+        else:
+            parts["no difference shown"].append(difference.model)
+    told = "; ".join(f"{word}: {', '.join(models)}" for word, models in parts.items() if models)
+    return f"{metric.heading} against {reference}'s: {told}."
 
 
 def _seeds(model: Model) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import claims, datasets, figure, registry, runner, store
+from detbench.compare import compare
 from detbench.report import plots, tables
 from detbench.report.collect import Group, collect
 from detbench.report.document import Report
@@ -24,6 +25,9 @@ REPORTS = Path(__file__).parent.parent / "reports"
 
 CLOSER = 960
 """The detector's ``imgsz`` in the run that spends the time on a closer look instead of on deblurring."""
+
+NOISE = 0.001
+"""Variance of the noise on the frames of the second table, as in the dark-channel paper's."""
 
 DRAWN = "dc250"
 """The deblurrer whose frames the README shows."""
@@ -50,9 +54,10 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     results = runner.benchmark([replace(base, deblurer=name) for name in names], runs)
     results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
     results.append(runner.run(replace(base, deblurer="identity", imgsz=CLOSER), runs))
-    (group,) = collect([result.path for result in results])
+    noisy_results = runner.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names], runs)
+    (group,), (noisy,) = (collect([result.path for result in each]) for each in (results, noisy_results))
     reports = root / "reports"
-    sections = {section.anchor: section for section in Report(group, reports).sections()}
+    Report(group, reports).sections()  # for its tables and figures
     drawn = next(run for run in group.runs if run.spec.deblurer == DRAWN)
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
     figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
@@ -64,9 +69,8 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     plots.save(plots.training_curves(curves), reports / "figures", "training")
 
     board = tables.markdown(tables.leaderboard(group))
-    words = [str(text) for text in sections["verdict"].paragraphs]
     written = {
-        reports / "leaderboard.md": _page(board, words, group),
+        reports / "leaderboard.md": _page(group, noisy),
         reports / "published.json": json.dumps(state(group), indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
@@ -116,19 +120,27 @@ def _curve(log: Path) -> NDArray[np.float64]:
     return np.array(rows, np.float64).reshape(-1, 2)
 
 
-def _page(board: str, words: list[str], group: Group) -> str:
-    """``leaderboard.md``."""
-    said = "\n".join(f"- {text}" for text in words if text)
+def _page(group: Group, noisy: Group) -> str:
+    """``leaderboard.md``: the same with and without noise."""
     return (
         "# Leaderboard\n\nEvery deblurrer that ships here, on `street`, before the same detector. Made by"
-        f" `detbench publish`, which makes it again.\n\n{board}\n## What can be concluded\n\n{said}\n\n"
+        f" `detbench publish`, which makes it again.\n\n{_ranking(group, costs=True)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n![F1 against PSNR](figures/f1-psnr.svg)\n\n"
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
         " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"
-        " a page of it all.\n"
+        f" a page of it all.\n\n## With noise of variance {NOISE:g}\n\n"
+        "Gaussian noise on the blurred frames, for values in 0..1; objects are those of the sharp frames without"
+        f" noise.\n\n{_ranking(noisy, costs=False)}"
     )
+
+
+def _ranking(group: Group, costs: bool) -> str:
+    """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
+    ranked = sorted(group.runs, key=lambda run: -run.f1)
+    said = "".join(f"- {sentence}\n" for sentence in compare([group.floor, *ranked]).sentences())
+    return f"{tables.markdown(tables.leaderboard(group, costs))}\n{said}"
 
 
 def _into(readme: str, board: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import statistics
 
 import numpy as np
@@ -180,8 +181,22 @@ def test_what_holm_takes_back_is_not_claimed(run):
     lucky = [d for d in comparison.differences if d.interval.p < compare.LEVEL <= d.p_holm]
     assert lucky
     for difference in lucky:
-        (unsure,) = [s for s in comparison.sentences() if f"between {difference.model} and" in s]
-        assert compare.METRICS[difference.metric].heading in unsure
+        heading = compare.METRICS[difference.metric].heading
+        (said,) = [s for s in comparison.sentences() if s.startswith(f"{heading} against blurred's: ")]
+        assert difference.model in said.split("no difference shown: ")[1]
+
+
+def test_of_many_models_it_is_said_metric_by_metric(run):
+    good, bad, same, perfect = run("good", 0.75), run("bad", 0.2), run("same"), run("perfect", psnr=math.inf)
+    said = compare.compare([run(), good, bad, same, perfect], resamples=500).sentences()
+    assert len([s for s in said if "against blurred's" in s]) == len(compare.METRICS)
+    recall, psnr = (next(s for s in said if s.startswith(heading)) for heading in ("recall", "PSNR dB"))
+    assert re.fullmatch(
+        r"recall against blurred's: higher: good \+0\.\d+ \[.*\]; lower: bad -0\.\d+ \[.*\];"
+        r" no difference shown: same, perfect\.",
+        recall,
+    )
+    assert psnr.endswith("; no comparison possible: perfect.")
 
 
 @pytest.mark.parametrize("clips", [9, 1])

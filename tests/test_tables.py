@@ -183,6 +183,14 @@ def test_the_leaderboard(group):
     assert "street:0123|conf:0.25" in tables.markdown(tables.leaderboard(group))
 
 
+def test_the_leaderboard_without_costs(group):
+    whole, short = tables.leaderboard(group), tables.leaderboard(group, costs=False)
+    headings = [column.heading for column in short.columns]
+    assert headings == [column.heading for column in whole.columns][:-3]
+    assert "SSIM" in headings
+    assert "ms/frame" not in tables.markdown(short)
+
+
 def test_the_better_f1_comes_first_on_the_leaderboard(group, tmp_path):
     better = run(tmp_path, "srn", 8, 0, 2)
     group = dataclasses.replace(group, runs=(*group.runs, better))

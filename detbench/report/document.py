@@ -172,11 +172,12 @@ class Report:
             ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
             "differences",
         )
+        headline = [_headline(found, models)] if len(models) <= compare.FEW else []  # of many, the first sentence is it
         unfinished = [f"Unfinished, and left out: {path}." for path in group.unfinished]
         return page.Section(
             "verdict",
             "Verdict",
-            [_headline(found, models), *compared.sentences(), *unfinished],
+            [*headline, *compared.sentences(), *unfinished],
             [self.table(differences)] if rows else [],
         )
 

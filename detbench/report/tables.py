@@ -81,13 +81,15 @@ _LOWER = frozenset({"lost", "hallucinated", "restore_ms", "seconds"})
 _NEITHER = frozenset({"parameters", "images_seen"})
 
 
-def leaderboard(group: Group) -> Table:
+def leaderboard(group: Group, costs: bool = True) -> Table:
     """All runs between floor and ceiling, the best F1 first.
 
-    Parameters and images seen are those of the run's training record (``parameters`` and ``images_seen``), where it
-    has one.
+    Args:
+        group: the runs.
+        costs: with time, and with parameters and images seen as the run's training record, where it has one, tells
+            them.
     """
-    keys = [*COLUMNS, "parameters", "images_seen"]
+    keys = [*COLUMNS, "parameters", "images_seen"] if costs else [key for key in COLUMNS if key != "restore_ms"]
     floor, runs, ceiling = _ours(group, keys)
     ranked = sorted(runs, key=lambda row: (-row["f1"], row["name"]))
     parts = [([floor], False), (ranked, True), ([ceiling], False)]
@@ -98,7 +100,7 @@ def leaderboard(group: Group) -> Table:
         (
             "Best of each column in bold, without floor (blurred) and ceiling (sharp, JPEG 95). Gap closed: share of"
             " the way from the floor's F1 to the ceiling's. Recovered, lost and hallucinated count objects."
-            " ms/frame: deblurring alone.",
+            + (" ms/frame: deblurring alone." if costs else ""),
         ),
         "leaderboard",
     )
