@@ -156,34 +156,42 @@ def run(
 
 
 @app.command(name="list")
-def list_(what: Annotated[Literal["deblurers", "datasets", "detectors"], typer.Argument(help="What to list.")]) -> None:
+def list_(
+    what: Annotated[Literal["deblurers", "datasets", "detectors"], typer.Argument(help="What to list.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, deblurrers with paper and licence.")] = False,
+) -> None:
     """List what can be named."""
     with errors():
+        rows: list[dict[str, Any]] = []
         if what == "deblurers":
             from detbench import registry
             from detbench.weights import count_parameters, read_record
 
-            rows = []
             for name, entry in registry.entries().items():
-                trained = ["", ""]
-                if entry.weights.exists():
-                    seen = read_record(entry.weights).get("images_seen", 0)
-                    trained = [f"{count_parameters(entry.weights):,}", f"{seen:,}"]
-                told = [entry.title, *(entry.stated(field) for field in ("licence", "paper"))]
-                rows.append([name, entry.stated("family"), *trained, *told])
-            headings = ["deblurrer", "family", "parameters", "images seen", "what it is", "licence", "paper"]
-            _print_table(headings, rows)
+                there = entry.weights.exists()
+                row = {
+                    "deblurrer": name,
+                    "family": entry.stated("family"),
+                    "parameters": count_parameters(entry.weights) if there else None,
+                    "images seen": read_record(entry.weights).get("images_seen", 0) if there else None,
+                    "what it is": entry.title,
+                }
+                cited = {field: entry.stated(field) for field in ("paper", "licence")} if as_json else {}
+                rows.append(row | cited)
         elif what == "datasets":
             from detbench import datasets
 
-            _print_table(
-                ["dataset", "role", "what it is"], [[c.name, c.role, c.title] for c in datasets.cards().values()]
-            )
+            rows += [{"dataset": c.name, "role": c.role, "what it is": c.title} for c in datasets.cards().values()]
         else:
             from detbench import assets, detect
 
-            found = [assets.find(name) for name in detect.names()]
-            _print_table(["detector", "what it is", "MB"], [[a.name, a.what, f"{a.size / 1e6:.1f}"] for a in found])
+            for asset in map(assets.find, detect.names()):
+                rows.append({"detector": asset.name, "what it is": asset.what, "MB": f"{asset.size / 1e6:.1f}"})
+        if as_json:
+            print(json.dumps(rows, indent=1))
+        else:
+            cells = [[f"{told:,}" if isinstance(told, int) else told or "" for told in row.values()] for row in rows]
+            _print_table(list(rows[0]), cells)
 
 
 @app.command()

@@ -235,6 +235,15 @@ def test_list(what, name):
     done = invoke("list", what)
     assert done.exit_code == 0
     assert any(line.startswith(f"{name} ") for line in done.stdout.splitlines())
+    assert name in [next(iter(row.values())) for row in json.loads(invoke("list", what, "--json").stdout)]
+
+
+def test_the_list_of_deblurrers_fits_a_screen():
+    assert max(map(len, invoke("list", "deblurers").stdout.splitlines())) <= 165
+    rows = {row["deblurrer"]: row for row in json.loads(invoke("list", "deblurers", "--json").stdout)}
+    assert "CVPR 2018" in rows["srn"]["paper"]
+    assert "MIT" in rows["srn"]["licence"]
+    assert rows["dc250"]["images seen"] == 90_000
 
 
 def test_the_public_names():
