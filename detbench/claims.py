@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import datasets, images, quality, registry, runner, stats
-from detbench.compare import METRICS, compare
+from detbench.compare import METRICS, caution, compare
 from detbench.gan.recipe import Recipe
 from detbench.report.tables import Column, Part, Table, caveat, markdown, printed
 from detbench.types import RunResult, RunSpec
@@ -189,22 +189,37 @@ def page(claims: Sequence[Claim], floor: RunResult) -> str:
         floor: a run with the settings of the tests.
     """
     parts = [
-        "# The publications' claims, tested\n\nMade by `detbench claims`, which makes it again. Differences are paired,"
-        " of the first deblurrer less the second, with 95 % intervals by bootstrap over clips, not corrected for their"
-        " number. They tell how far the *frames* matter; no recipe was trained more than once, so another training may"
-        " differ by more. A claim *holds* where all its intervals lie above 0 and *does not hold* where one lies below"
-        " (where two are claimed to be about equal: all within a margin, and one beyond it); else it is *undecided at"
-        " this budget*. An interval within"
-        f" {MATTERS['f1']:g} of F1, recall or precision, {MATTERS['psnr_db']:g} dB of PSNR, {MATTERS['ssim']:g} of SSIM"
-        f" or {MATTERS['grid_db']:g} dB of grid is *no difference that matters*. The frames are ours, not the"
-        " publications', and so is the size of the networks and of their training, most of which recipes of one family"
-        " may share (below): what does not hold here may hold there.\n",
+        _intro(floor),
         markdown(summary(claims)),
     ]
     for claim in claims:
         parts.append(f"## {claim.says}\n\nClaimed in: {claim.source}. **Verdict: {claim.verdict}.**\n")
         parts.append(markdown(_table(claim, floor)))
     return "\n".join([*parts, _budget(claims)])
+
+
+def _intro(floor: RunResult) -> str:
+    """How to read the page."""
+    cautions = "".join(f"\n{text}\n" for text in caution(floor))
+    return f"""# The publications' claims, tested
+
+Made by `detbench claims`, which makes it again. Differences are paired, of the first deblurrer less the second, with
+95 % intervals by bootstrap over clips. A row of a table
+
+- makes *no difference that matters* where its interval is within {MATTERS["f1"]:g} of F1, recall or precision,
+  {MATTERS["psnr_db"]:g} dB of PSNR, {MATTERS["ssim"]:g} of SSIM or {MATTERS["grid_db"]:g} dB of grid;
+- else *holds* where the interval lies above 0, *does not hold* where it lies below, and is *undecided at this budget*
+  where 0 is in it (where two are claimed to be about equal: inside a margin, beyond it, or across its ends);
+- is *not tested* where a deblurrer has no weights.
+
+A claim has its rows' least favourable verdict: *does not hold*, before *not tested*, *undecided*, *no difference that
+matters* and *holds*.
+
+Intervals are not corrected for the number of claims, as the leaderboard's p-values are for the number of deblurrers:
+what is shown here may not be there. They tell how far the *frames* matter; each recipe is judged by one training with
+one seed, and another may differ by more. The frames are ours, not the publications', and so are the sizes of the
+networks and of their trainings ([below](#what-was-compared)): what does not hold here may hold there.
+{cautions}"""
 
 
 def summary(claims: Sequence[Claim]) -> Table:
@@ -226,9 +241,9 @@ def _table(claim: Claim, floor: RunResult) -> Table:
     if any(finding.measure in LESS for finding in claim.findings):
         notes.append(
             "Grid artefacts: the power of the error (restored less sharp) at the frequencies of a grid of up to"
-            f" {quality.GRID} pixels over that of neighbouring frequencies, in dB, mean over frames; without a grid it"
-            " is between 0 and 1. The difference is the second less the first, so that above 0 the first is better."
-            " An interpretation: the paper shows grids in pictures only."
+            f" {quality.GRID} pixels over that of neighbouring frequencies, in dB, mean over frames; errors"
+            " without a preferred frequency give 0 to 1. The difference is the second less the first, so that above 0"
+            " the first is better. An interpretation: the paper shows grids in pictures only."
         )
     return Table(claim.key, tuple(map(Column, headings)), tuple(parts), tuple(notes))
 

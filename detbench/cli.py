@@ -38,6 +38,8 @@ def errors(interrupted: str = "what was computed is kept, and the same command g
     except DetbenchError as error:
         print(f"detbench: {error}", file=sys.stderr)
         raise typer.Exit(getattr(error, "exit_status", 1)) from error
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` has: click ends quietly
+        raise
     except OSError as error:
         print(f"detbench: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         raise typer.Exit(1) from error

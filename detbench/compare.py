@@ -194,24 +194,12 @@ class Comparison:
             said.append(f"Intervals are of 95 %, by paired bootstrap over {len(self.clips)} clips{adjusted}.")
         if self.threshold == "loco":
             said.append("Each run counts from the confidence that is best for it on all other clips.")
-        return said + [_seeds(m) for m in self.models if len(m.runs) > 1] + self._cautions()
-
-    def _cautions(self) -> list[str]:
-        """What weakens the conclusions, in words."""
-        reference = self.models[0]
-        frames: Counter[str] = Counter()
-        objects: Counter[str] = Counter()
-        for score in reference.runs[0].scores:
-            frames[score.clip] += 1
-            objects[score.clip] += score.tp + score.fn
-        told = []
-        [(largest, share)] = (objects if objects.total() else frames).most_common(1) or [("", 0)]
-        if len(frames) > 1 and share > (objects.total() or frames.total()) / 3:
-            told.append(
-                f"Caution: {frames[largest]} of {frames.total()} frames and {objects[largest]} of {objects.total()}"
-                f" objects are of one clip, {largest}: the truth is less certain than the intervals are wide."
-            )
-        return told + _moved(self.models)
+        return [
+            *said,
+            *(_seeds(model) for model in self.models if len(model.runs) > 1),
+            *caution(reference.runs[0]),
+            *_moved(self.models),
+        ]
 
 
 def compare(
@@ -278,6 +266,23 @@ def scores(result: RunResult, order: Sequence[str] | None = None) -> NDArray[np.
     """
     rows = {s.id: (s.tp, s.fp, s.fn, s.psnr_db, s.ssim, 1) for s in result.scores}
     return np.array([rows[id] for id in order or rows], np.float64).reshape(-1, 6)
+
+
+def caution(result: RunResult) -> list[str]:
+    """A warning if much of what is compared is of one clip: intervals over clips rest on their being many and alike."""
+    frames: Counter[str] = Counter()
+    objects: Counter[str] = Counter()
+    for score in result.scores:
+        frames[score.clip] += 1
+        objects[score.clip] += score.tp + score.fn
+    [(largest, share)] = (objects if objects.total() else frames).most_common(1) or [("", 0)]
+    if len(frames) < 2 or share <= (objects.total() or frames.total()) / 3:
+        return []
+    return [
+        f"Caution: {frames[largest]} of {frames.total()} frames and {objects[largest]} of {objects.total()} objects are"
+        f" of one clip, {largest}. Where chance leaves it out, scores differ much: intervals are lopsided, and may be"
+        " too narrow."
+    ]
 
 
 def mismatches(a: RunResult, b: RunResult) -> list[str]:

@@ -8,7 +8,6 @@ grey level differently.
 
 from __future__ import annotations
 
-import difflib
 import importlib.resources
 import io
 import json
@@ -116,8 +115,7 @@ def load(name: str) -> Dataset:
         return _built(known[name])
     if Path(name).is_dir():
         return from_folder(Path(name))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
-    raise DetbenchError(f"There is no dataset {name!r}, nor a folder of that name. Did you mean {', '.join(near)}?")
+    raise DetbenchError(f"There is no dataset {name!r}, nor a folder of that name. There are {', '.join(known)}.")
 
 
 def from_folder(folder: Path) -> Dataset:

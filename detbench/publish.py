@@ -122,11 +122,16 @@ def _curve(log: Path) -> NDArray[np.float64]:
 
 def _page(group: Group, noisy: Group) -> str:
     """``leaderboard.md``: the same with and without noise."""
+    machine = group.floor.environment
     return (
         "# Leaderboard\n\nEvery deblurrer that ships here, on `street`, before the same detector. Made by"
         f" `detbench publish`, which makes it again.\n\n{_ranking(group, costs=True)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
-        "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n![F1 against PSNR](figures/f1-psnr.svg)\n\n"
+        "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
+        f"*Deblurring and detection together, on {machine.get('cpu', 'an unknown processor')},"
+        f" {machine.get('threads', '?')} threads, {machine.get('gpu') or 'no GPU'}. Hollow: the blurred frames as they"
+        f" are, at {CLOSER} in place of 640 pixels, against the objects that the others are scored against.*\n\n"
+        "![F1 against PSNR](figures/f1-psnr.svg)\n\n"
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
         " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"

@@ -153,9 +153,10 @@ def find(name: str) -> Entry:
     """
     known = entries()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        told = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known)}."
         hint = " A checkpoint is named spandrel:PATH or onnx:PATH." if Path(name).suffix else ""
-        raise DetbenchError(f"There is no deblurrer {name!r}. Did you mean {', '.join(near)}?{hint}")
+        raise DetbenchError(f"There is no deblurrer {name!r}. {told}{hint}")
     return known[name]
 
 

@@ -172,7 +172,7 @@ def test_a_folder_that_does_not_pair_up_is_refused_by_name(pairs, harm, message)
 
 
 def test_an_unknown_dataset_gets_the_nearest_name():
-    with pytest.raises(DetbenchError, match="Did you mean street"):
+    with pytest.raises(DetbenchError, match="There are street, street_train"):
         datasets.load("streets")
 
 

@@ -172,12 +172,12 @@ class Report:
             ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
             "differences",
         )
-        headline = [_headline(found, models)] if len(models) <= compare.FEW else []  # of many, the first sentence is it
+        headline = _headline(found, models) if len(models) <= compare.FEW else ""  # of many, the first sentence is it
         unfinished = [f"Unfinished, and left out: {path}." for path in group.unfinished]
         return page.Section(
             "verdict",
             "Verdict",
-            [*headline, *compared.sentences(), *unfinished],
+            [text for text in (headline, *compared.sentences(), *unfinished) if text],
             [self.table(differences)] if rows else [],
         )
 
@@ -348,7 +348,7 @@ class Report:
             "Do no harm",
             [
                 "What a deblurrer does to frames that are sharp already: the last row, JPEG at quality 95, is what a"
-                " change does that nobody can see."
+                " change does that nobody can see. What hardly changes a frame can be above it."
             ],
             [self.table(table)],
         )
@@ -403,9 +403,9 @@ def _framed(rows: Sequence[tuple[tables.Value, ...]], signature: str) -> tuple[P
 
 
 def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequence[str]) -> str:
-    """The verdict in a line: which deblurrers help the detector, by F1."""
-    rows = {model: found[model, "f1"] for model in models}
-    shown = {model: row for model, row in rows.items() if (row["p_holm"] or 1) < compare.LEVEL}
+    """The verdict in a line: which deblurrers help the detector, by F1; empty where that cannot be told."""
+    rows = {model: row for model in models if (row := found[model, "f1"])["p_holm"] is not None}
+    shown = {model: row for model, row in rows.items() if row["p_holm"] < compare.LEVEL}
     parts = {
         "Helps": [f"{m} (F1 {row['difference']:+.3f})" for m, row in shown.items() if row["difference"] > 0],
         "Harms": [f"{m} (F1 {row['difference']:+.3f})" for m, row in shown.items() if row["difference"] < 0],

@@ -7,6 +7,7 @@ people with any colour vision can tell apart.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -346,9 +347,13 @@ def training_curves(families: Mapping[str, Mapping[str, NDArray[np.float64]]]) -
     for axes, (family, curves) in zip(
         figure.subplots(len(families), squeeze=False)[:, 0], families.items(), strict=True
     ):
-        for (name, points), colour in zip(curves.items(), _colours(len(curves)), strict=True):
-            axes.plot(*points.T, color=colour, label=name, linewidth=0.9)
+        styles = itertools.cycle(itertools.product(("-", ":"), SERIES))
+        for (name, points), (style, colour) in zip(curves.items(), styles, strict=False):
+            axes.plot(*points.T, style, color=colour, label=name, linewidth=0.9)
             axes.plot(*points[[-1]].T, color=colour, marker="o", markersize=3)
+        low, high = axes.get_ylim()
+        middle, half = (low + high) / 2, max(high - low, 0.5) / 2  # less than half a dB shall not look like much
+        axes.set_ylim(middle - half, middle + half)
         axes.set_title(family, loc="left")
         axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(4))

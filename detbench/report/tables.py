@@ -77,8 +77,9 @@ _ALL = COLUMNS | {
     "parameters": ("parameters", "{:,}"),
     "images_seen": ("images seen", "{:,}"),
 }
-_LOWER = frozenset({"lost", "hallucinated", "restore_ms", "seconds"})
-_NEITHER = frozenset({"parameters", "images_seen"})
+_LOWER = frozenset({"restore_ms", "seconds"})
+_RECORDED = frozenset({"parameters", "images_seen"})
+_UNRANKED = _RECORDED | {"lost", "hallucinated"}  # the best is who leaves all frames as they are
 
 
 def leaderboard(group: Group, costs: bool = True) -> Table:
@@ -185,7 +186,7 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
     values = [
         row
         | {"deblurer": result.spec.deblurer, "seconds": row["restore_ms"] / 1e3}
-        | {key: result.environment.get("training", {}).get(key) for key in keys if key in _NEITHER}
+        | {key: result.environment.get("training", {}).get(key) for key in keys if key in _RECORDED}
         for row, result in zip(rows(results), results, strict=True)
     ]
     return values[0], values[1:-1], values[-1]
@@ -194,7 +195,7 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
 def _columns(keys: Sequence[str]) -> tuple[Column, ...]:
     return (
         Column("method"),
-        *(Column(*_ALL[key], "" if key in _NEITHER else "lowest" if key in _LOWER else "highest") for key in keys),
+        *(Column(*_ALL[key], "" if key in _UNRANKED else "lowest" if key in _LOWER else "highest") for key in keys),
     )
 
 
