@@ -172,20 +172,29 @@ class Comparison:
 
     def sentences(self) -> list[str]:
         """What can be concluded, in words, and what cannot; then what to keep in mind."""
-        reference, others = self.models[0], self.models[1:]
-        said = [] if others else [f"There is nothing to compare {reference.name} with."]
-        if others and len(self.clips) < stats.MINIMUM_CLIPS:
-            said.append(
+        return self.conclusions() + self.remarks()
+
+    def conclusions(self) -> list[str]:
+        """What can be concluded and what cannot: of a few models one by one, of many metric by metric."""
+        reference, others = self.models[0].name, self.models[1:]
+        if not others:
+            return [f"There is nothing to compare {reference} with."]
+        if len(self.clips) < stats.MINIMUM_CLIPS:
+            return [
                 f"Not enough data: {_count(len(self.clips), 'clip')}, and a conclusion wants {stats.MINIMUM_CLIPS}."
-            )
-        elif others:
-            if len(others) <= FEW:
-                for model in others:
-                    found = [d for d in self.differences if d.model == model.name]
-                    said += _conclusions(model.name, reference.name, found)
-            else:
-                for key in METRICS:
-                    said.append(_overview(key, reference.name, [d for d in self.differences if d.metric == key]))
+            ]
+        if len(others) > FEW:
+            return [_overview(key, reference, [d for d in self.differences if d.metric == key]) for key in METRICS]
+        return [
+            told
+            for model in others
+            for told in _conclusions(model.name, reference, [d for d in self.differences if d.model == model.name])
+        ]
+
+    def remarks(self) -> list[str]:
+        """How the numbers came about, and what to keep in mind."""
+        others, said = self.models[1:], []
+        if others and len(self.clips) >= stats.MINIMUM_CLIPS:
             adjusted = (
                 f"; p is after Holm's correction for {len(others)} models, within each metric, intervals are without"
                 if len(others) > 1
@@ -194,12 +203,8 @@ class Comparison:
             said.append(f"Intervals are of 95 %, by paired bootstrap over {len(self.clips)} clips{adjusted}.")
         if self.threshold == "loco":
             said.append("Each run counts from the confidence that is best for it on all other clips.")
-        return [
-            *said,
-            *(_seeds(model) for model in self.models if len(model.runs) > 1),
-            *caution(reference.runs[0]),
-            *_moved(self.models),
-        ]
+        said += [_seeds(model) for model in self.models if len(model.runs) > 1]
+        return said + caution(self.models[0].runs[0]) + _moved(self.models)
 
 
 def compare(

@@ -14,7 +14,7 @@ COLUMNS = {
     "precision": ("precision", "{:.3f}"),
     "recall": ("recall", "{:.3f}"),
     "f1": ("F1", "{:.3f}"),
-    "gap_closed": ("gap closed", "{:.1%}"),
+    "gap_closed": ("gap closed", "{:z.1%}"),
     "recovered": ("recovered", "{:d}"),
     "lost": ("lost", "{:d}"),
     "hallucinated": ("hallucinated", "{:d}"),

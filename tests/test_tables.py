@@ -14,6 +14,7 @@ import pytest
 from detbench.report import tables
 from detbench.report.collect import Group
 from detbench.report.tables import Column, Part, Table
+from detbench.table import COLUMNS
 from detbench.types import FrameScore, RunResult, RunSpec
 
 FORMATS = [tables.markdown, tables.latex, tables.csv, tables.html]
@@ -181,6 +182,10 @@ def test_the_leaderboard(group):
     )
     assert runs[0][-2:] == (None, None)
     assert "street:0123|conf:0.25" in tables.markdown(tables.leaderboard(group))
+
+
+def test_a_gap_that_is_hardly_there_has_no_sign():
+    assert COLUMNS["gap_closed"][1].format(-0.0004) == "0.0%"
 
 
 def test_the_leaderboard_without_costs(group):

@@ -172,12 +172,13 @@ class Report:
             ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
             "differences",
         )
-        headline = _headline(found, models) if len(models) <= compare.FEW else ""  # of many, the first sentence is it
+        few = len(models) <= compare.FEW or len(compared.clips) < stats.MINIMUM_CLIPS  # else the table says it
+        words = [_headline(found, models), *(compared.conclusions() if few else ()), *compared.remarks()]
         unfinished = [f"Unfinished, and left out: {path}." for path in group.unfinished]
         return page.Section(
             "verdict",
             "Verdict",
-            [text for text in (headline, *compared.sentences(), *unfinished) if text],
+            [text for text in (*words, *unfinished) if text],
             [self.table(differences)] if rows else [],
         )
 
