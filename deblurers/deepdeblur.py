@@ -8,9 +8,9 @@ Interpretations: the finest scale's scores come from a PatchGAN, since the autho
 frames are reduced by area; the coarser result comes up through a transposed convolution, as theirs does.
 
 ``compact`` is narrower and shallower, its convolutions are 3x3, each scale adds to its input (the authors' network
-gives the frame itself, which takes long to learn), and the error is absolute; synthetic blur joins the real pairs,
-whose crops are drawn as they come, as in :mod:`deblurers.dc250`. The rest is what all compact presets share, in
-:mod:`deblurers._protocol`: noise, blur, Adam.
+gives the frame itself, which takes long to learn), He's initialisation with each scale's last layer near zero keeps
+what goes through its layers from fading away, and the error is absolute; synthetic blur joins the real pairs. The rest
+is what all compact presets share, in :mod:`deblurers._protocol`: noise, blur, Adam.
 """
 
 from dataclasses import replace
@@ -54,6 +54,11 @@ class DeepDeblur(nn.Module):
             for i in range(scales)
         )
         self.residual = residual
+
+    @property
+    def last_layers(self) -> list[nn.Module]:
+        """Of each scale, what gives its result: for :func:`detbench.gan.initialise.initialise_he`."""
+        return [list(layers.children())[-1] for layers in self.scales]
 
     def forward(self, blurred: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(B, 3, H, W) in [-1, 1] to the same; H and W divisible by 2**(scales - 1).
@@ -102,12 +107,13 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
-    **{**SHORT, "redraw_above": 0.0},
+    **SHORT,
     content={"l1": 100.0},
     adversarial_weight=0.1,
     discriminator={**PAPER.discriminator, "width": 16},
     real_pairs=0.25,
     uniform_blur=0.6,
+    init="he",
 )
 
 SPEC = DeblurerSpec(

@@ -18,7 +18,7 @@ def initialise_normal(net: nn.Module) -> None:
 
 
 def initialise_he(net: nn.Module) -> None:
-    """He's initialisation for LeakyReLU 0.2, biases 0, and the last layer near zero."""
+    """He's initialisation for LeakyReLU 0.2, biases 0, and near zero the last layer, or all of ``net.last_layers``."""
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     for layer in layers:
         fan_in = float(layer.in_channels * math.prod(layer.kernel_size))
@@ -27,7 +27,8 @@ def initialise_he(net: nn.Module) -> None:
         nn.init.normal_(_weight(layer), 0.0, math.sqrt(2 / (1 + 0.2**2) / fan_in))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    nn.init.normal_(_weight(layers[-1]), 0.0, 1e-3)
+    for layer in getattr(net, "last_layers", layers[-1:]):
+        nn.init.normal_(_weight(layer), 0.0, 1e-3)
 
 
 def _weight(module: nn.Module) -> Tensor:
