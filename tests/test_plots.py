@@ -8,8 +8,6 @@ from pathlib import Path
 import matplotlib.text
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from detbench import images
 from detbench.report import breakdown, plots
@@ -227,24 +225,25 @@ def test_stacks_add_up():
     assert len({bar.get_facecolor() for bar in axes.patches}) == 6
 
 
-@given(
-    st.lists(st.floats(0, 1), max_size=20).map(sorted),
-    st.floats(0, 0.3),
-)
-def test_names_keep_their_distance(wanted, gap):
-    placed = plots.spread(np.array(wanted), gap)
-    assert len(placed) == len(wanted)
-    assert (np.diff(placed) >= gap - 1e-9).all()
-    assert not len(placed) or placed.min() >= -1e-9
-    if gap * (len(wanted) - 1) <= 1:
-        assert not len(placed) or placed.max() <= 1 + 1e-9
+def test_points_are_named_beside_them_unless_others_are_in_the_way():
+    far, crowd = {"far": run(psnr_db=30)}, {name: run(name, psnr_db=21 + i / 200) for i, name in enumerate(NAMES)}
+    axes = plots.f1_against_psnr(far | crowd, FLOOR, CEILING).axes[0]
+    named = {text.get_text(): text for text in axes.texts}
+    assert {"far", plots.FLOOR_NAME, plots.CEILING_NAME} <= set(named) and not set(NAMES) <= set(named)
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    places = axes.transData.transform([(line.get_xdata()[0], line.get_ydata()[0]) for line in points])
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert not any(box.contains(x, y) for x, y in places), text
+    beside = axes.transData.transform((far["far"].mean("psnr_db"), far["far"].f1))
+    box = named["far"].get_window_extent()
+    nearest = np.clip(beside, [box.x0, box.y0], [box.x1, box.y1])
+    assert np.linalg.norm(nearest - beside) < 8 * axes.figure.dpi / 72
 
 
-def test_names_move_no_more_than_they_must():
-    assert plots.spread(np.array([0.1, 0.5, 0.9]), 0.2).tolist() == [0.1, 0.5, 0.9]
-    assert plots.spread(np.array([0.5, 0.5, 0.9]), 0.1) == pytest.approx([0.45, 0.55, 0.9])
-    assert plots.spread(np.array([0.0, 0.0]), 0.1) == pytest.approx([0, 0.1])
-    assert plots.spread(np.array([1.0, 1.0]), 0.1) == pytest.approx([0.9, 1])
+def test_a_point_on_another_has_no_name():
+    axes = plots.f1_against_psnr({name: run("same") for name in "ab"}, FLOOR, CEILING).axes[0]
+    assert {text.get_text() for text in axes.texts} == {plots.FLOOR_NAME, plots.CEILING_NAME}
 
 
 def test_real_detections_are_plotted_from_end_to_end(tmp_path):

@@ -213,7 +213,10 @@ class Report:
             else None
         )
         psnr = plots.f1_against_psnr(self.runs, group.floor, group.ceiling, correlation)
-        words = ["Times are of this machine, deblurring and detection together."]
+        words = [
+            "Times are of this machine, deblurring and detection together.",
+            "A point among others has no name: the tables have them all.",
+        ]
         if others:
             words.append(
                 "Hollow: no deblurring, but a larger detector or a closer look at the blurred frames, scored against"

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from detbench import stats
@@ -43,8 +44,13 @@ HOLLOW: dict[str, Any] = SOLID | {"marker": "D", "markerfacecolor": "white", "ma
 FLOOR_NAME, CEILING_NAME = "floor (blurred)", "ceiling (JPEG 95)"
 
 LABEL = {"f1": "F1", "precision": "precision", "recall": "recall"}
-LINE = 0.115
-"""Height of a line of small text, in inches."""
+BESIDE = (
+    ((4, 0), "left", "center"),
+    ((-4, 0), "right", "center"),
+    ((0, 4), "center", "bottom"),
+    ((0, -4), "center", "top"),
+)
+"""Where a point's name may stand: offset in points, and which of its sides is there."""
 
 NOT_ENOUGH = "not enough data"
 
@@ -405,7 +411,7 @@ def _scatter(
     logarithmic: bool = False,
     floor_at: float = np.nan,
 ) -> Figure:
-    """F1 against something else; each point's name stands beside the plot, where names cannot overlap.
+    """F1 against something else; names stand beside their points where there is room.
 
     Floor and ceiling are lines; the floor is also a square at ``floor_at``, if that is finite.
     """
@@ -415,9 +421,7 @@ def _scatter(
         for name, (x, f1) in group.items()
         if np.isfinite(x) and (x > 0 or not logarithmic)
     ]
-    names = len(drawn) + 2
-    height = max(1.5, names * LINE)
-    figure = _figure(height + (0.75 if hollow else 0.5))
+    figure = _figure(3)
     axes = figure.subplots()
     axes.set_xlabel(label)
     axes.set_ylabel("F1")
@@ -432,7 +436,7 @@ def _scatter(
         axes.plot(floor_at, floor.f1, "s", color=BLACK, markersize=3.5)
     axes.axhline(floor.f1, **FLOOR)
     axes.axhline(ceiling.f1, **CEILING)
-    axes.margins(x=0.08, y=0.08)
+    axes.margins(x=0.15, y=0.1)
     axes.autoscale_view()
     axes.grid()
     if logarithmic:
@@ -442,61 +446,48 @@ def _scatter(
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    right = axes.get_xlim()[1]
-    axes.set_xlim(axes.get_xlim())  # from here on, nothing moves them
-    axes.set_ylim(axes.get_ylim())
-    labels = [(x, f1, name, BLACK) for name, x, f1, _ in drawn]
-    labels += [(right, floor.f1, FLOOR_NAME, BLACK), (right, ceiling.f1, CEILING_NAME, GREEN)]
-    _name_beside(axes, labels, LINE / height)
     if hollow:
         _legend(figure, [Line2D([], [], label="deblurred", **SOLID), Line2D([], [], label="not deblurred", **HOLLOW)])
+    _name_points(figure, [(name, x, f1) for name, x, f1, _ in drawn], {FLOOR_NAME: floor.f1, CEILING_NAME: ceiling.f1})
     return figure
 
 
-def _name_beside(axes: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float) -> None:
-    """Names in the right margin, as high as their points or a little off, with thin lines to them.
+def _name_points(figure: Figure, points: Sequence[tuple[str, float, float]], lines: Mapping[str, float]) -> None:
+    """Write names above horizontal lines, and beside points where they cover nothing; the loneliest point comes first.
 
     Args:
-        axes: whose limits are final.
-        labels: x, y, name and colour of each.
-        gap: least distance between names, as a fraction of the height of the axes.
+        figure: whose one plot is otherwise final.
+        points: name, x and y of each. One that lies on another remains without a name.
+        lines: their heights, by name.
     """
-    ordered = sorted(labels, key=lambda label: (label[1], label[0], label[2]))
-    to_fractions = axes.transScale + axes.transLimits
-    starts = to_fractions.transform([(x, y) for x, y, _, _ in ordered])
-    heights = spread(starts[:, 1], gap)
-    for (x, y), height, (_, _, name, colour) in zip(starts.tolist(), heights.tolist(), ordered, strict=True):
-        beside: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
-        axes.plot([x, 1.05], [y, height], color=GREY, linewidth=0.4, zorder=1.5, **beside)
-        axes.text(1.06, height, name, va="center", fontsize=6, color=colour, **beside)
-
-
-def spread(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """Move heights apart by as little as it takes: least squares, under the constraint of a gap.
-
-    With the gaps taken off it is isotonic regression, solved by pooling adjacent violators (Barlow et al., "Statistical
-    Inference under Order Restrictions", 1972); then all are moved into [0, 1], if they fit.
-
-    Args:
-        wanted: (N,) where each would like to be, in [0, 1], in rising order.
-        gap: least distance between neighbours.
-
-    Returns:
-        (N,) in rising order.
-    """
-    steps = gap * np.arange(len(wanted))
-    pools: list[list[float]] = []
-    for value in (wanted - steps).tolist():
-        pools.append([value])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            last = pools.pop()
-            pools[-1] += last
-    placed = np.array([np.mean(pool) for pool in pools for _ in pool]) + steps
-    if not len(placed):
-        return placed
-    # Neighbours stay apart: the clipping bounds have the same gap between them.
-    room = max(1.0, steps[-1])
-    return np.clip(placed, steps, room - steps[::-1])
+    figure.draw_without_rendering()  # lays it out
+    axes = figure.axes[0]
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    point = figure.dpi / 72
+    places = axes.transData.transform([(x, y) for _, x, y in points])
+    heights = axes.transData.transform([(axes.get_xlim()[0], y) for y in lines.values()])[:, 1]
+    marks = [Bbox([place - 5 * point, place + 5 * point]) for place in places]
+    taken = [Bbox([(axes.bbox.x0, y - point), (axes.bbox.x1, y + point)]) for y in heights]
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 6}
+    for name, y in lines.items():
+        text = axes.annotate(name, (1, y), (0, 2), axes.get_yaxis_transform(), ha="right", va="bottom", **style)
+        taken.append(text.get_window_extent())
+    distances = np.linalg.norm(places[:, None] - places, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.min(axis=1) / point
+    for i in np.argsort(-nearest, kind="stable"):
+        if nearest[i] < 2:
+            break
+        others = [*taken, *marks[:i], *marks[i + 1 :]]
+        name, x, y = points[i]
+        for offset, ha, va in BESIDE:
+            text = axes.annotate(name, (x, y), offset, ha=ha, va=va, **style)
+            box = text.get_window_extent()
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and axes.bbox.containsy(box.y0)
+            if inside and not box.count_overlaps(others):
+                taken.append(box)
+                break
+            text.remove()
 
 
 def _curves(sweep: Sweep, floor: Sweep | None, label: str) -> tuple[Figure, Axes]:
