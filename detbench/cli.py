@@ -243,6 +243,9 @@ def compare(
         Literal["run", "loco"],
         typer.Option(help="loco: each run counts from the confidence that is best for it on all other clips."),
     ] = "run",
+    without: Annotated[
+        Optional[list[str]], typer.Option(metavar="CLIP", help="A clip to leave out; repeat for several.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
 ) -> None:
     """Compare runs with the first of them: intervals clustered by clip, p-values, and what can be concluded."""
@@ -254,7 +257,8 @@ def compare(
         results = [store.read(path) for path in collect.find(runs)[0]]
         if len(results) < 2:
             raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")
-        compared, signature = module.compare(results, threshold), results[0].environment["signature"]
+        compared = module.compare(results, threshold, without or ())
+        signature = "|".join([results[0].environment["signature"], *(f"without:{clip}" for clip in compared.without)])
         if as_json:
             told = {"rows": compared.rows(), "sentences": compared.sentences(), "signature": signature}
             print(json.dumps(told, indent=1))

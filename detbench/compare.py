@@ -6,7 +6,7 @@ The differences of all models in all metrics come from one paired bootstrap over
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -145,12 +145,14 @@ class Comparison:
         differences: of each other model in each metric, in this order.
         clips: how many frames each clip has.
         threshold: ``run``, or ``loco``: see :func:`compare`.
+        without: how many frames were left out of each clip that was.
     """
 
     models: tuple[Model, ...]
     differences: tuple[Difference, ...]
     clips: Mapping[str, int]
     threshold: str
+    without: Mapping[str, int]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a model and metric, as plain data for JSON or CSV; None where there is no value.
@@ -203,6 +205,7 @@ class Comparison:
             said.append(f"Intervals are of 95 %, by paired bootstrap over {len(self.clips)} clips{adjusted}.")
         if self.threshold == "loco":
             said.append("Each run counts from the confidence that is best for it on all other clips.")
+        said += [f"Left out: {_count(frames, 'frame')} of {clip}." for clip, frames in self.without.items()]
         said += [_seeds(model) for model in self.models if len(model.runs) > 1]
         return said + caution(self.models[0].runs[0]) + _moved(self.models)
 
@@ -210,6 +213,7 @@ class Comparison:
 def compare(
     results: Sequence[RunResult],
     threshold: Literal["run", "loco"] = "run",
+    without: Collection[str] = (),
     resamples: int = 10_000,
 ) -> Comparison:
     """Compare runs on the same frames with the first of them.
@@ -223,14 +227,15 @@ def compare(
         threshold: which detections count. ``run``: those from the runs' own ``conf`` on. ``loco``: each model's from
             the confidence that is best for it on all other clips (:func:`loco`), so that models are not ranked on one
             arbitrary confidence. That reads the runs' detections and wants them kept down to a low score.
+        without: clips to leave out, such as one that holds most of the objects; ``loco`` chooses on them all the same.
         resamples: of the bootstrap.
 
     Returns:
         The differences, with p-values adjusted by Holm's method over the models, for each metric.
 
     Raises:
-        DetbenchError: no runs; runs that cannot be compared (the message names what differs in which); detections
-            that cannot be read, or only one clip, with ``loco``.
+        DetbenchError: no runs; runs that cannot be compared (the message names what differs in which); no such clip to
+            leave out, or nothing left; detections that cannot be read, or only one clip, with ``loco``.
     """
     if not results:
         raise DetbenchError("There is nothing to compare: give the directories of finished runs.")
@@ -248,6 +253,21 @@ def compare(
         for result, of_run in zip(results, values, strict=True):
             of_run[:, :3] = _loco_counts(result, order)
 
+    left_out = {clip: clips.count(clip) for clip in without}
+    if unknown := [clip for clip, frames in left_out.items() if not frames]:
+        names = sorted(set(clips))
+        more = " ..." if len(names) > 5 else ""
+        raise DetbenchError(f"There is no clip {unknown[0]} to leave out: there are {', '.join(names[:5])}{more}.")
+    kept = [i for i, clip in enumerate(clips) if clip not in left_out]
+    if not kept:
+        raise DetbenchError("There is nothing to compare without all clips.")
+    clips = [clips[i] for i in kept]
+    values = [of_run[kept] for of_run in values]
+    results = [
+        replace(result, scores=tuple(score for score in result.scores if score.clip not in left_out))
+        for result in results
+    ]
+
     gathered = _gather(results)
     names = _names([results[members[0]] for members in gathered])
     models = tuple(
@@ -256,7 +276,8 @@ def compare(
     )
     summed = np.stack([model.values.sum(axis=0) for model in models], axis=1)
     sums = stats.resampled_sums(summed, clips, resamples)
-    return Comparison(models, tuple(_differences(models, summed.sum(axis=0), sums)), Counter(clips), threshold)
+    differences = tuple(_differences(models, summed.sum(axis=0), sums))
+    return Comparison(models, differences, Counter(clips), threshold, left_out)
 
 
 def scores(result: RunResult, order: Sequence[str] | None = None) -> NDArray[np.float64]:
@@ -286,7 +307,7 @@ def caution(result: RunResult) -> list[str]:
     return [
         f"Caution: {frames[largest]} of {frames.total()} frames and {objects[largest]} of {objects.total()} objects are"
         f" of one clip, {largest}. Where chance leaves it out, scores differ much: intervals are lopsided, and may be"
-        " too narrow."
+        f" too narrow. `detbench compare --without {largest}` leaves it out."
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from conftest import scene
 from typer.testing import CliRunner
@@ -44,6 +45,10 @@ def test_compare_says_what_can_be_concluded(runs, data, tmp_path):
     assert told["signature"].startswith("data:")
     loco = invoke("compare", runs["identity"], runs["unsharp"], "--threshold", "loco")
     assert "best for it on all other clips" in loco.stdout
+    clip = pd.read_csv(runs["identity"] / "frames.csv")["clip"][0]
+    without = invoke("compare", runs["identity"], runs["unsharp"], "--without", clip)
+    assert f" of {clip}." in without.stdout
+    assert f"|without:{clip}\n" in without.stdout
     alone = invoke("compare", runs["identity"])
     assert alone.exit_code == 1
     assert "two finished runs" in alone.stderr

@@ -244,6 +244,22 @@ def test_one_large_clip_and_moved_objects_are_cautioned_about(run):
     assert "Caution" not in " ".join(compare.compare([run(), run("dc250")]).sentences())
 
 
+def test_a_clip_that_is_left_out_counts_nowhere(run):
+    clips = ["video"] * 10 + [f"photo{i}" for i in range(10, FRAMES)]
+    whole = [run(clips=clips), run("dc250", 0.6, 26, clips=clips)]
+    short = [dataclasses.replace(result, scores=result.scores[10:]) for result in whole]
+    without, never = compare.compare(whole, without=["video"]), compare.compare(short)
+    assert without.differences == never.differences
+    assert without.rows() == never.rows()
+    assert without.clips == never.clips
+    assert "Left out: 10 frames of video." in without.sentences()
+    assert set(without.sentences()) - set(never.sentences()) == {"Left out: 10 frames of video."}
+    with pytest.raises(DetbenchError, match="no clip vidoe to leave out: there are photo10, photo11.* \\.\\.\\."):
+        compare.compare(whole, without=["vidoe"])
+    with pytest.raises(DetbenchError, match="without all clips"):
+        compare.compare([run(clips=["a"] * FRAMES)], without=["a"])
+
+
 # --- thresholds ---------------------------------------------------------------------------------------------------
 
 
