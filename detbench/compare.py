@@ -246,27 +246,20 @@ def compare(
                 f"{result.path} cannot be compared with {results[0].path}: they differ in {'; '.join(differing)}."
                 " Give runs on the same frames with the same detector and settings."
             )
+    frames = Counter(score.clip for score in results[0].scores)
+    if unknown := [clip for clip in without if clip not in frames]:
+        names, more = sorted(frames), " ..." if len(frames) > 5 else ""
+        raise DetbenchError(f"There is no clip {unknown[0]} to leave out: there are {', '.join(names[:5])}{more}.")
+    if not frames.keys() - set(without):
+        raise DetbenchError("There is nothing to compare without all clips.")
+    whole = results
+    results = [replace(r, scores=tuple(score for score in r.scores if score.clip not in without)) for r in whole]
     order = [score.id for score in results[0].scores]
     clips = [score.clip for score in results[0].scores]
     values = [scores(result, order) for result in results]
     if threshold == "loco":
-        for result, of_run in zip(results, values, strict=True):
+        for result, of_run in zip(whole, values, strict=True):
             of_run[:, :3] = _loco_counts(result, order)
-
-    left_out = {clip: clips.count(clip) for clip in without}
-    if unknown := [clip for clip, frames in left_out.items() if not frames]:
-        names = sorted(set(clips))
-        more = " ..." if len(names) > 5 else ""
-        raise DetbenchError(f"There is no clip {unknown[0]} to leave out: there are {', '.join(names[:5])}{more}.")
-    kept = [i for i, clip in enumerate(clips) if clip not in left_out]
-    if not kept:
-        raise DetbenchError("There is nothing to compare without all clips.")
-    clips = [clips[i] for i in kept]
-    values = [of_run[kept] for of_run in values]
-    results = [
-        replace(result, scores=tuple(score for score in result.scores if score.clip not in left_out))
-        for result in results
-    ]
 
     gathered = _gather(results)
     names = _names([results[members[0]] for members in gathered])
@@ -277,7 +270,7 @@ def compare(
     summed = np.stack([model.values.sum(axis=0) for model in models], axis=1)
     sums = stats.resampled_sums(summed, clips, resamples)
     differences = tuple(_differences(models, summed.sum(axis=0), sums))
-    return Comparison(models, differences, Counter(clips), threshold, left_out)
+    return Comparison(models, differences, Counter(clips), threshold, {clip: frames[clip] for clip in without})
 
 
 def scores(result: RunResult, order: Sequence[str] | None = None) -> NDArray[np.float64]:
@@ -400,7 +393,7 @@ def loco(
 
 
 def _loco_counts(result: RunResult, order: Sequence[str]) -> NDArray[np.int64]:
-    """A run's (frames, 3) counts from thresholds chosen on other clips, in the given order."""
+    """A run's (frames, 3) counts from thresholds chosen on other clips, of some of its frames in the given order."""
     detections = store.read_detections(result.path)
     counts = loco(detections["restored"], detections["sharp"], [s.clip for s in result.scores], result.spec.match_iou)
     place = {score.id: i for i, score in enumerate(result.scores)}
