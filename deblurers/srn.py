@@ -55,17 +55,21 @@ class ResBlock(nn.Module):
         return self.conv2(self.conv1(x).relu_()).add_(x)
 
 
-class SRN(nn.Module):
-    """Tao et al.'s network without a recurrent state: 6.9 million parameters, which the three scales share.
+class EncoderDecoder(nn.Module):
+    """The network of one scale: 6.9 million parameters.
 
     An encoder of three levels, each half as large as the one before, and a decoder that adds the encoder's levels to
     its own. The layers bear the checkpoint's names: ``enc2_1`` leads into the encoder's second level, ``dec2_4`` into
     the decoder's; the decoder counts down.
+
+    Args:
+        channels_in: of the input.
+        channels_out: of the output.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        layers: dict[str, nn.Module] = {"enc1_1": nn.Conv2d(6, WIDTHS[0], 5, padding=2)}
+        layers: dict[str, nn.Module] = {"enc1_1": nn.Conv2d(channels_in, WIDTHS[0], 5, padding=2)}
         for level, width in enumerate(WIDTHS, 1):
             if level > 1:
                 narrower = WIDTHS[level - 2]
@@ -74,20 +78,12 @@ class SRN(nn.Module):
             for i in (2, 3, 4):
                 layers[f"enc{level}_{i}"] = ResBlock(width)
                 layers[f"dec{level}_{i - 1}"] = ResBlock(width)
-        layers["dec1_0"] = nn.Conv2d(WIDTHS[0], 3, 5, padding=2)
+        layers["dec1_0"] = nn.Conv2d(WIDTHS[0], channels_out, 5, padding=2)
         self.layers = nn.ModuleDict(layers)
 
-    def forward(self, blurred: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] to the same, unclamped; H and W divisible by 16."""
-        restored = blurred
-        for divisor in (4, 2, 1):
-            reduced = blurred[:, :, ::divisor, ::divisor]
-            restored = self._restore(torch.cat([reduced, reduced if divisor == 4 else double(restored)], dim=1))
-        return restored
-
-    def _restore(self, pair: Tensor) -> Tensor:
-        """(B, 6, h, w), a blurred frame and its restoration so far, to (B, 3, h, w), a better one."""
-        x, skips = pair, []
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels_in, h, w) to (B, channels_out, h, w); h and w divisible by 4."""
+        skips = []
         for level in (1, 2, 3):
             x = self.layers[f"enc{level}_1"](x).relu_()
             for i in (2, 3, 4):
@@ -99,6 +95,28 @@ class SRN(nn.Module):
             for i in (3, 2, 1):
                 x = self.layers[f"dec{level}_{i}"](x)
         return self.layers["dec1_0"](x)
+
+
+class SRN(EncoderDecoder):
+    """Tao et al.'s network without a recurrent state: one encoder-decoder for all scales.
+
+    Args:
+        divisors: of the frame's size, one a scale, from coarse to fine, each half of the one before; the last is 1.
+    """
+
+    def __init__(self, divisors: Sequence[int] = (4, 2, 1)) -> None:
+        super().__init__(6, 3)
+        self.divisors = divisors
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] to the same, unclamped; H and W divisible by 4 times the first divisor."""
+        restored = None
+        for divisor in self.divisors:
+            reduced = blurred[:, :, ::divisor, ::divisor]
+            before = reduced if restored is None else double(restored)
+            restored = super().forward(torch.cat([reduced, before], dim=1))
+        assert restored is not None
+        return restored
 
 
 def double(images: Tensor) -> Tensor:

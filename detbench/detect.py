@@ -162,6 +162,25 @@ class Detector:
         return Detections(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int64))
 
 
+def network(weights: Path, device: torch.device) -> Any:
+    """The bare network of a ``.pt`` detector, to be differentiated through: frozen, fused, in evaluation mode.
+
+    Args:
+        weights: from :func:`resolve`.
+        device: of torch.
+
+    Returns:
+        ultralytics' module: (B, 3, H, W) in [0, 1] to its decoded and its raw predictions.
+
+    Raises:
+        DetbenchError: the file is no detector that ultralytics can load, or it is an exported one.
+    """
+    if weights.suffix.lower() != ".pt":
+        raise DetbenchError(f"{weights} cannot be differentiated through: give the .pt file that it was exported from.")
+    net = _load(weights, device)[0].model
+    return net.requires_grad_(False).eval()
+
+
 def _own_file(path: Path) -> Path:
     if not path.exists():
         raise DetbenchError(f"{path}: there is no such file. Give the path of a .pt or .onnx file, or a name.")

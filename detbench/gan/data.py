@@ -28,6 +28,9 @@ from detbench.weights import file_hash
 
 Photo = NDArray[np.uint8]
 
+Boxes = NDArray[np.float32]
+"""(objects, 4) corners ``x0, y0, x1, y1`` in pixels."""
+
 SUB_FRAMES = 24
 """Positions of the camera in one synthesised exposure."""
 
@@ -36,6 +39,9 @@ MARGIN = 16
 
 LARGEST_ANGLE = np.deg2rad(1.0)
 """Of the camera's rotation during an exposure."""
+
+OFF_CENTRE = 0.35
+"""How far an object may lie from the middle of the crop around it, as a share of the crop's side."""
 
 DRAWS = 20
 """How many crops of real pairs are drawn at most for one in which something moved."""
@@ -49,11 +55,15 @@ class Sources:
         photos: sharp (H, W, 3) uint8 RGB pictures, whose blur will be synthesised.
         pairs: real (blurred, sharp) pictures of one size.
         record: for each folder its name, number of files and a hash of their contents.
+        photo_objects: the objects in each photograph, or nothing where nobody looked for them.
+        pair_objects: likewise, in the sharp picture of each pair.
     """
 
     photos: list[Photo] = field(default_factory=list)
     pairs: list[tuple[Photo, Photo]] = field(default_factory=list)
     record: list[dict[str, str | int]] = field(default_factory=list)
+    photo_objects: list[Boxes] = field(default_factory=list)
+    pair_objects: list[Boxes] = field(default_factory=list)
 
 
 HELD_OUT = 8
@@ -266,6 +276,21 @@ def _blob(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float
     return np.clip((1.1 - distance) * 5, 0, 1).astype(np.float32)[None]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Crops to train on.
+
+    Attributes:
+        blurred: (B, 3, crop, crop) float32 in [-1, 1], channels last.
+        sharp: likewise.
+        scale: for each crop, by what factor a detector would scale the frame that it is from.
+    """
+
+    blurred: Tensor
+    sharp: Tensor
+    scale: tuple[float, ...]
+
+
 class Batches:
     """Training batches by number, the next one prepared while the network works on this one.
 
@@ -283,9 +308,10 @@ class Batches:
         self.sources, self.recipe, self.device = sources, recipe, device
         self.seed, self.rank = seed, rank
         self.synthesis = Synthesis(recipe, seed)
+        self.shake = Synthesis(replace(recipe, object_motion=0.0, uniform_blur=0.0), seed)
 
-    def batch(self, number: int, attempt: int = 0) -> tuple[Tensor, Tensor]:
-        """Batch ``number``: blurred and sharp crops, (B, 3, crop, crop) float32 in [-1, 1], channels last.
+    def batch(self, number: int, attempt: int = 0) -> Batch:
+        """Batch ``number``.
 
         Args:
             number: of the batch.
@@ -296,19 +322,20 @@ class Batches:
         share = recipe.real_pairs if photos and pairs else float(not photos)
         n_real = int(rng.binomial(recipe.batch, share))
         real = [self._moved(rng) for _ in range(n_real)]
-        side = recipe.crop + 2 * MARGIN
-        made = [self._crop(photos[rng.integers(len(photos))], side, rng) for _ in range(recipe.batch - n_real)]
+        made = [self._photo(rng) for _ in range(recipe.batch - n_real)]
         blurred, sharp = [], []
         if real:
-            both = to_tensor(real).to(self.device)
+            both = to_tensor([crop for crop, _ in real]).to(self.device)
             blurred.append(both[:, :3])
             sharp.append(both[:, 3:])
+            shaken = torch.from_numpy(rng.random(n_real) < recipe.shaken_pairs)
+            if shaken.any():
+                blurred[-1][shaken] = self.shake(blurred[-1][shaken], rng)
         if made:
-            crops = to_tensor(made).to(self.device)
-            inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-            blurred.append(self.synthesis(crops, rng)[inner])
-            sharp.append(crops[inner])
-        x, y = torch.cat(blurred), torch.cat(sharp)
+            crops = to_tensor([crop for crop, _ in made]).to(self.device)
+            blurred.append(self.synthesis(crops, rng))
+            sharp.append(crops)
+        x, y = (torch.cat(each)[..., MARGIN:-MARGIN, MARGIN:-MARGIN] for each in (blurred, sharp))
         if recipe.noise_variance:
             generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
             variance = rng.uniform(0, recipe.noise_variance, len(x)) * (rng.random(len(x)) < recipe.noise_share)
@@ -318,34 +345,66 @@ class Batches:
         if recipe.jpeg_share:
             coarse = torch.from_numpy(rng.uniform(0.5, 3.0, len(x)) * (rng.random(len(x)) < recipe.jpeg_share)).float()
             x = quantise(x, coarse.to(self.device))
-        return (2 * x - 1).to(memory_format=torch.channels_last), (2 * y - 1).to(memory_format=torch.channels_last)
+        x, y = (2 * each - 1 for each in (x, y))
+        scale = tuple(self._scale(longest) for _, longest in (*real, *made))
+        return Batch(*(each.to(memory_format=torch.channels_last) for each in (x, y)), scale)
 
-    def _crop(self, photo: Photo, side: int, rng: np.random.Generator) -> Photo:
-        """A crop at the photograph's own scale or, as often as its size allows, at half of it, flipped at random."""
-        if min(photo.shape[:2]) >= 2 * side and rng.random() < 0.5:
-            big = cut(photo, 2 * side, (rng.random(), rng.random())).astype(np.uint16)
-            quads = big.reshape(side, 2, side, 2, 3).sum(axis=(1, 3))
+    def _scale(self, longest: float) -> float:
+        """By what a detector would scale a picture whose longer side has so many pixels."""
+        return self.recipe.detector_imgsz / longest if self.recipe.detector_imgsz else 1.0
+
+    def _photo(self, rng: np.random.Generator) -> tuple[Photo, float]:
+        """A photograph's crop, with its margin, and the longer side of what it is from, in pixels.
+
+        At the photograph's own scale or, as often as its size allows, at half of it, flipped at random.
+        """
+        index, box = self._pick(self.sources.photo_objects, len(self.sources.photos), rng)
+        photo, side = self.sources.photos[index], self.recipe.crop + 2 * MARGIN
+        half = min(photo.shape[:2]) >= 2 * side and rng.random() < 0.5
+        crop = cut(photo, side * (1 + half), self._corner(photo, side * (1 + half), box, rng))
+        if half:
+            quads = crop.astype(np.uint16).reshape(side, 2, side, 2, 3).sum(axis=(1, 3))
             crop = ((quads + 2) // 4).astype(np.uint8)
-        else:
-            crop = cut(photo, side, (rng.random(), rng.random()))
-        return crop[:, ::-1] if rng.random() < 0.5 else crop
+        return crop[:, ::-1] if rng.random() < 0.5 else crop, max(photo.shape) / (1 + half)
 
-    def _moved(self, rng: np.random.Generator) -> Photo:
+    def _moved(self, rng: np.random.Generator) -> tuple[Photo, float]:
         """A crop of a pair, of those that are drawn the first that is blurred enough; else the last."""
-        pairs, limit = self.sources.pairs, self.recipe.redraw_above
+        limit = self.recipe.redraw_above
         for _ in range(DRAWS):
-            crop = self._pair(pairs[rng.integers(len(pairs))], rng)
-            if not limit or psnr_db(crop[..., :3], crop[..., 3:]) <= limit:
+            crop, longest = self._pair(rng)
+            inner = crop[MARGIN:-MARGIN, MARGIN:-MARGIN]
+            if not limit or psnr_db(inner[..., :3], inner[..., 3:]) <= limit:
                 break
-        return crop
+        return crop, longest
 
-    def _pair(self, pair: tuple[Photo, Photo], rng: np.random.Generator) -> Photo:
-        """The same crop of both, stacked to six channels."""
-        corner = (rng.random(), rng.random())
-        crop = np.concatenate([cut(picture, self.recipe.crop, corner) for picture in pair], axis=2)
-        return crop[:, ::-1] if rng.random() < 0.5 else crop
+    def _pair(self, rng: np.random.Generator) -> tuple[Photo, float]:
+        """The same crop of both pictures of a pair, with its margin, stacked to six channels; and their longer side."""
+        index, box = self._pick(self.sources.pair_objects, len(self.sources.pairs), rng)
+        pair, side = self.sources.pairs[index], self.recipe.crop + 2 * MARGIN
+        corner = self._corner(pair[0], side, box, rng)
+        crop = np.concatenate([cut(picture, side, corner) for picture in pair], axis=2)
+        return crop[:, ::-1] if rng.random() < 0.5 else crop, max(pair[0].shape)
 
-    def stream(self, start: int, attempt: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def _pick(self, objects: list[Boxes], count: int, rng: np.random.Generator) -> tuple[int, Boxes | None]:
+        """One of ``count`` pictures; for a share of the draws one with objects, and one of these."""
+        if self.recipe.object_crops and rng.random() < self.recipe.object_crops:
+            full = [i for i, boxes in enumerate(objects) if len(boxes)]
+            if full:
+                index = full[rng.integers(len(full))]
+                return index, objects[index][rng.integers(len(objects[index]))]
+        return int(rng.integers(count)), None
+
+    @staticmethod
+    def _corner(picture: Photo, side: int, box: Boxes | None, rng: np.random.Generator) -> tuple[float, float]:
+        """Where to cut, as for :func:`cut`: anywhere, or so that an object lies near the crop's middle."""
+        if box is None:
+            return rng.random(), rng.random()
+        room = np.maximum(np.array(picture.shape[:2]) - side, 1)
+        centre = np.array([box[1] + box[3], box[0] + box[2]]) / 2
+        down, right = ((centre + side * (rng.uniform(-OFF_CENTRE, OFF_CENTRE, 2) - 0.5)) / room).clip(0, 1)
+        return float(down), float(right)
+
+    def stream(self, start: int, attempt: int = 0) -> Iterator[Batch]:
         """Batches ``start``, ``start + 1`` and so on without end, prepared one ahead in a thread."""
         # One thread: a second team of OpenMP threads beside the network's takes more from it than it gives.
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -373,8 +432,27 @@ def validation_pairs(sources: Sources, recipe: Recipe) -> list[tuple[Photo, Phot
     fixed = replace(recipe, object_motion=0.0, uniform_blur=1.0, blur_extent=(5.0, 20.0))
     synthesis = Synthesis(fixed, seed=0, bank=256)
     for i, photo in enumerate(sources.photos):
-        crop = to_tensor([cut(photo, side + 2 * MARGIN, (0.5, 0.5))])
-        both = torch.cat([synthesis(crop, np.random.default_rng([0, i])), crop])[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
-        blurred, sharp = (both * 255).round().byte().permute(0, 2, 3, 1).numpy()
-        cuts.append((blurred, sharp))
+        cuts.append(_blurred(cut(photo, side + 2 * MARGIN, (0.5, 0.5)), synthesis, i))
     return cuts
+
+
+def validation_frames(sources: Sources, recipe: Recipe) -> list[tuple[Photo, Photo]]:
+    """A fixed validation set of whole frames: the given pairs, and the photographs under the recipe's synthetic blur.
+
+    Args:
+        sources: not trained on.
+        recipe: whose blur the photographs get.
+
+    Returns:
+        (blurred, sharp) pairs, (H, W, 3) uint8 each.
+    """
+    synthesis = Synthesis(recipe, seed=0, bank=256)
+    return [*sources.pairs, *(_blurred(photo, synthesis, i) for i, photo in enumerate(sources.photos))]
+
+
+def _blurred(picture: Photo, synthesis: Synthesis, number: int) -> tuple[Photo, Photo]:
+    """A picture under fixed blur, and the picture, both without the margin that may have moved into it."""
+    image = to_tensor([picture])
+    both = torch.cat([synthesis(image, np.random.default_rng([0, number])), image])[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+    blurred, sharp = (both * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return blurred, sharp

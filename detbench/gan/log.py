@@ -24,8 +24,13 @@ class Log:
         "d_loss",
         "g_loss",
         "content",
+        "features",
+        "classes",
+        "boxes",
         "psnr_train",
         "psnr_validation",
+        "task_validation",
+        "f1_validation",
         "learning_rate",
         "waiting",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from detbench.gan import discriminators, losses
+from detbench.gan.data import Batch
+from detbench.gan.detector import FrozenDetector, mean_terms, task_loss
 from detbench.gan.initialise import INITIALISE, initialise_normal
 from detbench.gan.recipe import Recipe
 
@@ -22,10 +24,10 @@ class Players:
 
     Attributes:
         generator: the deblurrer, wrapped by Fabric.
-        discriminator: its opponent, likewise.
+        discriminator: its opponent, likewise; None if the recipe has no adversarial loss.
         averaged: running mean of the generator's weights; what is validated and shipped.
         g_optimizer: of the generator.
-        d_optimizer: of the discriminator.
+        d_optimizer: of the discriminator; None without one.
     """
 
     generator: Any
@@ -36,37 +38,48 @@ class Players:
 
     def state(self) -> dict[str, Any]:
         """State dictionaries by name, for a checkpoint."""
-        return {name: part.state_dict() for name, part in vars(self).items()}
+        return {name: part.state_dict() for name, part in vars(self).items() if part is not None}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go back to what :meth:`state` gave."""
         for name, part in vars(self).items():
-            part.load_state_dict(state[name])
+            if part is not None:
+                part.load_state_dict(state[name])
 
     def set_learning_rate(self, rate: float) -> None:
         """Of both optimizers."""
-        for optimizer in (self.g_optimizer, self.d_optimizer):
+        for optimizer in filter(None, (self.g_optimizer, self.d_optimizer)):
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
 
 def players(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> Players:
-    """A generator with first weights by the recipe, its discriminator and their optimizers, on Fabric's device."""
-    discriminator = discriminators.build(recipe.crop, **recipe.discriminator)
-    INITIALISE[recipe.init](generator)
-    initialise_normal(discriminator)
-    for net in (generator, discriminator):
-        net.to(memory_format=torch.channels_last)
+    """A generator with first weights by the recipe, its discriminator and their optimizers, on Fabric's device.
+
+    Args:
+        generator: takes and gives images in [-1, 1]. Weights by ``recipe.init_from`` are already there.
+        recipe: what to train.
+        fabric: where.
+    """
+    discriminator: Any = discriminators.build(recipe.crop, **recipe.discriminator) if recipe.adversarial else None
+    if recipe.init_from is None:
+        INITIALISE[recipe.init](generator)
+    d_optimizer = None
+    if discriminator:
+        initialise_normal(discriminator)
+        discriminator, d_optimizer = _set_up(discriminator, recipe, fabric)
+    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(generator).to(fabric.device)
     if fabric.device.type == "cuda":  # on a CPU compiling takes longer than it saves in a short training
         generator.compile()
-    adams = [
-        torch.optim.Adam(net.parameters(), recipe.learning_rate, recipe.betas, fused=True)
-        for net in (generator, discriminator)
-    ]
-    generator, g_optimizer = fabric.setup(generator, adams[0])
-    discriminator, d_optimizer = fabric.setup(discriminator, adams[1])
+    generator, g_optimizer = _set_up(generator, recipe, fabric)
     return Players(generator, discriminator, averaged, g_optimizer, d_optimizer)
+
+
+def _set_up(net: nn.Module, recipe: Recipe, fabric: Fabric) -> tuple[Any, Any]:
+    """A network and its optimizer, wrapped by Fabric."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return fabric.setup(net, torch.optim.Adam(net.parameters(), recipe.learning_rate, recipe.betas, fused=True))
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,8 @@ def stage(recipe: Recipe, iteration: int) -> Stage:
     """
     return Stage(
         content={"l1": 100.0} if iteration <= recipe.shared_iterations else recipe.content,
-        adversarial=iteration > max(recipe.shared_iterations, recipe.adversarial_from * recipe.iterations),
+        adversarial=recipe.adversarial is not None
+        and iteration > max(recipe.shared_iterations, recipe.adversarial_from * recipe.iterations),
         ema=min(recipe.ema, (1 + iteration) / (10 + iteration)),
     )
 
@@ -103,37 +117,79 @@ class Losses:
     discriminator: Tensor
     generator: Tensor
     content: Tensor
+    detector: Mapping[str, Tensor]
     restored: Tensor
 
     def row(self) -> dict[str, float]:
-        """The scalars, by their names in the log."""
-        return {"d_loss": self.discriminator.item(), "g_loss": self.generator.item(), "content": self.content.item()}
+        """The scalars, by their names in the log; those of the detectors before they are weighted."""
+        told = {"d_loss": self.discriminator, "g_loss": self.generator, "content": self.content, **self.detector}
+        return {name: value.item() for name, value in told.items()}
 
 
-def step(players: Players, recipe: Recipe, stage: Stage, blurred: Tensor, sharp: Tensor, fabric: Fabric) -> Losses:
+def step(
+    players: Players,
+    recipe: Recipe,
+    stage: Stage,
+    batch: Batch,
+    fabric: Fabric,
+    detectors: Sequence[FrozenDetector] = (),
+) -> Losses:
     """Update both networks on one batch.
 
-    No graph is built that is not needed: the discriminator's updates see restored crops without their graph, and its
-    weights ask for no gradients in the generator's. The first forward pass of the generator serves both.
+    No graph is built that is not needed: the discriminator's updates see restored crops without their graph, its
+    weights ask for no gradients in the generator's, and detectors see the sharp crops without a graph and once. The
+    first forward pass of the generator serves both networks.
 
     Args:
         players: what is updated.
         recipe: by which.
         stage: what of it holds now.
-        blurred: (B, 3, H, W) in [-1, 1].
-        sharp: likewise.
+        batch: crops in [-1, 1].
         fabric: runs the backward passes.
+        detectors: whose view of the sharp crops is a target, by ``recipe.detector``.
     """
-    game = losses.ADVERSARIAL[recipe.adversarial]
+    blurred, sharp = batch.blurred, batch.sharp
     given = (blurred, sharp) if recipe.setting == "oracle" else (blurred,)
     outputs = players.generator(*given)
-    restored = outputs if isinstance(outputs, Tensor) else outputs[-1]
     d_loss = torch.zeros((), device=blurred.device)
-    judge = players.discriminator
+    if stage.adversarial:
+        d_loss = _train_discriminator(players, recipe, blurred, sharp, _last(outputs).detach(), fabric)
+    target = losses.target(stage.content, outputs, sharp)
+    with fabric.autocast():
+        views = [detector.look(sharp, batch.scale) for detector in detectors]
+    terms: dict[str, Tensor] = {}
+    for number in range(recipe.generator_steps if stage.adversarial else 1):
+        if number:
+            outputs = players.generator(*given)
+        g_loss = content = losses.content_loss(stage.content, outputs, target)
+        if stage.adversarial:
+            game = losses.ADVERSARIAL[str(recipe.adversarial)]
+            with fabric.autocast():  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
+                scores = players.discriminator.module(blurred, _last(outputs))
+            g_loss = g_loss + recipe.adversarial_weight * game.generator(scores.float())
+        if detectors:
+            with fabric.autocast():
+                seen = [detector.look(_last(outputs), batch.scale) for detector in detectors]
+            terms = mean_terms(seen, views)
+            g_loss = g_loss + task_loss(terms, recipe)
+        players.g_optimizer.zero_grad()
+        fabric.backward(g_loss)
+        if recipe.clip_gradient:
+            fabric.clip_gradients(players.generator, players.g_optimizer, max_norm=recipe.clip_gradient)
+        players.g_optimizer.step()
+        average(players.averaged, players.generator.module, stage.ema)
+    detached = {name: term.detach() for name, term in terms.items()}
+    return Losses(d_loss.detach(), g_loss.detach(), content.detach(), detached, _last(outputs).detach())
 
+
+def _train_discriminator(
+    players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fake: Tensor, fabric: Fabric
+) -> Tensor:
+    """The discriminator's updates on one batch; its last loss. Afterwards its weights ask for no gradients."""
+    game, judge = losses.ADVERSARIAL[str(recipe.adversarial)], players.discriminator
     judge.requires_grad_(True)
-    for _ in range(recipe.discriminator_steps if stage.adversarial else 0):
-        fake = restored.detach()
+    d_loss = torch.zeros((), device=blurred.device)
+    for _ in range(recipe.discriminator_steps):
         d_loss = game.discriminator(judge(blurred, sharp).float(), judge(blurred, fake).float())
         penalised = d_loss
         if recipe.gradient_penalty:
@@ -143,24 +199,13 @@ def step(players: Players, recipe: Recipe, stage: Stage, blurred: Tensor, sharp:
         players.d_optimizer.zero_grad()
         fabric.backward(penalised)
         players.d_optimizer.step()
-
     judge.requires_grad_(False)
-    judge = judge.module  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
-    target = losses.target(stage.content, outputs, sharp)
-    for number in range(recipe.generator_steps if stage.adversarial else 1):
-        if number:
-            outputs = players.generator(*given)
-            restored = outputs if isinstance(outputs, Tensor) else outputs[-1]
-        g_loss = content = losses.content_loss(stage.content, outputs, target)
-        if stage.adversarial:
-            with fabric.autocast():
-                scores = judge(blurred, restored)
-            g_loss = content + recipe.adversarial_weight * game.generator(scores.float())
-        players.g_optimizer.zero_grad()
-        fabric.backward(g_loss)
-        players.g_optimizer.step()
-        average(players.averaged, players.generator.module, stage.ema)
-    return Losses(d_loss.detach(), g_loss.detach(), content.detach(), restored.detach())
+    return d_loss
+
+
+def _last(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """A network's finest output."""
+    return outputs if isinstance(outputs, Tensor) else outputs[-1]
 
 
 @torch.no_grad()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,13 +23,17 @@ from torch import nn
 
 from detbench import environment
 from detbench.gan import vgg
-from detbench.gan.data import Batches, Photo, load_training, psnr_db, to_tensor, validation_pairs
+from detbench.gan.data import Batches, Sources, load_training
 from detbench.gan.log import Log
 from detbench.gan.recipe import Recipe
 from detbench.gan.step import Players, players, stage, step
+from detbench.gan.validate import Crops, Frames
 from detbench.progress import say
 from detbench.types import DeblurerSpec, DetbenchError
-from detbench.weights import save_weights
+from detbench.weights import file_hash, load_weights, save_weights
+
+if TYPE_CHECKING:
+    from detbench.gan.detector import FrozenDetector
 
 LOG_EVERY = 100
 """Iterations between lines of the log."""
@@ -48,6 +53,7 @@ def train(
     data: Sequence[Path] | None = None,
     validation: Sequence[Path] | None = None,
     preset: str | None = None,
+    recipe: Recipe | None = None,
     iterations: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -63,6 +69,7 @@ def train(
         data: folders or packs to train on, as for ``detbench.gan.data.load_training``.
         validation: folders of photographs and pairs that are not trained on, likewise.
         preset: the size to train; the spec's own by default.
+        recipe: in place of the preset's.
         iterations: in place of the recipe's.
         seed: of the initial weights and the batches.
         device: ``auto``, ``cpu`` or ``cuda``. Under ``torchrun`` every process takes one device.
@@ -70,26 +77,32 @@ def train(
         budget: seconds after which to stop, with a checkpoint to go on from.
 
     Returns:
-        The weights file with the best validation PSNR.
+        The weights file that did best in validation: by PSNR, or by what the recipe's detectors see.
 
     Raises:
         DetbenchError: the deblurrer has no such preset or no recipe, the checkpoint belongs to another training, or
             the training diverged again and again.
     """
     preset = preset or spec.preset
-    recipe, options = _recipe(name, spec, preset, iterations), dict(spec.presets[preset].options)
+    recipe = _recipe(name, spec, preset, recipe, iterations)
+    options = dict(spec.presets[preset].options)
     deadline = time.monotonic() + budget
     sources, held_out_sources = load_training(data, validation)
     fabric = _fabric(device)
     fabric.launch()
+    detectors = _detectors(recipe, sources, fabric)
     torch.manual_seed(seed)
-    both = players(spec.build(**options), recipe, fabric)
+    net = spec.build(**options)
+    origin = _load_first(net, recipe)
+    both = players(between_minus_one_and_one(net, spec.value_range), recipe, fabric)
     record = {
         "deblurer": name,
         "preset": preset,
         "options": options,
         "recipe": dataclasses.asdict(recipe),
         "perceptual": vgg.source() if any("perceptual" in loss for loss in recipe.content) else None,
+        "init": origin,
+        "detectors": {detector.name: detector.sha256 for detector in detectors},
         "seed": seed,
         "data": sources.record,
         "validation": held_out_sources.record,
@@ -102,7 +115,10 @@ def train(
         if fabric.is_global_zero:  # something to roll back to from the first iteration on
             _checkpoint(out, both, record, progress)
 
-    held_out = validation_pairs(held_out_sources, recipe)
+    validate: Crops | Frames = Crops(held_out_sources, recipe)
+    if detectors:
+        precision = "bf16" if fabric.strategy.precision.precision == "bf16-mixed" else "fp32"
+        validate = Frames(held_out_sources, recipe, detectors, spec.presets[preset].multiple_of, precision)
     batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device)
     stream = batches.stream(progress["iteration"], progress["rollbacks"])
     log = Log(out, progress["iteration"]) if fabric.is_global_zero else None
@@ -111,16 +127,16 @@ def train(
     while iteration < recipe.iterations:
         iteration += 1
         waiting = time.monotonic()
-        blurred, sharp = next(stream)
+        batch = next(stream)
         waited += time.monotonic() - waiting
         rate = learning_rate(recipe, iteration) * 0.5 ** progress["rollbacks"]
         both.set_learning_rate(rate)
         now = stage(recipe, iteration)
-        seen = step(both, recipe, now, blurred, sharp, fabric)
+        seen = step(both, recipe, now, batch, fabric, detectors)
         if iteration % LOG_EVERY and iteration % every and iteration < recipe.iterations:
             continue
 
-        error = (seen.restored - sharp).square().mean().clamp_min(1e-10)
+        error = (seen.restored - batch.sharp).square().mean().clamp_min(1e-10)
         row = seen.row() | {"psnr_train": 10 * float(torch.log10(4 / error))}
         row = _mean_over_devices(row | {"over": float(time.monotonic() > deadline)}, fabric)
         over = row.pop("over") > 0
@@ -146,9 +162,9 @@ def train(
         row["waiting"] = waited / (time.monotonic() - since)
         pause = iteration % every == 0 or iteration == recipe.iterations or over
         if log and pause:
-            restorations = restore_crops(both.averaged, [blurred for blurred, _ in held_out])
-            row["psnr_validation"] = mean_psnr(restorations, [sharp for _, sharp in held_out])
-            log.sample(iteration, held_out, restorations)
+            verdict = validate(both.averaged)
+            row |= verdict.row
+            log.sample(iteration, validate.shown, verdict.restored)
             if progress["iteration"] <= recipe.shared_iterations < iteration:
                 progress["best"] = -np.inf  # weights of the shared stage are not this recipe's
             progress.update(iteration=iteration, seconds=time.monotonic() - started)
@@ -158,11 +174,11 @@ def train(
                 "wall_seconds": round(progress["seconds"]),
                 "rollbacks": progress["rollbacks"],
                 "changes": progress["changes"],
-                "psnr_validation": row["psnr_validation"],
+                **verdict.row,
                 "environment": environment.describe(),
             }
-            if row["psnr_validation"] > progress["best"]:
-                progress["best"] = row["psnr_validation"]
+            if verdict.score > progress["best"]:
+                progress["best"] = verdict.score
                 save_weights(out / "best.safetensors", both.averaged, full)
             save_weights(out / "last.safetensors", both.averaged, full)
         if log:
@@ -175,24 +191,84 @@ def train(
     return out / "best.safetensors"
 
 
-def _recipe(name: str, spec: DeblurerSpec, preset: str, iterations: int | None) -> Recipe:
-    """A preset's recipe.
+def _recipe(name: str, spec: DeblurerSpec, preset: str, recipe: Recipe | None, iterations: int | None) -> Recipe:
+    """The given recipe, or a preset's.
 
     Raises:
         DetbenchError: there is none, or it does not fit the network.
     """
     if preset not in spec.presets:
         raise DetbenchError(f"{name} has no preset {preset!r}: choose {' or '.join(spec.presets)}.")
-    recipe = spec.presets[preset].recipe
+    recipe = recipe or spec.presets[preset].recipe
     if recipe is None:
         raise DetbenchError(f"{name} has no recipe: there is nothing to train.")
-    if spec.value_range != (-1.0, 1.0):
-        raise DetbenchError(f"{name} has value_range {spec.value_range}: trained networks work in (-1.0, 1.0).")
     if recipe.crop % spec.presets[preset].multiple_of:
         raise DetbenchError(
             f"{name}'s crops of {recipe.crop} px are no multiple of {spec.presets[preset].multiple_of}."
         )
     return dataclasses.replace(recipe, iterations=iterations or recipe.iterations)
+
+
+def _detectors(recipe: Recipe, sources: Sources, fabric: Fabric) -> list[FrozenDetector]:
+    """The recipe's frozen detectors; where crops are cut around objects, the sources learn where these are.
+
+    Raises:
+        DetbenchError: there is no such detector, or the first finds no object in any sharp picture.
+    """
+    if not recipe.detector:
+        return []
+    from detbench.gan.detector import FrozenDetector, find_objects
+    from detbench.gan.validate import IMGSZ
+
+    threads = torch.get_num_threads()
+    detectors = [FrozenDetector(name, fabric.device) for name in recipe.detector]
+    if recipe.object_crops:
+        pictures = [*sources.photos, *(sharp for _, sharp in sources.pairs)]
+        found = find_objects(pictures, recipe.detector[0], recipe.detector_imgsz or IMGSZ, fabric.device)
+        if not any(map(len, found)):
+            raise DetbenchError(
+                f"{recipe.detector[0]} finds no object in any of {len(pictures)} pictures: give --data with objects"
+                " that it knows."
+            )
+        sources.photo_objects, sources.pair_objects = found[: len(sources.photos)], found[len(sources.photos) :]
+    torch.set_num_threads(threads)  # ultralytics leaves one
+    return detectors
+
+
+def _load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
+    """Load the first weights that a recipe takes from elsewhere; says from where and which.
+
+    Raises:
+        DetbenchError: there are none of that name, or they are of another network.
+    """
+    if recipe.init_from is None:
+        return None
+    path = Path(recipe.init_from)
+    if path.suffix == ".safetensors":
+        load_weights(net, path)
+        return {"from": path.name, "sha256": file_hash(path)}
+    from detbench import registry
+
+    try:
+        net.load_state_dict(registry.load(recipe.init_from).build().state_dict())
+    except RuntimeError as error:
+        raise DetbenchError(f"The weights of {recipe.init_from} are of another network.") from error
+    return {"from": recipe.init_from, "sha256": registry.fingerprint(recipe.init_from)}
+
+
+def between_minus_one_and_one(net: nn.Module, value_range: tuple[float, float]) -> nn.Module:
+    """Make a network of another range take and give [-1, 1], by hooks, so that its weights keep their names."""
+    black, white = value_range
+    middle, half = (white + black) / 2, (white - black) / 2
+    if (middle, half) == (0.0, 1.0):
+        return net
+
+    def back(output: Any) -> Any:
+        return tuple(map(back, output)) if isinstance(output, tuple) else (output - middle) / half
+
+    net.register_forward_pre_hook(lambda _, inputs: tuple(x * half + middle for x in inputs))
+    net.register_forward_hook(lambda _, inputs, output: back(output))
+    return net
 
 
 def _diverged(row: Mapping[str, float], idle: int) -> str | None:
@@ -217,27 +293,13 @@ def _mean_over_devices(row: Mapping[str, float], fabric: Fabric) -> dict[str, fl
 
 
 def learning_rate(recipe: Recipe, iteration: int) -> float:
-    """Constant up to ``decay_from`` of the iterations, then linear to zero at the last."""
-    left = (1 - iteration / recipe.iterations) / max(1 - recipe.decay_from, 1e-9)
-    return recipe.learning_rate * min(1.0, left) if recipe.decay_from < 1 else recipe.learning_rate
-
-
-@torch.inference_mode()
-def restore_crops(net: nn.Module, crops: list[Photo]) -> list[Photo]:
-    """Restore (H, W, 3) uint8 crops, whose sides suit the network, with a network in [-1, 1]."""
-    net.eval()
-    device = next(net.parameters()).device
-    restored = []
-    for crop in crops:
-        x = (2 * to_tensor([crop]) - 1).to(device, memory_format=torch.channels_last)
-        y = ((net(x).float().clamp(-1, 1) + 1) * 127.5).round().byte()
-        restored.append(y[0].permute(1, 2, 0).cpu().numpy())
-    return restored
-
-
-def mean_psnr(restored: list[Photo], sharp: list[Photo]) -> float:
-    """Mean over pictures of the PSNR in dB."""
-    return float(np.mean([psnr_db(r, s) for r, s in zip(restored, sharp, strict=True)]))
+    """By the recipe's schedule, at an iteration counted from 1; zero at the last."""
+    done = iteration / recipe.iterations
+    if recipe.schedule == "cosine":
+        share = (1 + math.cos(math.pi * done)) / 2
+    else:
+        share = min(1.0, (1 - done) / max(1 - recipe.decay_from, 1e-9)) if recipe.decay_from < 1 else 1.0
+    return recipe.learning_rate * share * min(1.0, iteration / max(recipe.warmup, 1))
 
 
 def _fabric(device: str) -> Fabric:
