@@ -168,8 +168,8 @@ def read_blurred(pair: FramePair, noise: float = 0.0) -> Frame:
     return np.asarray((frame + 255 * noise**0.5 * added).round().clip(0, 255), np.uint8)
 
 
-def training_photos(name: str) -> list[Path]:
-    """The photographs of a training card, as files in the cache.
+def training_folder(name: str) -> Path:
+    """The folder in the cache that holds a training card's photographs.
 
     Raises:
         DetbenchError: an unknown name, or a card that is not for training.
@@ -177,7 +177,7 @@ def training_photos(name: str) -> list[Path]:
     card = cards().get(name)
     if card is None or card.role != "training":
         raise DetbenchError(f"There is no training dataset {name!r}.")
-    return sorted((_ensure(card, _build_photos) / "photos").iterdir())
+    return _ensure(card, _build_photos) / "photos"
 
 
 def _parse(name: str, text: str) -> Card:

@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench.images import IMAGE_SUFFIXES, list_images, read_image, write_image
+from detbench.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_images, read_image, write_image
 from detbench.progress import track
 from detbench.types import DetbenchError
 
 Frame = NDArray[np.uint8]
 Restore = Callable[[list[Frame]], list[Frame]]
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm"})
 
 
 def deblur(source: Path, target: Path, restore: Restore) -> int:

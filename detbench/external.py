@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import textwrap
 import warnings
 from collections.abc import Callable
@@ -96,8 +97,10 @@ def _spandrel(path: Path) -> tuple[nn.Module, int]:
             f"{path} is {network.architecture.name}, a {network.scale}x {network.purpose} network of {channels[0]} to"
             f" {channels[1]} channels: give one that restores RGB images and keeps their size."
         )
-    # Called through spandrel, which pads further where a network wants a least size or squares.
-    return _module(network, network.model), network.size_requirements.multiple_of
+    # Called through spandrel, which pads further where a network wants a least size or squares; but not in the
+    # inference mode that it puts itself into, since tuning differentiates through it.
+    call = inspect.unwrap(type(network).__call__)
+    return _module(functools.partial(call, network), network.model), network.size_requirements.multiple_of
 
 
 def _weights(path: Path) -> Any:

@@ -45,6 +45,9 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
 IMAGE_SUFFIXES = frozenset(_ENCODERS)
 """Lower-case suffixes that :func:`list_images` looks for (in any case) and :func:`write_image` writes."""
 
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm"})
+"""Lower-case suffixes of videos."""
+
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

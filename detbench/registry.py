@@ -186,10 +186,12 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
         DetbenchError: an unknown name, one that has a recipe but no trained weights, or an unknown asset.
     """
     if name.startswith(external.PREFIXES):
-        if weights:
-            raise DetbenchError(f"{name} is a checkpoint with its own weights: leave out --weights {weights}.")
+        if weights and not name.startswith("spandrel:"):
+            raise DetbenchError(f"{name} is a file with its own weights: leave out --weights {weights}.")
+        if weights and not weights.exists():
+            raise DetbenchError(f"The weights {weights} do not exist.")
         spec, _ = external.load(name)
-        return Deblurer(spec, spec.presets[spec.preset], None)
+        return Deblurer(spec, spec.presets[spec.preset], weights)
     entry, spec = find(name), get(name)
     if weights is None and (spec.assets or spec.presets[spec.preset].recipe is None):
         return Deblurer(spec, spec.presets[spec.preset], None)
@@ -231,7 +233,8 @@ def fingerprint(name: str, weights: Path | None = None) -> str:
         DetbenchError: an unknown name, or weights that do not exist.
     """
     if name.startswith(external.PREFIXES):
-        return canonical_hash([file_hash(Path(external.__file__)), file_hash(external.find(name))])
+        tuned = [file_hash(weights)] if weights and weights.exists() else []
+        return canonical_hash([file_hash(Path(external.__file__)), file_hash(external.find(name)), *tuned])
     return find(name).hash(weights)
 
 

@@ -39,8 +39,8 @@ class Recipe:
         jpeg_share: share of the blurred crops that get artefacts like those of JPEG's quantisation.
         real_pairs: share of the batch drawn from real (blurred, sharp) pairs where there are any.
         redraw_above: PSNR in dB of a pair's crop above which another is drawn, as nothing moved in it; 0 for never.
-        shaken_pairs: share of the pairs' crops whose blurred side is shaken besides: a video's averaged frames show what
-            moves before a camera that mostly does not.
+        shaken_pairs: share of the pairs' crops whose blurred side is shaken besides, as the averaged frames of a video
+            mostly show what moves before a camera that rests.
         object_motion: share of the synthesised crops in which an object moves.
         uniform_blur: share of the synthesised crops that are convolved with one kernel, without rotation; the rest is
             camera shake with rotation.

@@ -68,7 +68,7 @@ def players(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> Players:
     if discriminator:
         initialise_normal(discriminator)
         discriminator, d_optimizer = _set_up(discriminator, recipe, fabric)
-    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator.to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(generator).to(fabric.device)
     if fabric.device.type == "cuda":  # on a CPU compiling takes longer than it saves in a short training
         generator.compile()
@@ -78,7 +78,7 @@ def players(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> Players:
 
 def _set_up(net: nn.Module, recipe: Recipe, fabric: Fabric) -> tuple[Any, Any]:
     """A network and its optimizer, wrapped by Fabric."""
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(memory_format=torch.channels_last)
     return fabric.setup(net, torch.optim.Adam(net.parameters(), recipe.learning_rate, recipe.betas, fused=True))
 
 

@@ -6,6 +6,7 @@ kill is in ``checkpoint.pt``; what ships is the generator of ``best.safetensors`
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -13,7 +14,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -35,6 +36,10 @@ from detbench.weights import file_hash, load_weights, save_weights
 if TYPE_CHECKING:
     from detbench.gan.detector import FrozenDetector
 
+VALIDATIONS, TIMED, LEAST = 10, 8, 20
+"""Of a training that is to take a given time: how often it validates, how many iterations are timed first, and how many
+it must come to."""
+
 LOG_EVERY = 100
 """Iterations between lines of the log."""
 
@@ -52,6 +57,7 @@ def train(
     *,
     data: Sequence[Path] | None = None,
     validation: Sequence[Path] | None = None,
+    sources: tuple[Sources, Sources] | None = None,
     preset: str | None = None,
     recipe: Recipe | None = None,
     iterations: int | None = None,
@@ -59,6 +65,7 @@ def train(
     device: str = "auto",
     every: int = 1000,
     budget: float = np.inf,
+    fit: float | None = None,
 ) -> Path:
     """Train a deblurrer, going on from ``out/checkpoint.pt`` where there is one.
 
@@ -68,6 +75,7 @@ def train(
         out: folder for the checkpoint, ``log.csv``, ``samples/`` and the weights.
         data: folders or packs to train on, as for ``detbench.gan.data.load_training``.
         validation: folders of photographs and pairs that are not trained on, likewise.
+        sources: what to train and what to validate on, in place of ``data`` and ``validation``.
         preset: the size to train; the spec's own by default.
         recipe: in place of the preset's.
         iterations: in place of the recipe's.
@@ -75,6 +83,8 @@ def train(
         device: ``auto``, ``cpu`` or ``cuda``. Under ``torchrun`` every process takes one device.
         every: iterations between validations and checkpoints.
         budget: seconds after which to stop, with a checkpoint to go on from.
+        fit: seconds that the whole training is to take, in place of a number of iterations. They become one once, after
+            a short timing, and a resumed training keeps it. ``every`` is then a tenth of it.
 
     Returns:
         The weights file that did best in validation: by PSNR, or by what the recipe's detectors see.
@@ -86,11 +96,11 @@ def train(
     preset = preset or spec.preset
     recipe = _recipe(name, spec, preset, recipe, iterations)
     options = dict(spec.presets[preset].options)
-    deadline = time.monotonic() + budget
-    sources, held_out_sources = load_training(data, validation)
+    started, deadline = time.monotonic(), time.monotonic() + budget
+    training, held_out = sources or load_training(data, validation)
     fabric = _fabric(device)
     fabric.launch()
-    detectors = _detectors(recipe, sources, fabric)
+    detectors = _detectors(recipe, training, fabric)
     torch.manual_seed(seed)
     net = spec.build(**options)
     origin = _load_first(net, recipe)
@@ -104,9 +114,19 @@ def train(
         "init": origin,
         "detectors": {detector.name: detector.sha256 for detector in detectors},
         "seed": seed,
-        "data": sources.record,
-        "validation": held_out_sources.record,
+        "data": training.record,
+        "validation": held_out.record,
     }
+    validate: Crops | Frames = Crops(held_out, recipe)
+    if detectors:
+        validate = Frames(held_out, recipe, detectors, spec.presets[preset].multiple_of, _precision(fabric))
+    batches = Batches(training, recipe, seed, fabric.global_rank, fabric.device)
+    if fit is not None:
+        count = _planned(out)
+        if count is None:
+            count = _affordable(both, recipe, batches, validate, fabric, detectors, fit - (time.monotonic() - started))
+        recipe, every = dataclasses.replace(recipe, iterations=count), max(1, count // VALIDATIONS)
+        record["recipe"] = dataclasses.asdict(recipe)
     progress = _resume(out, both, record)
     if progress and fabric.is_global_zero:
         say(f"going on from iteration {progress['iteration']} of {recipe.iterations}, kept in {out / 'checkpoint.pt'}")
@@ -115,15 +135,10 @@ def train(
         if fabric.is_global_zero:  # something to roll back to from the first iteration on
             _checkpoint(out, both, record, progress)
 
-    validate: Crops | Frames = Crops(held_out_sources, recipe)
-    if detectors:
-        precision = "bf16" if fabric.strategy.precision.precision == "bf16-mixed" else "fp32"
-        validate = Frames(held_out_sources, recipe, detectors, spec.presets[preset].multiple_of, precision)
-    batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device)
     stream = batches.stream(progress["iteration"], progress["rollbacks"])
     log = Log(out, progress["iteration"]) if fabric.is_global_zero else None
     iteration, idle = progress["iteration"], 0
-    started, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
+    begun, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
     while iteration < recipe.iterations:
         iteration += 1
         waiting = time.monotonic()
@@ -167,7 +182,7 @@ def train(
             log.sample(iteration, validate.shown, verdict.restored)
             if progress["iteration"] <= recipe.shared_iterations < iteration:
                 progress["best"] = -np.inf  # weights of the shared stage are not this recipe's
-            progress.update(iteration=iteration, seconds=time.monotonic() - started)
+            progress.update(iteration=iteration, seconds=time.monotonic() - begun)
             full = record | {
                 "iterations": iteration,
                 "images_seen": iteration * recipe.batch * fabric.world_size,
@@ -182,7 +197,7 @@ def train(
                 save_weights(out / "best.safetensors", both.averaged, full)
             save_weights(out / "last.safetensors", both.averaged, full)
         if log:
-            log.write(iteration, recipe.iterations, time.monotonic() - started, row)
+            log.write(iteration, recipe.iterations, time.monotonic() - begun, row)
             if pause:  # last of all: what the log lacks when a kill comes sooner is done again
                 _checkpoint(out, both, record, progress)
         if over:
@@ -233,6 +248,51 @@ def _detectors(recipe: Recipe, sources: Sources, fabric: Fabric) -> list[FrozenD
         sources.photo_objects, sources.pair_objects = found[: len(sources.photos)], found[len(sources.photos) :]
     torch.set_num_threads(threads)  # ultralytics leaves one
     return detectors
+
+
+def _planned(out: Path) -> int | None:
+    """How many iterations the training in a folder was given when it began; None if there is none."""
+    path = out / "checkpoint.pt"
+    if not path.exists():
+        return None
+    return int(torch.load(path, map_location="cpu", weights_only=True)["record"]["recipe"]["iterations"])
+
+
+def _affordable(
+    both: Players,
+    recipe: Recipe,
+    batches: Batches,
+    validate: Crops | Frames,
+    fabric: Fabric,
+    detectors: Sequence[FrozenDetector],
+    seconds: float,
+) -> int:
+    """How many iterations fit into so many seconds, validations included; everything is then as it was before.
+
+    Raises:
+        DetbenchError: too few.
+    """
+    state, random = copy.deepcopy(both.state()), torch.get_rng_state()
+    started = time.monotonic()
+    validate(both.averaged)
+    validation = time.monotonic() - started
+    last = stage(recipe, recipe.iterations)  # with all its losses
+    for number in range(TIMED + 2):
+        if number == 2:  # the first ones choose their algorithms
+            started = time.monotonic()
+        step(both, recipe, last, batches.batch(number), fabric, detectors)
+    iteration = (time.monotonic() - started) / TIMED
+    both.load(state)
+    torch.set_rng_state(random)
+    count = int((seconds - (VALIDATIONS + 4) * validation - (TIMED + 2) * iteration) / iteration)
+    if count < LEAST:
+        needed = (VALIDATIONS + 4) * validation + (TIMED + 2 + LEAST) * iteration
+        raise DetbenchError(
+            f"The budget is too short by {needed - seconds:.0f} s: one validation takes {validation:.1f} s and one"
+            f" iteration {iteration:.2f} s here, and a training wants {VALIDATIONS} and at least {LEAST} of them."
+        )
+    say(f"{count} iterations of {iteration:.2f} s fit into the budget")
+    return count
 
 
 def _load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
@@ -319,6 +379,11 @@ def _fabric(device: str) -> Fabric:
         strategy=strategy,
         precision="bf16-mixed" if on_gpu or _cpu_has_bf16() else "32-true",
     )
+
+
+def _precision(fabric: Fabric) -> Literal["fp32", "bf16"]:
+    """What Fabric computes in, by the name that a restorer gives it."""
+    return "bf16" if fabric.strategy.precision.precision == "bf16-mixed" else "fp32"
 
 
 def _cpu_has_bf16() -> bool:

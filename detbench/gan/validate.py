@@ -101,9 +101,10 @@ class Frames:
         ]
         self.reference = [[eye([sharp])[0] for _, sharp in self.frames] for eye in self.eyes]
         if not any(len(seen) for frames in self.reference for seen in frames):
+            names = ", ".join(each.name for each in detectors)
             raise DetbenchError(
-                f"{', '.join(each.name for each in detectors)} finds no object in the {len(self.frames)} sharp validation"
-                " frames: give frames with objects that it knows."
+                f"{names} finds no object in the {len(self.frames)} sharp validation frames: give frames with objects"
+                " that it knows."
             )
 
     def _middle(self, frame: Photo) -> Photo:

@@ -1,0 +1,158 @@
+"""Tuning: a deblurrer's weights, trained on so that a frozen detector sees in its frames what it sees in sharp ones.
+
+It is a training like any other (:mod:`detbench.gan.train`), with a recipe that :func:`recipe_for` makes: 50 L1 (of
+values in [-1, 1]) and the terms of :mod:`detbench.gan.detector`, from the deblurrer's own weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from detbench import registry
+from detbench.gan.data import Photo, Sources, load_training, validation_frames
+from detbench.gan.recipe import Recipe
+from detbench.gan.train import train
+from detbench.images import write_image
+from detbench.types import DeblurerSpec, DetbenchError
+
+CROP = 256
+"""Side of the crops in pixels, where the network can divide it."""
+
+VALIDATION_FRAMES = 32
+"""How many frames are validated on at most, evenly spread over those held out."""
+
+KNOWN_RATE = 5e-5
+"""Learning rate for weights of unknown training: srn's lose what they know at four times as much."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a tuning leaves.
+
+    Attributes:
+        weights: that did best in validation.
+        validation: a dataset folder with the validation frames, ``sharp/`` and ``blur/``.
+    """
+
+    weights: Path
+    validation: Path
+
+
+def tune(
+    name: str,
+    out: Path,
+    *,
+    data: Sequence[Path],
+    detectors: Sequence[str],
+    budget: float,
+    validation: Sequence[Path] | None = None,
+    weights: Path | None = None,
+    blur_px: tuple[float, float] = (4.0, 20.0),
+    imgsz: int = 640,
+    seed: int = 0,
+    device: str = "auto",
+) -> Tuned:
+    """Tune a deblurrer's weights against frozen detectors; the same call goes on where a killed one stopped.
+
+    Args:
+        name: of the deblurrer, or ``spandrel:FILE``.
+        out: folder for checkpoint, log, samples, weights and validation frames.
+        data: folders of sharp photographs or of pairs, and videos, as for :func:`detbench.gan.data.load_folders`.
+        detectors: names or ``.pt`` files.
+        budget: seconds, which become a number of iterations once, after a short timing.
+        validation: as ``data``; every eighth clip of the data by default.
+        weights: a safetensors file to start from, in place of the deblurrer's own.
+        blur_px: smallest and largest extent of the blur that sharp pictures get, in pixels.
+        imgsz: the longer side in pixels to which the detector will scale frames.
+        seed: of the crops.
+        device: as for :func:`detbench.gan.train.train`.
+
+    Raises:
+        DetbenchError: the deblurrer has no weights to tune or cannot be differentiated; a detector has no detection
+            head; the data have no object; the budget is too short.
+    """
+    spec, preset = _tunable(name, weights)
+    least, most = blur_px
+    if not 0 < least <= most <= 40:
+        raise DetbenchError(
+            f"blur of {least:g} to {most:g} px cannot be made: give two extents in 0..40 px, such as 4:20."
+        )
+    recipe = replace(
+        recipe_for(spec, preset),
+        detector=tuple(detectors),
+        detector_imgsz=imgsz,
+        init_from=str(weights or name),
+        blur_extent=(least, most),
+    )
+    sources, held_out = load_training(data, validation)
+    held_out = _few(held_out)
+    best = train(
+        name, spec, out, sources=(sources, held_out), preset=preset, recipe=recipe, seed=seed, device=device, fit=budget
+    )
+    return Tuned(best, _write(out / "validation", held_out, recipe))
+
+
+def recipe_for(spec: DeblurerSpec, preset: str) -> Recipe:
+    """How a deblurrer is tuned; detectors and data are still to be named.
+
+    Weights of a recipe of ours stand half its learning rate, and larger steps; published ones are trained with care.
+    """
+    own, multiple = spec.presets[preset].recipe, spec.presets[preset].multiple_of
+    return Recipe(
+        content={"l1": 50.0},
+        detector_features=5.0,
+        detector_classes=1.0,
+        detector_boxes=1.0,
+        schedule="cosine",
+        warmup=100,
+        learning_rate=own.learning_rate / 2 if own else KNOWN_RATE,
+        clip_gradient=50.0 if own else 5.0,
+        betas=(0.9, 0.999),
+        batch=2,
+        crop=max(CROP // multiple, 1) * multiple,
+        real_pairs=0.5,
+        object_crops=0.6,
+        object_motion=0.2,
+        uniform_blur=0.4,
+        redraw_above=35.0,
+        noise_variance=0.002,
+        noise_share=0.1,
+        ema=0.999,
+    )
+
+
+def _tunable(name: str, weights: Path | None) -> tuple[DeblurerSpec, str]:
+    """A deblurrer's definition and the preset that its weights have.
+
+    Raises:
+        DetbenchError: it has no weights to tune, or they cannot be differentiated.
+    """
+    if name.startswith("onnx:"):
+        raise DetbenchError(f"{name} cannot be tuned: ONNX Runtime does not differentiate. Give spandrel:FILE.")
+    deblurer = registry.load(name, weights)
+    if not any(True for _ in deblurer.build().parameters()):
+        raise DetbenchError(f"{name} has no weights: there is nothing to tune.")
+    return deblurer.spec, next(key for key, preset in deblurer.spec.presets.items() if preset == deblurer.preset)
+
+
+def _few(sources: Sources) -> Sources:
+    """At most :data:`VALIDATION_FRAMES` pictures, evenly spread."""
+    count = len(sources.photos) + len(sources.pairs)
+    picked = set(np.linspace(0, count - 1, min(count, VALIDATION_FRAMES)).round().astype(int).tolist())
+    photos = [i in picked for i in range(len(sources.photos))]
+    return sources.chosen(photos, [i in picked for i in range(len(photos), count)])
+
+
+def _write(folder: Path, held_out: Sources, recipe: Recipe) -> Path:
+    """Write the validation frames as a dataset folder, whose clips are those of the data."""
+    frames: list[tuple[Photo, Photo]] = validation_frames(held_out, recipe)
+    for number, (clip, pair) in enumerate(zip([*held_out.pair_clips, *held_out.photo_clips], frames, strict=True)):
+        for side, frame in zip(("blur", "sharp"), pair, strict=True):
+            path = folder / side / clip / f"{number:03d}.png"
+            if not path.exists():
+                write_image(path, frame)
+    return folder
