@@ -406,7 +406,7 @@ def _anew(before: RunResult, **places: str | None) -> Iterator[RunResult]:
         raise CannotCompare(f"The baseline's run cannot be made here. {error}") from error
     _refuse(before, replace(before, spec=spec))  # before the work
     with tempfile.TemporaryDirectory(prefix="detbench-check-") as folder:
-        yield runner.run(spec, Path(folder))
+        yield runner.run(spec, Path(folder), anew=True)  # the gate believes no cache
 
 
 def _refuse(before: RunResult, now: RunResult) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
 from detbench import __version__
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError, RunResult, RunSpec
+
+if TYPE_CHECKING:
+    from detbench.compare import Comparison
 
 app = typer.Typer(
     help="Does a deblurrer help a detector see?",
@@ -87,14 +90,24 @@ def run(
         str, typer.Option(help="See `detbench list datasets`; or a folder with sharp/ and blur/.")
     ] = DEFAULTS.dataset,
     detector: Annotated[
-        str, typer.Option(help="See `detbench list detectors`; or a .pt or .onnx file.")
-    ] = DEFAULTS.detector,
+        Optional[list[str]],
+        typer.Option(
+            help="See `detbench list detectors`; or a .pt or .onnx file. Repeat for several, a table each. Default:"
+            f" {DEFAULTS.detector}."
+        ),
+    ] = None,
     conf: Annotated[float, typer.Option(help="Drop detections scored below this.")] = DEFAULTS.conf,
     nms_iou: Annotated[float, typer.Option(help="IoU of the detector's non-maximum suppression.")] = DEFAULTS.nms_iou,
     match_iou: Annotated[
         float, typer.Option(help="IoU from which a detection is the reference object.")
     ] = DEFAULTS.match_iou,
-    imgsz: Annotated[int, typer.Option(help="Longer side in pixels that the detector works at.")] = DEFAULTS.imgsz,
+    imgsz: Annotated[
+        Optional[list[int]],
+        typer.Option(
+            help="Longer side in pixels that the detector works at. Repeat for several, a table each. Default:"
+            f" {DEFAULTS.imgsz}."
+        ),
+    ] = None,
     limit: Annotated[Optional[int], typer.Option(help="Score the first N frames only.")] = None,
     given: Annotated[
         Literal["blurred", "sharp"],
@@ -109,19 +122,24 @@ def run(
     precision: PrecisionOption = DEFAULTS.precision,
     weights: WeightsOption = None,
     out: Annotated[Path, typer.Option(help="Folder for run directories.")] = Path("reports/runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the table as JSON; several as a list, with their detector and imgsz.")
+    ] = False,
 ) -> None:
-    """Score a deblurrer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded)."""
+    """Score a deblurrer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded).
+
+    Restored frames are kept in the cache, 10 GB of them, and what was not used for longest goes first: before another
+    detector, or with another --imgsz or --conf, no frame is restored again. DETBENCH_CACHE_GB sets another limit; 0
+    keeps none.
+    """
     with errors():
         spec = RunSpec(
             "",
             dataset=dataset,
             input=given,
-            detector=detector,
             conf=conf,
             nms_iou=nms_iou,
             match_iou=match_iou,
-            imgsz=imgsz,
             limit=limit,
             noise=noise,
             seed=seed,
@@ -129,32 +147,27 @@ def run(
             precision=precision,
             weights=str(weights) if weights else None,
         )
-        from detbench import compare as module
-        from detbench import registry, table
-        from detbench.runner import benchmark
+        from detbench import registry
+        from detbench.runner import benchmarks
 
         names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
-        results = benchmark([replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)], out)
-        rows, floor, signature = table.rows(results), results[0], results[0].environment["signature"]
-        labels = table.labels(results)
-        models = {labels[r.path]: r for r in results if not (table.is_floor(r) or table.is_ceiling(r))}
-        base = floor if given == "blurred" else results[-1]  # sharp frames, deblurred, are to stay what they were
-        compared = module.compare([base, *models.values()])
+        specs = [replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)]
+        views: list[dict[str, Any]] = [
+            {"detector": which, "imgsz": size}
+            for which in dict.fromkeys(detector or [DEFAULTS.detector])
+            for size in dict.fromkeys(imgsz or [DEFAULTS.imgsz])
+        ]
+        found = benchmarks(specs, views, out)
         if as_json:
-            runs = {label: str(result.path) for label, result in models.items()}
-            plain = [table.plain(row) for row in rows]
+            told = [_benchmark_json(results) for results in found]
             print(
-                json.dumps(
-                    {"rows": plain, "differences": compared.rows(), "signature": signature, "runs": runs}, indent=1
-                )
+                json.dumps(told[0] if len(views) == 1 else [v | t for v, t in zip(views, told, strict=True)], indent=1)
             )
             return
-        _print_table(["", *(heading for heading, _ in table.COLUMNS.values())], [table.cells(row) for row in rows])
-        if models:
-            print(*compared.sentences(), sep="\n")
-        print(f"signature: {signature}")
-        for result in models.values():
-            print(f"run: {result.path}")
+        for i, (view, results) in enumerate(zip(views, found, strict=True)):
+            if len(views) > 1:
+                print("\n" * (i > 0) + f"{view['detector']}, imgsz {view['imgsz']}")
+            _print_benchmark(results)
 
 
 @app.command(name="list")
@@ -413,6 +426,43 @@ def train(
             return
         best = train_(name, registry.get(name), out or trainings / name, budget=time, **options)
         print(f"best weights: {best}\ntry them: detbench run --deblurer {name} --weights {best}", file=sys.stderr)
+
+
+def _print_benchmark(results: list[RunResult]) -> None:
+    """A benchmark's table, what can be concluded of it, its signature, and where its runs lie."""
+    from detbench import table
+
+    _print_table(
+        ["", *(heading for heading, _ in table.COLUMNS.values())], [table.cells(row) for row in table.rows(results)]
+    )
+    if models := table.models(results):
+        print(*_compared(results).sentences(), sep="\n")
+    print(f"signature: {results[0].environment['signature']}")
+    for result in models.values():
+        print(f"run: {result.path}")
+
+
+def _benchmark_json(results: list[RunResult]) -> dict[str, Any]:
+    """The same as plain data."""
+    from detbench import table
+
+    return {
+        "rows": [table.plain(row) for row in table.rows(results)],
+        "differences": _compared(results).rows(),
+        "signature": results[0].environment["signature"],
+        "runs": {label: str(result.path) for label, result in table.models(results).items()},
+    }
+
+
+def _compared(results: list[RunResult]) -> Comparison:
+    """A benchmark's deblurrers against what they were given."""
+    from detbench import compare as module
+    from detbench import table
+
+    models = list(table.models(results).values())
+    # Sharp frames, deblurred, are to stay what they were.
+    base = results[-1] if models and models[0].spec.input == "sharp" else results[0]
+    return module.compare([base, *models])
 
 
 def _print_table(headings: list[str], rows: list[list[str]]) -> None:

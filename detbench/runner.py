@@ -9,21 +9,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import assets, datasets, detect, environment, images, match, quality, registry, store
+from detbench import assets, datasets, detect, environment, images, kept, match, quality, registry, store
 from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
 from detbench.weights import count_parameters, file_hash, read_record
@@ -43,12 +41,13 @@ IN_FLIGHT = 4
 """Batches that are decoded ahead of the networks, and as many that are scored behind them."""
 
 
-def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
+def run(spec: RunSpec, out: Path = RUNS, anew: bool = False) -> RunResult:
     """Restore, detect and score every frame of a dataset; a finished run is read from disk, a killed one goes on.
 
     Args:
         spec: what to run.
         out: folder of run directories; the run's own is ``out/<dataset>-<deblurer>-<hash8>``.
+        anew: take no restored frame from the cache, and keep none there.
 
     Returns:
         The scores of all frames.
@@ -73,9 +72,10 @@ def run(spec: RunSpec, out: Path = RUNS) -> RunResult:
         floor = min(spec.conf, store.FLOOR)
         detector = detect.Detector(weights, conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
+        frames = _frames(spec, 0 if anew else kept.limit())
         started = time.monotonic()
         with store.Journal(_references(spec)) as references, store.Journal(path / "journal.jsonl") as journal:
-            loop = Loop(spec, restorer(spec), detector, references, path)
+            loop = Loop(spec, restorer(spec), detector, references, frames, path)
             done = set(journal.rows)
             label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
             for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -112,7 +112,7 @@ def resolve(spec: RunSpec) -> RunSpec:
     """
     # What is quickly found to be wrong comes before what takes a download or a build.
     weights = Path(spec.weights) if spec.weights else None
-    deblurer_hash, device = registry.fingerprint(spec.deblurer, weights), _device(spec.device)
+    deblurer_hash, device = registry.fingerprint(spec.deblurer, weights), environment.device(spec.device)
     dataset = datasets.load(spec.dataset)
     place = Path(spec.dataset)
     return replace(
@@ -138,7 +138,7 @@ def restorer(spec: RunSpec) -> Restorer:
         deblurer.build(),
         multiple_of=deblurer.preset.multiple_of,
         value_range=deblurer.spec.value_range,
-        device=_device(spec.device),
+        device=environment.device(spec.device),
         precision=spec.precision,
     )
 
@@ -154,14 +154,34 @@ def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> list[RunR
         The blurred frames as they are (``identity``), the deblurrers, and the sharp frames re-encoded as JPEG 95, which
         shows how much of the reference survives a change that nobody can see.
     """
-    specs = [specs] if isinstance(specs, RunSpec) else list(specs)
+    return benchmarks([specs] if isinstance(specs, RunSpec) else specs, [{}], out)[0]
+
+
+def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path = RUNS) -> list[list[RunResult]]:
+    """A benchmark for each of several detectors or settings of theirs.
+
+    All look at one deblurrer's frames before the next deblurrer's turn: the cache then has them, if it has room for
+    one deblurrer's, and each frame is restored once.
+
+    Args:
+        specs: as for :func:`benchmark`.
+        views: for each benchmark, the fields of the specs that change, such as ``{"detector": "yolo11n"}``.
+        out: as for :func:`run`.
+
+    Returns:
+        For each view what :func:`benchmark` gives.
+    """
+    # A mistake should show before the floor is run.
+    for view in views:
+        resolve(replace(specs[0], **view))
     for spec in specs:
-        if not store.is_complete(_path(resolve(spec), out)):
-            _deblurer(spec)  # a mistake should show before the floor is run
+        if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
+            _deblurer(spec)
     plain = replace(specs[0], weights=None, seed=0, precision="fp32")
     floor = replace(plain, deblurer="identity", input="blurred")
     ceiling = replace(plain, deblurer="jpeg95", input="sharp")
-    return [run(each, out) for each in (floor, *specs, ceiling)]
+    results = [[run(replace(each, **view), out) for view in views] for each in (floor, *specs, ceiling)]
+    return [list(of_view) for of_view in zip(*results, strict=True)]
 
 
 def signature(spec: RunSpec, dataset: str) -> str:
@@ -177,6 +197,28 @@ def signature(spec: RunSpec, dataset: str) -> str:
     )
 
 
+class Batch(NamedTuple):
+    """Frames that are restored together.
+
+    Attributes:
+        pairs: which they are.
+        sharp: (H, W, 3) uint8 each, as all frames here.
+        blurred: with noise, if the spec wants some.
+        given: those of the two that the deblurrer gets.
+        draws: what its random draws depend on: not on where a run was interrupted.
+        keys: under which the restored frames are kept.
+        found: the restored frames that are kept, and the milliseconds that each took; None if any is missing.
+    """
+
+    pairs: tuple[FramePair, ...]
+    sharp: list[Frame]
+    blurred: list[Frame]
+    given: list[Frame]
+    draws: str
+    keys: list[str]
+    found: list[tuple[Frame, float]] | None
+
+
 @dataclass
 class Loop:
     """The work of one run, frame by frame.
@@ -186,6 +228,7 @@ class Loop:
         restorer: the deblurrer.
         detector: looks at sharp, blurred and restored frames alike.
         references: detections on sharp and blurred frames, kept between runs.
+        kept: restored frames, likewise.
         path: the run's directory, where the restored frames go for people to look at.
     """
 
@@ -193,6 +236,7 @@ class Loop:
     restorer: Restorer
     detector: detect.Detector
     references: store.Journal
+    kept: kept.Frames
     path: Path
 
     def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -205,37 +249,55 @@ class Loop:
         batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
         with ThreadPoolExecutor(2) as pool:
-            decoded = _ahead(pool, partial(_decode, noise=self.spec.noise), todo)
             scored = (
                 pool.submit(self._score, *work)
-                for batch, frames in zip(todo, decoded, strict=True)
-                for work in self._look(batch, frames)
+                for batch in _ahead(pool, self._read, todo)
+                for work in self._look(batch)
             )
             for row in _behind(scored):
                 if row["score"]["id"] not in done:
                     yield row["score"]["id"], row
 
-    def _look(self, batch: tuple[FramePair, ...], frames: list[tuple[Frame, Frame]]) -> Iterator[tuple[Any, ...]]:
-        """Run the networks on one batch; gives the arguments of :meth:`_score` for each frame."""
-        _seed(self.spec, batch[0].id)
-        sharp, blurred = zip(*frames, strict=True)
+    def _read(self, pairs: tuple[FramePair, ...]) -> Batch:
+        """Read the sharp and blurred frames of a batch, and the restored ones if they are kept."""
+        sharp = [images.read_image(pair.sharp) for pair in pairs]
+        blurred = [datasets.read_blurred(pair, self.spec.noise) for pair in pairs]
         given = sharp if self.spec.input == "sharp" else blurred
-        for _, group in itertools.groupby(range(len(batch)), key=lambda i: given[i].shape):
+        draws = f"{self.spec.seed} {pairs[0].id}"
+        keys = self.kept.keys(draws, given)
+        return Batch(pairs, sharp, blurred, given, draws, keys, self.kept.find(keys))
+
+    def _look(self, batch: Batch) -> Iterator[tuple[Any, ...]]:
+        """Run the networks on one batch; gives the arguments of :meth:`_score` for each frame."""
+        restored = batch.found or self._restore(batch)
+        for pair, sharp, blurred, key, (frame, restore_ms) in zip(
+            batch.pairs, batch.sharp, batch.blurred, batch.keys, restored, strict=True
+        ):
+            seen_sharp, _ = self._reference("sharp", pair.id, sharp)
+            seen_blurred, blurred_ms = self._reference("blurred", pair.id, blurred)
+            # The floor changes no pixel, so the detector need not look twice.
+            same = np.array_equal(frame, blurred)
+            seen, detect_ms = (seen_blurred, blurred_ms) if same else self._detect(frame)
+            new = "" if batch.found else key
+            yield pair, sharp, frame, seen_sharp, seen_blurred, seen, restore_ms, detect_ms, new
+
+    def _restore(self, batch: Batch) -> list[tuple[Frame, float]]:
+        """What the deblurrer makes of a batch, and the milliseconds a frame."""
+        import torch
+
+        torch.manual_seed(zlib.crc32(batch.draws.encode()))
+        restored: list[tuple[Frame, float]] = []
+        for _, group in itertools.groupby(range(len(batch.given)), key=lambda i: batch.given[i].shape):
             members = list(group)
             started = time.perf_counter()
             try:
-                restored = self.restorer([given[i] for i in members])
+                made = self.restorer([batch.given[i] for i in members])
             except DetbenchError as error:
-                names = ", ".join(batch[i].id for i in members)
+                names = ", ".join(batch.pairs[i].id for i in members)
                 raise DetbenchError(f"{self.spec.deblurer} failed on frame {names}: {error}") from error
             restore_ms = (time.perf_counter() - started) * 1e3 / len(members)
-            for i, frame in zip(members, restored, strict=True):
-                seen_sharp, _ = self._reference("sharp", batch[i].id, sharp[i])
-                seen_blurred, blurred_ms = self._reference("blurred", batch[i].id, blurred[i])
-                # The floor changes no pixel, so the detector need not look twice.
-                same = np.array_equal(frame, blurred[i])
-                seen, detect_ms = (seen_blurred, blurred_ms) if same else self._detect(frame)
-                yield batch[i], sharp[i], frame, seen_sharp, seen_blurred, seen, restore_ms, detect_ms
+            restored += [(frame, restore_ms) for frame in made]
+        return restored
 
     def _detect(self, frame: Frame) -> tuple[Detections, float]:
         """What the detector sees, and after how many milliseconds."""
@@ -262,13 +324,16 @@ class Loop:
         seen: Detections,
         restore_ms: float,
         detect_ms: float,
+        key: str,
     ) -> dict[str, Any]:
-        """The journal's row of one frame."""
+        """The journal's row of one frame, which is kept under a key, if there is one."""
         conf = self.spec.conf
         counts = match.score_frame(
             seen.above(conf), seen_blurred.above(conf), seen_sharp.above(conf), self.spec.match_iou
         )
         images.write_image(store.preview(self.path, pair.id), restored)
+        if key:
+            self.kept.add(key, restored, restore_ms)
         score = FrameScore(
             id=pair.id,
             clip=pair.clip,
@@ -280,11 +345,6 @@ class Loop:
         )
         row = {"score": dataclasses.asdict(score), "size": sharp.shape[:2]}
         return row | {"detections": store.detections_to_json(seen)}
-
-
-def _decode(batch: tuple[FramePair, ...], noise: float) -> list[tuple[Frame, Frame]]:
-    """Read the sharp and blurred frames of a batch."""
-    return [(images.read_image(pair.sharp), datasets.read_blurred(pair, noise)) for pair in batch]
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -330,6 +390,18 @@ def _references(spec: RunSpec) -> Path:
     return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
 
 
+def _frames(spec: RunSpec, limit: float) -> kept.Frames:
+    """The kept frames of a run's deblurrer; ``identity`` is quicker than any cache."""
+    from detbench import restore
+
+    here = environment.describe()
+    # The machine rounds in its own way, and the time that is kept is its time.
+    machine = [here["cpu"], here["threads"]] if spec.device == "cpu" else [here["gpu"]]
+    code = file_hash(Path(restore.__file__))
+    basis = [code, spec.deblurer_hash, spec.precision, here["packages"], *machine]
+    return kept.Frames(basis, 0 if spec.deblurer == "identity" else limit)
+
+
 def _path(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
     deblurer = re.sub(r"[^\w.-]+", "_", Path(spec.deblurer.rpartition(":")[2]).name)
@@ -345,45 +417,3 @@ def _training(spec: RunSpec) -> dict[str, Any]:
     """The training record of the deblurrer's weights, with the setting of its recipe; empty if it has none of ours."""
     weights = _deblurer(spec).weights
     return read_record(weights) | {"parameters": count_parameters(weights)} if weights else {}
-
-
-def _seed(spec: RunSpec, id: str) -> None:
-    """Seed torch for the batch that starts with a frame: draws must not depend on where a run was interrupted."""
-    import torch
-
-    torch.manual_seed(zlib.crc32(f"{spec.seed} {id}".encode()))
-
-
-def _has_driver() -> bool:
-    """Whether there is a GPU's driver at all: known at once, where torch takes seconds to be imported."""
-    import ctypes
-
-    if Path("/dev/kfd").exists():  # AMD's, which torch calls cuda too
-        return True
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _device(device: str) -> str:
-    """The device that ``auto`` stands for here; other names are checked.
-
-    Raises:
-        DetbenchError: no such device.
-    """
-    if device == "cpu" or (device == "auto" and not _has_driver()):
-        return "cpu"
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.partition(":")[0] not in BATCH:
-        raise DetbenchError(f"Device {device!r} is not known: choose auto, cpu, cuda or cuda:N.")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DetbenchError(f"Device {device!r} cannot be used here ({reason}): try --device cpu.") from error
-    return device

@@ -61,6 +61,12 @@ def labels(results: Sequence[RunResult]) -> dict[Path, str]:
     return found
 
 
+def models(results: Sequence[RunResult]) -> dict[str, RunResult]:
+    """The runs between floor and ceiling by their labels."""
+    called = labels(results)
+    return {called[r.path]: r for r in results if not (is_floor(r) or is_ceiling(r))}
+
+
 def told(spec: RunSpec, field: str) -> str:
     """A field of a run's spec as people know it."""
     named = {"dataset_hash": "dataset", "detector_hash": "detector"}.get(field)

@@ -11,7 +11,7 @@ import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
 LEAVES = {"types", "progress", "weights", "environment", "assets", "images", "blur", "datasets"}
-LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "deblur"}
+LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "deblur", "kept"}
 ALLOWED = {
     "types": {"gan.recipe"},  # for a type annotation
     "external": {"types"},

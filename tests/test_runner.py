@@ -23,6 +23,12 @@ def spec(pairs, bright_boxes):
     return RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu")
 
 
+@pytest.fixture
+def nothing_kept(monkeypatch):
+    """Every frame is restored by every run."""
+    monkeypatch.setenv("DETBENCH_CACHE_GB", "0")
+
+
 def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
     result = runner.run(spec, tmp_path / "runs")
     detector = detect.Detector(None, conf=0.55, nms_iou=0.7, imgsz=640, device="cpu")
@@ -47,7 +53,7 @@ def test_a_finished_run_answers_from_disk(spec, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("finished", [0, 1, 3, 5])
-def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypatch, finished):
+def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypatch, nothing_kept, finished):
     whole = runner.run(spec, tmp_path / "whole")
     add = store.Journal.add
     added = []
@@ -73,7 +79,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypat
         assert (resumed.path / file).read_bytes() == (whole.path / file).read_bytes()
 
 
-def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch):
+def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch, nothing_kept):
     alone = runner.run(spec, tmp_path / "alone")
     monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
     assert untimed(runner.run(spec, tmp_path / "batched")) == untimed(alone)
@@ -173,7 +179,7 @@ class Noise(torch.nn.Module):
         return frames + 0.1 * torch.randn_like(frames)
 
 
-def test_a_stochastic_deblurrer_depends_on_the_seed_alone(spec, tmp_path, monkeypatch):
+def test_a_stochastic_deblurrer_depends_on_the_seed_alone(spec, tmp_path, monkeypatch, nothing_kept):
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Noise))
     first, again = (runner.run(spec, tmp_path / name) for name in ("first", "again"))
     assert untimed(first) == untimed(again)
