@@ -428,6 +428,76 @@ def train(
         print(f"best weights: {best}\ntry them: detbench run --deblurer {name} --weights {best}", file=sys.stderr)
 
 
+@app.command()
+def tune(
+    name: Annotated[str, typer.Argument(help="The deblurrer whose weights are tuned, or spandrel:FILE.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Sharp photos or a video, which are blurred here, or sharp/ and blur/ pairs, or a GoPro tree; repeat"
+            " for several."
+        ),
+    ],
+    detector: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="See `detbench list detectors`; or a .pt file. Repeat for several: the loss is their mean. Default:"
+            f" {DEFAULTS.detector}."
+        ),
+    ] = None,
+    budget: Annotated[str, typer.Option(help="How long, as 90s, 30m or 2h, from the start to the table.")] = "2h",
+    blur_px: Annotated[
+        str, typer.Option(metavar="LEAST:MOST", help="Extent in pixels of the blur that sharp pictures get.")
+    ] = "4:20",
+    imgsz: Annotated[int, typer.Option(help="Longer side in pixels that the detector will work at.")] = DEFAULTS.imgsz,
+    weights: Annotated[
+        Optional[Path], typer.Option("--from", help="A .safetensors file to start from, not the deblurrer's own.")
+    ] = None,
+    validation: Annotated[
+        Optional[list[Path]], typer.Option(help="As --data. Default: every eighth clip of the data.")
+    ] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="Folder for checkpoints, log and weights. Default: reports/tuning/NAME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the crops and their blur.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Tune a deblurrer so that your detector sees in its frames what it sees in sharp ones.
+
+    The detector stays as it is. Pictures of some clips are kept back, and show what it sees before and after. The same
+    command goes on after a kill.
+    """
+    with errors("the same command goes on from the last checkpoint"):
+        from detbench import compare as module
+        from detbench.gan import schedule
+        from detbench.gan.tune import tune as tune_
+        from detbench.runner import benchmarks
+
+        detectors = list(dict.fromkeys(detector or [DEFAULTS.detector]))
+        place = out or Path("reports/tuning") / Path(name.partition(":")[2] or name).stem
+        tuned = tune_(
+            name,
+            place,
+            data=data,
+            detectors=detectors,
+            budget=schedule.seconds(budget),
+            validation=validation,
+            weights=weights,
+            blur_px=schedule.extents(blur_px),
+            imgsz=imgsz,
+            seed=seed,
+            device=device,
+        )
+        spec = RunSpec(name, dataset=str(tuned.validation), imgsz=imgsz, device=device)
+        starts = [replace(spec, weights=str(each) if each else None) for each in (weights, tuned.weights)]
+        views = [{"detector": each} for each in detectors]
+        for view, results in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
+            print(f"{view['detector']} on {len(results[0].scores)} frames that were not trained on:")
+            _print_benchmark(results)
+            print(*module.compare(results[1:3]).sentences(), sep="\n")
+        print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")
+
+
 def _print_benchmark(results: list[RunResult]) -> None:
     """A benchmark's table, what can be concluded of it, its signature, and where its runs lie."""
     from detbench import table

@@ -54,9 +54,11 @@ def labels(results: Sequence[RunResult]) -> dict[Path, str]:
         for result in alike:
             tells = [
                 f"{field.removesuffix('_hash')} {told(result.spec, field)}"
-                for field in ("detector_hash", "imgsz", "seed", "precision", "deblurer_hash")
-                if len({getattr(other.spec, field) for other in alike}) > 1
+                for field in ("detector_hash", "imgsz", "seed", "precision", "weights", "deblurer_hash")
+                if len({told(other.spec, field) for other in alike}) > 1
             ]
+            if any(tell.startswith("weights") for tell in tells):  # say more than their hash
+                tells = [tell for tell in tells if not tell.startswith("deblurer")]
             found[result.path] = f"{called} ({', '.join(tells)})" if tells else called
     return found
 
@@ -69,6 +71,8 @@ def models(results: Sequence[RunResult]) -> dict[str, RunResult]:
 
 def told(spec: RunSpec, field: str) -> str:
     """A field of a run's spec as people know it."""
+    if field == "weights":
+        return "/".join(Path(spec.weights).parts[-2:]) if spec.weights else "of its own"
     named = {"dataset_hash": "dataset", "detector_hash": "detector"}.get(field)
     value = getattr(spec, field)
     if named:

@@ -35,8 +35,8 @@ class Log:
         "waiting",
     )
 
-    def __init__(self, out: Path, iteration: int) -> None:
-        self.out = out
+    def __init__(self, out: Path, iteration: int, seconds: float = 0.0) -> None:
+        self.out, self.start = out, (iteration, seconds)
         self.path = out / "log.csv"
         kept: list[Mapping[str, Any]] = []
         if iteration and self.path.exists():
@@ -62,7 +62,9 @@ class Log:
             for key, value in row.items():
                 self.board.add_scalar(key, value, iteration)
         shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
-        print(f"{iteration}/{iterations}  {shown}", file=sys.stderr, flush=True)
+        rate = (iteration - self.start[0]) / max(seconds - self.start[1], 1e-9)
+        pace = f"{rate:.2f} iterations/s, {(iterations - iteration) / max(rate, 1e-9) / 60:.0f} min left"
+        print(f"{iteration}/{iterations}  {shown}  {pace}", file=sys.stderr, flush=True)
 
     def sample(self, iteration: int, validation: list[tuple[Photo, Photo]], restored: list[Photo]) -> None:
         """Write ``samples/ITERATION.png``: up to six rows of blurred | restored | sharp, spread over the set."""

@@ -69,3 +69,16 @@ def seconds(text: str) -> float:
         return float(number) * factor
     except ValueError:
         raise DetbenchError(f"{text!r} is no time: write 90s, 30m or 2h.") from None
+
+
+def extents(text: str) -> tuple[float, float]:
+    """Two extents such as ``4:20``, the least and the most, in pixels.
+
+    Raises:
+        DetbenchError: they are none.
+    """
+    try:
+        least, most = map(float, text.split(":"))
+    except ValueError:
+        raise DetbenchError(f"{text!r} are no two extents: write 4:20.") from None
+    return least, most

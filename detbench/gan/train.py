@@ -36,9 +36,12 @@ from detbench.weights import file_hash, load_weights, save_weights
 if TYPE_CHECKING:
     from detbench.gan.detector import FrozenDetector
 
-VALIDATIONS, TIMED, LEAST = 10, 8, 20
-"""Of a training that is to take a given time: how often it validates, how many iterations are timed first, and how many
-it must come to."""
+VALIDATIONS, VALIDATING, TIMED, LEAST = 10, 0.2, 8, 20
+"""Of a training that is to take a given time: how often it validates at most, for which share of the time at most, how
+many iterations are timed first, and how many it must come to."""
+
+AFTERWARDS = 4
+"""What is done when such a training is over, showing what it changed, in validations."""
 
 LOG_EVERY = 100
 """Iterations between lines of the log."""
@@ -114,6 +117,7 @@ def train(
         "init": origin,
         "detectors": {detector.name: detector.sha256 for detector in detectors},
         "seed": seed,
+        "every": every,
         "data": training.record,
         "validation": held_out.record,
     }
@@ -122,11 +126,11 @@ def train(
         validate = Frames(held_out, recipe, detectors, spec.presets[preset].multiple_of, _precision(fabric))
     batches = Batches(training, recipe, seed, fabric.global_rank, fabric.device)
     if fit is not None:
-        count = _planned(out)
-        if count is None:
-            count = _affordable(both, recipe, batches, validate, fabric, detectors, fit - (time.monotonic() - started))
-        recipe, every = dataclasses.replace(recipe, iterations=count), max(1, count // VALIDATIONS)
-        record["recipe"] = dataclasses.asdict(recipe)
+        plan = _planned(out)
+        if plan is None:
+            plan = _affordable(both, recipe, batches, validate, fabric, detectors, fit - (time.monotonic() - started))
+        recipe, every = dataclasses.replace(recipe, iterations=plan[0]), plan[1]
+        record |= {"recipe": dataclasses.asdict(recipe), "every": every}
     progress = _resume(out, both, record)
     if progress and fabric.is_global_zero:
         say(f"going on from iteration {progress['iteration']} of {recipe.iterations}, kept in {out / 'checkpoint.pt'}")
@@ -136,7 +140,7 @@ def train(
             _checkpoint(out, both, record, progress)
 
     stream = batches.stream(progress["iteration"], progress["rollbacks"])
-    log = Log(out, progress["iteration"]) if fabric.is_global_zero else None
+    log = Log(out, progress["iteration"], progress["seconds"]) if fabric.is_global_zero else None
     iteration, idle = progress["iteration"], 0
     begun, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
     while iteration < recipe.iterations:
@@ -167,7 +171,7 @@ def train(
                 )
             if log:
                 say(f"{name}: {reason} at iteration {iteration}: back to {progress['iteration']}, at half the rate")
-                log = Log(out, progress["iteration"])
+                log = Log(out, progress["iteration"], time.monotonic() - begun)
                 _checkpoint(out, both, record, progress)  # a kill must not forget that it happened
             iteration, idle = progress["iteration"], 0
             stream = batches.stream(iteration, progress["rollbacks"])
@@ -250,12 +254,13 @@ def _detectors(recipe: Recipe, sources: Sources, fabric: Fabric) -> list[FrozenD
     return detectors
 
 
-def _planned(out: Path) -> int | None:
-    """How many iterations the training in a folder was given when it began; None if there is none."""
+def _planned(out: Path) -> tuple[int, int] | None:
+    """What :func:`_affordable` said when the training in a folder began; None if there is none."""
     path = out / "checkpoint.pt"
     if not path.exists():
         return None
-    return int(torch.load(path, map_location="cpu", weights_only=True)["record"]["recipe"]["iterations"])
+    record = torch.load(path, map_location="cpu", weights_only=True)["record"]
+    return int(record["recipe"]["iterations"]), int(record["every"])
 
 
 def _affordable(
@@ -266,8 +271,10 @@ def _affordable(
     fabric: Fabric,
     detectors: Sequence[FrozenDetector],
     seconds: float,
-) -> int:
-    """How many iterations fit into so many seconds, validations included; everything is then as it was before.
+) -> tuple[int, int]:
+    """How many iterations fit into so many seconds, and how many lie between validations.
+
+    Everything is afterwards as it was before.
 
     Raises:
         DetbenchError: too few.
@@ -284,15 +291,17 @@ def _affordable(
     iteration = (time.monotonic() - started) / TIMED
     both.load(state)
     torch.set_rng_state(random)
-    count = int((seconds - (VALIDATIONS + 4) * validation - (TIMED + 2) * iteration) / iteration)
-    if count < LEAST:
-        needed = (VALIDATIONS + 4) * validation + (TIMED + 2 + LEAST) * iteration
+    left = seconds - (1 + AFTERWARDS) * validation - (TIMED + 2) * iteration
+    validations = min(VALIDATIONS, int(VALIDATING * left / validation))
+    count = int((left - validations * validation) / iteration)
+    if validations < 1 or count < LEAST:
+        needed = max((1 + AFTERWARDS + 1 / VALIDATING) * validation, (LEAST + TIMED + 2) * iteration)
         raise DetbenchError(
-            f"The budget is too short by {needed - seconds:.0f} s: one validation takes {validation:.1f} s and one"
-            f" iteration {iteration:.2f} s here, and a training wants {VALIDATIONS} and at least {LEAST} of them."
+            f"The budget is too short, by {needed - seconds:.0f} s or more: here one validation takes"
+            f" {validation:.1f} s and one iteration {iteration:.2f} s."
         )
-    say(f"{count} iterations of {iteration:.2f} s fit into the budget")
-    return count
+    say(f"{count} iterations of {iteration:.2f} s, with {validations} validations, fit into the budget")
+    return count, math.ceil(count / validations)
 
 
 def _load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
@@ -417,12 +426,12 @@ def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, An
     # A field that is younger than the checkpoint had its default then.
     then, planned = (json.loads(json.dumps(dataclasses.asdict(Recipe(**r.pop("recipe"))))) for r in (was, now))
     changed = {key: then.get(key) for key in planned if then.get(key) != planned[key]}
-    allowed, skipped = {"iterations"}, set[str]()
+    allowed, skipped = {"iterations"}, {"every"}
     done = state["progress"]["iteration"]
     alone = [done <= Recipe(**r).shared_iterations for r in (then, planned)]
     if all(alone):  # what has not mattered yet may differ
         allowed |= {"content", "l1_until", "adversarial_from"}
-        skipped = {"deblurer", "perceptual"}
+        skipped |= {"deblurer", "perceptual"}
     different = [key for key in now if key not in skipped and was.get(key) != now[key]]
     different += ["recipe"] * (bool(changed.keys() - allowed) or any(alone) != all(alone))
     if different:
