@@ -24,10 +24,14 @@ BLOCK = 2
 
 
 class FastSRN(srn.EncoderDecoder):
-    """SRN's encoder-decoder on blocks of 2x2 pixels: 6.9 million parameters at a quarter of the pixels."""
+    """SRN's encoder-decoder on blocks of 2x2 pixels: 6.9 million parameters at a quarter of the pixels.
 
-    def __init__(self) -> None:
-        super().__init__(3 * BLOCK**2, 3 * BLOCK**2)
+    Args:
+        widths: channels of the levels; SRN's by default.
+    """
+
+    def __init__(self, widths: Sequence[int] = srn.WIDTHS) -> None:
+        super().__init__(3 * BLOCK**2, 3 * BLOCK**2, widths)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to the same, unclamped; H and W divisible by 8."""

@@ -65,20 +65,21 @@ class EncoderDecoder(nn.Module):
     Args:
         channels_in: of the input.
         channels_out: of the output.
+        widths: channels of the levels.
     """
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        layers: dict[str, nn.Module] = {"enc1_1": nn.Conv2d(channels_in, WIDTHS[0], 5, padding=2)}
-        for level, width in enumerate(WIDTHS, 1):
+        layers: dict[str, nn.Module] = {"enc1_1": nn.Conv2d(channels_in, widths[0], 5, padding=2)}
+        for level, width in enumerate(widths, 1):
             if level > 1:
-                narrower = WIDTHS[level - 2]
+                narrower = widths[level - 2]
                 layers[f"enc{level}_1"] = HalvingConv(narrower, width)
                 layers[f"dec{level - 1}_4"] = nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1)
             for i in (2, 3, 4):
                 layers[f"enc{level}_{i}"] = ResBlock(width)
                 layers[f"dec{level}_{i - 1}"] = ResBlock(width)
-        layers["dec1_0"] = nn.Conv2d(WIDTHS[0], channels_out, 5, padding=2)
+        layers["dec1_0"] = nn.Conv2d(widths[0], channels_out, 5, padding=2)
         self.layers = nn.ModuleDict(layers)
 
     def forward(self, x: Tensor) -> Tensor:

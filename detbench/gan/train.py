@@ -318,8 +318,10 @@ def _load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
         return {"from": path.name, "sha256": file_hash(path)}
     from detbench import registry
 
+    # A network that can begin with another one's weights says how.
+    adopt = getattr(net, "adopt", net.load_state_dict)
     try:
-        net.load_state_dict(registry.load(recipe.init_from).build().state_dict())
+        adopt(registry.load(recipe.init_from).build().state_dict())
     except RuntimeError as error:
         raise DetbenchError(f"The weights of {recipe.init_from} are of another network.") from error
     return {"from": recipe.init_from, "sha256": registry.fingerprint(recipe.init_from)}
