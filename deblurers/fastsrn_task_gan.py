@@ -1,9 +1,8 @@
 """fastsrn_task_gan: fastsrn_task, and DeblurGAN's adversarial loss: does it help the detector?
 
 From :mod:`deblurers.fastsrn_task`'s weights on, by the same recipe beside the unconditional critic and WGAN-GP of
-:mod:`deblurers.deblurgan_comb`, one critic step a batch. The critic joins after a tenth of the iterations. Its weight is
-an interpretation: 1 beside 50 L1 (of values in [-1, 1]) is what DeblurGAN has beside 100 times its perceptual loss, to
-the order of magnitude.
+:mod:`deblurers.deblurgan_comb`, one critic step a batch. The critic joins after a tenth of the iterations. Its weight,
+1 beside 50 L1 of values in [-1, 1], is our choice: DeblurGAN has 1 beside 100 times its perceptual loss.
 """
 
 from dataclasses import replace

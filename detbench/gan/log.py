@@ -27,6 +27,7 @@ class Log:
         "features",
         "classes",
         "boxes",
+        "teacher",
         "psnr_train",
         "psnr_validation",
         "task_validation",

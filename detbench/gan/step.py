@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
@@ -117,12 +118,12 @@ class Losses:
     discriminator: Tensor
     generator: Tensor
     content: Tensor
-    detector: Mapping[str, Tensor]
+    others: Mapping[str, Tensor]
     restored: Tensor
 
     def row(self) -> dict[str, float]:
-        """The scalars, by their names in the log; those of the detectors before they are weighted."""
-        told = {"d_loss": self.discriminator, "g_loss": self.generator, "content": self.content, **self.detector}
+        """The scalars, by their names in the log; those of detectors and teacher before they are weighted."""
+        told = {"d_loss": self.discriminator, "g_loss": self.generator, "content": self.content, **self.others}
         return {name: value.item() for name, value in told.items()}
 
 
@@ -133,6 +134,7 @@ def step(
     batch: Batch,
     fabric: Fabric,
     detectors: Sequence[FrozenDetector] = (),
+    teacher: nn.Module | None = None,
 ) -> Losses:
     """Update both networks on one batch.
 
@@ -147,6 +149,7 @@ def step(
         batch: crops in [-1, 1].
         fabric: runs the backward passes.
         detectors: whose view of the sharp crops is a target, by ``recipe.detector``.
+        teacher: what ``recipe.teacher`` names, frozen, in [-1, 1].
     """
     blurred, sharp = batch.blurred, batch.sharp
     given = (blurred, sharp) if recipe.setting == "oracle" else (blurred,)
@@ -157,6 +160,7 @@ def step(
     target = losses.target(stage.content, outputs, sharp)
     with fabric.autocast():
         views = [detector.look(sharp, batch.scale) for detector in detectors]
+        shown = teacher(blurred).float() if teacher else None
     terms: dict[str, Tensor] = {}
     for number in range(recipe.generator_steps if stage.adversarial else 1):
         if number:
@@ -172,6 +176,9 @@ def step(
                 seen = [detector.look(_last(outputs), batch.scale) for detector in detectors]
             terms = mean_terms(seen, views)
             g_loss = g_loss + task_loss(terms, recipe)
+        if shown is not None:
+            terms["teacher"] = F.l1_loss(_last(outputs).float(), shown)
+            g_loss = g_loss + recipe.teacher_weight * terms["teacher"]
         players.g_optimizer.zero_grad()
         fabric.backward(g_loss)
         if recipe.clip_gradient:

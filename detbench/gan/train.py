@@ -12,7 +12,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,10 +25,10 @@ from torch import nn
 
 from detbench import environment
 from detbench.gan import vgg
-from detbench.gan.data import Batches, Sources, load_training
+from detbench.gan.data import Batch, Batches, Sources, load_training
 from detbench.gan.log import Log
 from detbench.gan.recipe import Recipe
-from detbench.gan.step import Players, players, stage, step
+from detbench.gan.step import Players, Stage, players, stage, step
 from detbench.gan.validate import Crops, Frames
 from detbench.progress import say
 from detbench.types import DeblurerSpec, DetbenchError
@@ -107,6 +108,7 @@ def train(
     torch.manual_seed(seed)
     net = spec.build(**options)
     origin = _load_first(net, recipe)
+    teacher = _teacher(recipe, fabric)
     both = players(between_minus_one_and_one(net, spec.value_range), recipe, fabric)
     record = {
         "deblurer": name,
@@ -128,7 +130,8 @@ def train(
     if fit is not None:
         plan = _planned(out)
         if plan is None:
-            plan = _affordable(both, recipe, batches, validate, fabric, detectors, fit - (time.monotonic() - started))
+            once = partial(step, both, recipe, fabric=fabric, detectors=detectors, teacher=teacher)
+            plan = _affordable(both, recipe, batches, once, validate, fit - (time.monotonic() - started))
         recipe, every = dataclasses.replace(recipe, iterations=plan[0]), plan[1]
         record |= {"recipe": dataclasses.asdict(recipe), "every": every}
     progress = _resume(out, both, record)
@@ -151,7 +154,7 @@ def train(
         rate = learning_rate(recipe, iteration) * 0.5 ** progress["rollbacks"]
         both.set_learning_rate(rate)
         now = stage(recipe, iteration)
-        seen = step(both, recipe, now, batch, fabric, detectors)
+        seen = step(both, recipe, now, batch, fabric, detectors, teacher)
         if iteration % LOG_EVERY and iteration % every and iteration < recipe.iterations:
             continue
 
@@ -267,9 +270,8 @@ def _affordable(
     both: Players,
     recipe: Recipe,
     batches: Batches,
+    once: Callable[[Stage, Batch], Any],
     validate: Crops | Frames,
-    fabric: Fabric,
-    detectors: Sequence[FrozenDetector],
     seconds: float,
 ) -> tuple[int, int]:
     """How many iterations fit into so many seconds, and how many lie between validations.
@@ -287,7 +289,7 @@ def _affordable(
     for number in range(TIMED + 2):
         if number == 2:  # the first ones choose their algorithms
             started = time.monotonic()
-        step(both, recipe, last, batches.batch(number), fabric, detectors)
+        once(last, batches.batch(number))
     iteration = (time.monotonic() - started) / TIMED
     both.load(state)
     torch.set_rng_state(random)
@@ -325,6 +327,17 @@ def _load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
     except RuntimeError as error:
         raise DetbenchError(f"The weights of {recipe.init_from} are of another network.") from error
     return {"from": recipe.init_from, "sha256": registry.fingerprint(recipe.init_from)}
+
+
+def _teacher(recipe: Recipe, fabric: Fabric) -> nn.Module | None:
+    """The deblurrer that a recipe learns from, with its weights, frozen, in [-1, 1]."""
+    if recipe.teacher is None:
+        return None
+    from detbench import registry
+
+    deblurer = registry.load(recipe.teacher)
+    net = between_minus_one_and_one(deblurer.build(), deblurer.spec.value_range)
+    return net.requires_grad_(False).eval().to(fabric.device).to(memory_format=torch.channels_last)
 
 
 def between_minus_one_and_one(net: nn.Module, value_range: tuple[float, float]) -> nn.Module:
