@@ -1,7 +1,7 @@
 """``python -m detbench.gan.ablation``: which part of the task-driven loss does what, as a table.
 
-Each variant of ``fastsrn_task``'s recipe is trained from the same weights for as many iterations, with several seeds, and
-its last weights are scored on frames that no variant is trained on. Called again, it goes on.
+Each variant of ``fastsrn_task``'s recipe is trained from the same weights for as many iterations, with several seeds,
+and its last weights are scored on frames that no variant is trained on. Called again, it goes on.
 """
 
 from __future__ import annotations
