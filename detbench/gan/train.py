@@ -15,27 +15,31 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.strategies.ddp import DDPStrategy
-from torch import nn
 
 from detbench import environment
 from detbench.gan import vgg
 from detbench.gan.data import Batch, Batches, Sources, load_training
 from detbench.gan.log import Log
+from detbench.gan.prepare import (
+    between_minus_one_and_one,
+    fabric_on,
+    frozen_detectors,
+    load_first,
+    precision_of,
+    recipe_of,
+    teacher_of,
+)
 from detbench.gan.recipe import Recipe
 from detbench.gan.step import Players, Stage, players, stage, step
 from detbench.gan.validate import Crops, Frames
 from detbench.progress import say
 from detbench.types import DeblurerSpec, DetbenchError
-from detbench.weights import file_hash, load_weights, save_weights
-
-if TYPE_CHECKING:
-    from detbench.gan.detector import FrozenDetector
+from detbench.weights import save_weights
 
 VALIDATIONS, VALIDATING, TIMED, LEAST = 10, 0.2, 8, 20
 """Of a training that is to take a given time: how often it validates at most, for which share of the time at most, how
@@ -98,17 +102,17 @@ def train(
             the training diverged again and again.
     """
     preset = preset or spec.preset
-    recipe = _recipe(name, spec, preset, recipe, iterations)
+    recipe = recipe_of(name, spec, preset, recipe, iterations)
     options = dict(spec.presets[preset].options)
     started, deadline = time.monotonic(), time.monotonic() + budget
     training, held_out = sources or load_training(data, validation)
-    fabric = _fabric(device)
+    fabric = fabric_on(device)
     fabric.launch()
-    detectors = _detectors(recipe, training, fabric)
+    detectors = frozen_detectors(recipe, training, fabric)
     torch.manual_seed(seed)
     net = spec.build(**options)
-    origin = _load_first(net, recipe)
-    teacher = _teacher(recipe, fabric)
+    origin = load_first(net, recipe)
+    teacher = teacher_of(recipe, fabric)
     both = players(between_minus_one_and_one(net, spec.value_range), recipe, fabric)
     record = {
         "deblurer": name,
@@ -117,7 +121,7 @@ def train(
         "recipe": dataclasses.asdict(recipe),
         "perceptual": vgg.source() if any("perceptual" in loss for loss in recipe.content) else None,
         "init": origin,
-        "detectors": {detector.name: detector.sha256 for detector in detectors},
+        "detectors": {detector.name: detector.sha256 for detector in detectors} or None,
         "seed": seed,
         "every": every,
         "data": training.record,
@@ -125,7 +129,7 @@ def train(
     }
     validate: Crops | Frames = Crops(held_out, recipe)
     if detectors:
-        validate = Frames(held_out, recipe, detectors, spec.presets[preset].multiple_of, _precision(fabric))
+        validate = Frames(held_out, recipe, detectors, spec.presets[preset].multiple_of, precision_of(fabric))
     batches = Batches(training, recipe, seed, fabric.global_rank, fabric.device)
     if fit is not None:
         plan = _planned(out)
@@ -213,50 +217,6 @@ def train(
     return out / "best.safetensors"
 
 
-def _recipe(name: str, spec: DeblurerSpec, preset: str, recipe: Recipe | None, iterations: int | None) -> Recipe:
-    """The given recipe, or a preset's.
-
-    Raises:
-        DetbenchError: there is none, or it does not fit the network.
-    """
-    if preset not in spec.presets:
-        raise DetbenchError(f"{name} has no preset {preset!r}: choose {' or '.join(spec.presets)}.")
-    recipe = recipe or spec.presets[preset].recipe
-    if recipe is None:
-        raise DetbenchError(f"{name} has no recipe: there is nothing to train.")
-    if recipe.crop % spec.presets[preset].multiple_of:
-        raise DetbenchError(
-            f"{name}'s crops of {recipe.crop} px are no multiple of {spec.presets[preset].multiple_of}."
-        )
-    return dataclasses.replace(recipe, iterations=iterations or recipe.iterations)
-
-
-def _detectors(recipe: Recipe, sources: Sources, fabric: Fabric) -> list[FrozenDetector]:
-    """The recipe's frozen detectors; where crops are cut around objects, the sources learn where these are.
-
-    Raises:
-        DetbenchError: there is no such detector, or the first finds no object in any sharp picture.
-    """
-    if not recipe.detector:
-        return []
-    from detbench.gan.detector import FrozenDetector, find_objects
-    from detbench.gan.validate import IMGSZ
-
-    threads = torch.get_num_threads()
-    detectors = [FrozenDetector(name, fabric.device) for name in recipe.detector]
-    if recipe.object_crops:
-        pictures = [*sources.photos, *(sharp for _, sharp in sources.pairs)]
-        found = find_objects(pictures, recipe.detector[0], recipe.detector_imgsz or IMGSZ, fabric.device)
-        if not any(map(len, found)):
-            raise DetbenchError(
-                f"{recipe.detector[0]} finds no object in any of {len(pictures)} pictures: give --data with objects"
-                " that it knows."
-            )
-        sources.photo_objects, sources.pair_objects = found[: len(sources.photos)], found[len(sources.photos) :]
-    torch.set_num_threads(threads)  # ultralytics leaves one
-    return detectors
-
-
 def _planned(out: Path) -> tuple[int, int] | None:
     """What :func:`_affordable` said when the training in a folder began; None if there is none."""
     path = out / "checkpoint.pt"
@@ -306,55 +266,6 @@ def _affordable(
     return count, math.ceil(count / validations)
 
 
-def _load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
-    """Load the first weights that a recipe takes from elsewhere; says from where and which.
-
-    Raises:
-        DetbenchError: there are none of that name, or they are of another network.
-    """
-    if recipe.init_from is None:
-        return None
-    path = Path(recipe.init_from)
-    if path.suffix == ".safetensors":
-        load_weights(net, path)
-        return {"from": path.name, "sha256": file_hash(path)}
-    from detbench import registry
-
-    # A network that can begin with another one's weights says how.
-    adopt = getattr(net, "adopt", net.load_state_dict)
-    try:
-        adopt(registry.load(recipe.init_from).build().state_dict())
-    except RuntimeError as error:
-        raise DetbenchError(f"The weights of {recipe.init_from} are of another network.") from error
-    return {"from": recipe.init_from, "sha256": registry.fingerprint(recipe.init_from)}
-
-
-def _teacher(recipe: Recipe, fabric: Fabric) -> nn.Module | None:
-    """The deblurrer that a recipe learns from, with its weights, frozen, in [-1, 1]."""
-    if recipe.teacher is None:
-        return None
-    from detbench import registry
-
-    deblurer = registry.load(recipe.teacher)
-    net = between_minus_one_and_one(deblurer.build(), deblurer.spec.value_range)
-    return net.requires_grad_(False).eval().to(fabric.device).to(memory_format=torch.channels_last)
-
-
-def between_minus_one_and_one(net: nn.Module, value_range: tuple[float, float]) -> nn.Module:
-    """Make a network of another range take and give [-1, 1], by hooks, so that its weights keep their names."""
-    black, white = value_range
-    middle, half = (white + black) / 2, (white - black) / 2
-    if (middle, half) == (0.0, 1.0):
-        return net
-
-    def back(output: Any) -> Any:
-        return tuple(map(back, output)) if isinstance(output, tuple) else (output - middle) / half
-
-    net.register_forward_pre_hook(lambda _, inputs: tuple(x * half + middle for x in inputs))
-    net.register_forward_hook(lambda _, inputs, output: back(output))
-    return net
-
-
 def _diverged(row: Mapping[str, float], idle: int) -> str | None:
     """What has gone wrong, in words; None while all is well.
 
@@ -384,36 +295,6 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
     else:
         share = min(1.0, (1 - done) / max(1 - recipe.decay_from, 1e-9)) if recipe.decay_from < 1 else 1.0
     return recipe.learning_rate * share * min(1.0, iteration / max(recipe.warmup, 1))
-
-
-def _fabric(device: str) -> Fabric:
-    """Fabric for this machine, in bfloat16 mixed precision where that is fast; several devices under torchrun."""
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or not (number or "0").isdigit():
-        raise DetbenchError(f"Device {device!r} is not known: choose auto, cpu, cuda or cuda:N.")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise DetbenchError(f"Device {device!r} cannot be used here (torch finds no CUDA): try --device cpu.")
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
-    on_gpu = kind != "cpu" and torch.cuda.is_available()
-    return Fabric(
-        accelerator={"cuda": "gpu"}.get(kind, kind),
-        devices=[int(number)] if number else int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        num_nodes=world // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        strategy=strategy,
-        precision="bf16-mixed" if on_gpu or _cpu_has_bf16() else "32-true",
-    )
-
-
-def _precision(fabric: Fabric) -> Literal["fp32", "bf16"]:
-    """What Fabric computes in, by the name that a restorer gives it."""
-    return "bf16" if fabric.strategy.precision.precision == "bf16-mixed" else "fp32"
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies in bfloat16; one that emulates it takes ten times as long as in float32."""
-    can: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
-    return any(can.get(unit, False) for unit in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _checkpoint(out: Path, both: Players, record: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
