@@ -160,6 +160,28 @@ def ledger(
     return entries
 
 
+def confirmed(
+    restored: Detections, blurred: Detections, witness: Detections, iou_threshold: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which detections restoring added, and which of these another detector vouches for.
+
+    A deblurrer that was trained through a detector may paint what this detector takes for objects. What is there is
+    seen in the sharp frame by a detector of another family too.
+
+    Args:
+        restored: N detections in the deblurred frame.
+        blurred: detections in the frame the deblurrer was given, by the same detector.
+        witness: detections in the sharp frame by another detector, whose labels mean the same classes.
+        iou_threshold: overlap from which two boxes of one class are the same object, in (0, 1].
+
+    Returns:
+        (N,) bool, those that overlap none of their class in the blurred frame; and (N,) bool, those among them that
+        overlap one of their class that the witness sees. Two boxes on one object count twice in both.
+    """
+    before, vouched = ((_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (blurred, witness))
+    return ~before, ~before & vouched
+
+
 def _known(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> NDArray[np.bool_]:
     """(N,) bool: which detections overlap one of their class in the sharp or in the blurred frame."""
     sharply, faintly = ((_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (sharp, blurred))
