@@ -178,15 +178,18 @@ def confirmed(
         (N,) bool, those that overlap none of their class in the blurred frame; and (N,) bool, those among them that
         overlap one of their class that the witness sees. Two boxes on one object count twice in both.
     """
-    before, vouched = ((_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (blurred, witness))
-    return ~before, ~before & vouched
+    added = ~_overlaps(restored, blurred, iou_threshold)
+    return added, added & _overlaps(restored, witness, iou_threshold)
 
 
 def _known(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> NDArray[np.bool_]:
     """(N,) bool: which detections overlap one of their class in the sharp or in the blurred frame."""
-    sharply, faintly = ((_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (sharp, blurred))
-    known: NDArray[np.bool_] = np.logical_or(sharply, faintly)
-    return known
+    return _overlaps(restored, sharp, iou_threshold) | _overlaps(restored, blurred, iou_threshold)
+
+
+def _overlaps(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.bool_]:
+    """(N,) bool: which of one set overlap any of their class in the other."""
+    return np.asarray((_overlap(a, b, iou_threshold) >= 0).any(axis=1))
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

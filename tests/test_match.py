@@ -194,7 +194,9 @@ def test_score_frame(restored, blurred, sharp, expected):
         pytest.param(boxes(SQUARE), NONE, boxes(NEAR), [True], [True], id="vouched for"),
         pytest.param(boxes(SQUARE), boxes(NEAR), boxes(SQUARE), [False], [False], id="seen before: not added"),
         pytest.param(boxes(SQUARE), boxes(SQUARE, label=[1]), NONE, [True], [False], id="another class before"),
-        pytest.param(boxes(SQUARE), NONE, boxes(SQUARE, label=[1]), [True], [False], id="the witness sees another class"),
+        pytest.param(
+            boxes(SQUARE), NONE, boxes(SQUARE, label=[1]), [True], [False], id="the witness sees another class"
+        ),
         pytest.param(boxes((0, 0, 10, 5)), NONE, boxes(SQUARE), [True], [True], id="exactly the threshold"),
         pytest.param(boxes((0, 0, 10, 4.9)), boxes(SQUARE), boxes(SQUARE), [True], [False], id="below the threshold"),
         pytest.param(boxes(SQUARE, NEAR), NONE, boxes(SQUARE), [True, True], [True, True], id="two boxes on an object"),
