@@ -319,12 +319,27 @@ def claims(
 
 
 @app.command()
-def publish(device: DeviceOption = "auto") -> None:
+def publish(
+    device: DeviceOption = "auto",
+    check: Annotated[
+        bool, typer.Option("--check", help="Run nothing; say what is not as published, and exit 1 if anything is not.")
+    ] = False,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Run nothing; mark the rows that are older than their weights.")
+    ] = False,
+) -> None:
     """Run every shipped deblurrer on `street`, and write reports/ and the README's leaderboard."""
     with errors():
         from detbench import publish as module
 
-        print(*module.publish(Path.cwd(), device=device), sep="\n")
+        root = Path.cwd()
+        if not (check or mark):
+            print(*module.publish(root, device=device), sep="\n")
+        for path in module.mark(root) if mark else ():
+            print(path)
+        if check and (told := module.stale(root / "reports") + module.waiting(root / "reports")):
+            print(*told, sep="\n")
+            raise typer.Exit(1)
 
 
 @app.command()

@@ -25,8 +25,7 @@ def gains(groups: Sequence[Group]) -> Table:
     Args:
         groups: runs on the same frames, one group a detector and ``imgsz``; what is not in all of them is left out.
     """
-    trained_through = in_the_loss(run for group in groups for run in group.runs)
-    groups = sorted(groups, key=lambda group: _detector(group) in trained_through)
+    groups, trained_through = leading(groups), _trained_through(groups)
     columns = []
     for group in groups:
         who = eye(group) + "*" * (_detector(group) in trained_through)
@@ -47,6 +46,22 @@ def gains(groups: Sequence[Group]) -> Table:
         ),
     ]
     return _table("Before several detectors", columns, [_gains(group) for group in groups], notes, "detectors")
+
+
+def leading(groups: Sequence[Group]) -> list[Group]:
+    """The groups of detectors that no deblurrer was trained through, then the others, each in the order given."""
+    trained_through = _trained_through(groups)
+    return sorted(groups, key=lambda group: _detector(group) in trained_through)
+
+
+def conclusions(groups: Sequence[Group]) -> list[str]:
+    """What can be concluded of F1 before each detector, those that no deblurrer was trained through first."""
+    return [
+        f"{eye(group)}: {sentence}"
+        for group in leading(groups)
+        for sentence in compare.compare([group.floor, *_ranked(group)]).conclusions()
+        if "F1" in sentence
+    ]
 
 
 def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
@@ -84,10 +99,17 @@ def _detector(group: Group) -> str:
     return Path(group.floor.spec.detector).stem
 
 
+def _trained_through(groups: Sequence[Group]) -> dict[str, list[str]]:
+    return in_the_loss(run for group in groups for run in group.runs)
+
+
+def _ranked(group: Group) -> list[RunResult]:
+    return sorted(group.runs, key=lambda run: -run.f1)
+
+
 def _named(group: Group) -> dict[str, RunResult]:
     """Floor, deblurrers with the best F1 first, and ceiling by the names of their rows."""
-    ranked = sorted(group.runs, key=lambda run: -run.f1)
-    return {group.labels[run.path]: run for run in (group.floor, *ranked, group.ceiling)}
+    return {group.labels[run.path]: run for run in (group.floor, *_ranked(group), group.ceiling)}
 
 
 def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
