@@ -309,7 +309,7 @@ def claims(
     device: DeviceOption = "auto",
     target: Annotated[Path, typer.Option("--out", help="The page to write, as Markdown.")] = Path("reports/claims.md"),
 ) -> None:
-    """Test what the publications claim, on `street` without and with noise; runs what is not run yet."""
+    """Test what the publications claim, and what we do, on `street`; runs what is not run yet."""
     with errors():
         from detbench import claims as module
 
@@ -328,7 +328,7 @@ def publish(
         bool, typer.Option("--mark", help="Run nothing; mark the rows that are older than their weights.")
     ] = False,
 ) -> None:
-    """Run every shipped deblurrer on `street`, and write reports/ and the README's leaderboard."""
+    """Run every shipped deblurrer on `street` before several detectors; write reports/ and the README's leaderboard."""
     with errors():
         from detbench import publish as module
 

@@ -248,7 +248,7 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
         assert f"| {name} {imgsz}: F1 |" in page
         assert f"\n- {name} {imgsz}: " in page
     assert page.index("## Before several detectors") < page.index("**Is it there?**") < page.index("## With noise")
-    assert "yolo26n 640: added | seen by yolo11n 640" in page
+    assert "yolo26n 640: seen by yolo11n 640" in page
     made = {path.name for path in (tmp_path / "reports" / "tables").iterdir()}
     assert {f"{key}.{suffix}" for key in ("detectors", "fooling") for suffix in ("md", "tex", "csv")} <= made
     state = json.loads((tmp_path / "reports" / "published.json").read_text())

@@ -62,6 +62,7 @@ def test_detectors_that_were_not_in_the_loss_lead(groups):
     assert ranked[2][6] == f"{f1[6] - f1[2]:+.3f} [{f1[6] - f1[2]:+.3f}, {f1[6] - f1[2]:+.3f}]"  # all frames are alike
     assert (floor[0][:1], floor[0][3]) == (("blurred",), None)
     assert (ceiling[0][0], ceiling[0][1:4]) == ("sharp, JPEG 95", (1.0, 1.0, None))
+    assert len(set(headings)) == len(headings)
     text = tables.markdown(made)
     assert "yolo26n was in the loss that trained tuned." in text
     assert all(group.signature.replace("|", r"|") in text for group in groups)
@@ -115,7 +116,10 @@ def test_what_is_added_is_vouched_for_or_not(groups, tmp_path, monkeypatch):
         "plain": (0, None, None),
         "sharp, JPEG 95": (12, 1.0, "[100.0%, 100.0%]"),
     }
-    assert [column.heading for column in made.columns][1:3] == ["yolo26n 640: added", "seen by yolo11n 640"]
+    assert [column.heading for column in made.columns][1:3] == [
+        "yolo26n 640: added",
+        "yolo26n 640: seen by yolo11n 640",
+    ]
 
 
 class Sharper(BrightBoxes):

@@ -31,8 +31,8 @@ def gains(groups: Sequence[Group]) -> Table:
         who = eye(group) + "*" * (_detector(group) in trained_through)
         columns += [
             Column(f"{who}: F1", "{:.3f}", "highest"),
-            Column("gap closed", table.COLUMNS["gap_closed"][1], "highest"),
-            Column("F1 less blurred's"),
+            Column(f"{who}: gap closed", table.COLUMNS["gap_closed"][1], "highest"),
+            Column(f"{who}: F1 less blurred's"),
         ]
     here = {_detector(group) for group in groups}
     notes = [
@@ -78,8 +78,8 @@ def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
     for group, witness in pairs:
         columns += [
             Column(f"{eye(group)}: added", "{:d}"),
-            Column(f"seen by {eye(witness)}", "{:.1%}", "highest"),
-            Column("95 % interval"),
+            Column(f"{eye(group)}: seen by {eye(witness)}", "{:.1%}", "highest"),
+            Column(f"{eye(group)}: 95 % interval"),
         ]
     notes = [
         *dict.fromkeys(group.signature for pair in pairs for group in pair),
