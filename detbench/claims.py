@@ -284,7 +284,7 @@ def _record(name: str) -> Mapping[str, Any] | None:
 def _in_the_loss(claim: Claim) -> list[str]:
     """Which detectors the deblurrers of a claim were trained through: of these it says less than of others."""
     detectors = {name: record["recipe"].get("detector") for name in claim.names if (record := _record(name))}
-    return [f"In the loss of {name}: {', '.join(through)}." for name, through in detectors.items() if through]
+    return [f"In the loss of {name}: {', '.join(Path(d).stem for d in of)}." for name, of in detectors.items() if of]
 
 
 def _unequal(claim: Claim) -> list[str]:

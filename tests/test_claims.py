@@ -152,7 +152,7 @@ def test_what_was_trained_against_nobody_is_not_said_to_have_an_opponent(monkeyp
 
 
 def test_a_claim_says_which_detector_was_in_the_loss(monkeypatch):
-    records = {"a": {"recipe": {"detector": ["yolo26n", "yolo11n"]}}, "b": {"recipe": {"detector": None}}}
+    records = {"a": {"recipe": {"detector": ["yolo26n", "her/yolo11n.pt"]}}, "b": {"recipe": {"detector": []}}}
     records["c"] = {"recipe": {}}
     monkeypatch.setattr(claims, "_record", records.get)
     findings = (claims.Finding("a", "b", "f1", 0.0), claims.Finding("c", "identity", "f1", 0.0))
