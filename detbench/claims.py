@@ -1,4 +1,4 @@
-"""The publications' claims, tested on our own runs: what was printed, what we find, and a verdict.
+"""The publications' claims and our own, tested on our runs: what was printed, what we find, and a verdict.
 
 A claim says that one deblurrer is better than another in some measures. Ours are paired differences with 95 %
 intervals over clips, from the same frames. An interval tells how far the frames matter; how far another training of
@@ -48,7 +48,7 @@ LESS = frozenset({"grid_db"})
 
 @dataclass(frozen=True)
 class Finding:
-    """One deblurrer against another, in one measure, on the frames with or without noise.
+    """One deblurrer against another, in one measure, before one detector, on the frames with or without noise.
 
     Attributes:
         better: the deblurrer that is claimed to be better.
@@ -59,6 +59,8 @@ class Finding:
         ours: the two means or ratios over all frames; empty if one of the deblurrers has no weights.
         gain: the first less the second (the second less the first where less is better), with its interval.
         margin: where it is claimed that the two are about equal, the largest difference that is still about equal.
+        detector: which looked, and at which ``imgsz``.
+        signature: what the numbers must be quoted with; empty where there are none.
     """
 
     better: str
@@ -69,6 +71,8 @@ class Finding:
     ours: tuple[float, ...] = ()
     gain: stats.Interval | None = None
     margin: float | None = None
+    detector: tuple[str, int] = (RunSpec.detector, RunSpec.imgsz)
+    signature: str = ""
 
     @property
     def verdict(self) -> str:
@@ -86,13 +90,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a publication claims, and what we find.
+    """What a publication claims, or we do, and what we find.
 
     Attributes:
         key: short name.
         says: the claim in our words.
-        source: where it is claimed.
-        findings: one for each pair, measure and noise.
+        source: where it is claimed; empty for a claim of our own.
+        findings: one for each pair, measure, detector and noise.
         notes: how it is read here, and why the published numbers do not compare with ours to the digit.
     """
 
@@ -131,35 +135,39 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
     shipped = {*registry.runnable(), FLOOR}
 
     @cache
-    def run(name: str, noise: float) -> RunResult:
-        return runner.run(replace(base, deblurer=name, noise=noise), runs)
+    def run(name: str, noise: float, detector: str, imgsz: int) -> RunResult:
+        return runner.run(replace(base, deblurer=name, noise=noise, detector=detector, imgsz=imgsz), runs)
 
     @cache
     def grid(name: str, noise: float) -> NDArray[np.float64]:
-        return _grid(run(name, noise).spec)
+        return _grid(replace(base, deblurer=name, noise=noise))
 
     claims = []
     for entry in _entries():
         findings = []
         table = entry.get("table")
-        for names, (part, noise), measure in itertools.product(
-            entry["pairs"], entry["parts"].items(), entry["measures"]
+        for detector, names, (part, noise), measure in itertools.product(
+            map(tuple, entry.get("detectors", [(base.detector, base.imgsz)])),
+            entry["pairs"],
+            entry["parts"].items(),
+            entry["measures"],
         ):
             told = tuple(printed(table, part, name, measure) for name in names) if table else ()
-            finding = Finding(names[0], names[1], measure, noise, told, margin=entry.get("margins", {}).get(measure))
+            margin = entry.get("margins", {}).get(measure)
+            finding = Finding(names[0], names[1], measure, noise, told, margin=margin, detector=detector)
             if shipped.issuperset(names):
-                better, worse = (run(name, noise) for name in names)
+                better, worse = (run(name, noise, *detector) for name in names)
                 if measure in LESS:
                     values = (grid(names[0], noise), grid(names[1], noise))
                     ours, gain = _less(values, [score.clip for score in better.scores])
                 else:
                     ours, gain = _more((better, worse), measure)
-                finding = replace(finding, ours=ours, gain=gain)
+                finding = replace(finding, ours=ours, gain=gain, signature=better.environment["signature"])
             findings.append(finding)
         notes = [entry["note"]] if "note" in entry else []
         if table:
             notes.append(f"Published numbers and ours do not compare to the digit: {caveat(table)}.")
-        claims.append(Claim(entry["key"], entry["says"], entry["source"], tuple(findings), tuple(notes)))
+        claims.append(Claim(entry["key"], entry["says"], entry.get("source", ""), tuple(findings), tuple(notes)))
     return claims
 
 
@@ -193,15 +201,16 @@ def page(claims: Sequence[Claim], floor: RunResult) -> str:
         markdown(summary(claims)),
     ]
     for claim in claims:
-        parts.append(f"## {claim.says}\n\nClaimed in: {claim.source}. **Verdict: {claim.verdict}.**\n")
-        parts.append(markdown(_table(claim, floor)))
+        source = f"Claimed in: {claim.source}." if claim.source else "A claim of this project, of no publication."
+        parts.append(f"## {claim.says}\n\n{source} **Verdict: {claim.verdict}.**\n")
+        parts.append(markdown(_table(claim)))
     return "\n".join([*parts, _budget(claims)])
 
 
 def _intro(floor: RunResult) -> str:
     """How to read the page."""
     cautions = "".join(f"\n{text}\n" for text in caution(floor))
-    return f"""# The publications' claims, tested
+    return f"""# The publications' claims and ours, tested
 
 Made by `detbench claims`, which makes it again. Differences are paired, of the first deblurrer less the second, with
 95 % intervals by bootstrap over clips. A row of a table
@@ -223,21 +232,26 @@ networks and of their trainings ([below](#what-was-compared)): what does not hol
 
 
 def summary(claims: Sequence[Claim]) -> Table:
-    """One row a claim."""
-    rows = tuple((claim.key, claim.says, claim.verdict) for claim in claims)
-    return Table("Claims", (Column("claim"), Column("in words"), Column("verdict")), (Part(rows, ranked=False),))
+    """One row a claim, the publications' above our own."""
+    parts = []
+    for heading, published in (("the publications'", True), ("this project's", False)):
+        rows = tuple((claim.key, claim.says, claim.verdict) for claim in claims if bool(claim.source) == published)
+        parts += [Part(rows, heading, ranked=False)] if rows else []
+    return Table("Claims", (Column("claim"), Column("in words"), Column("verdict")), tuple(parts))
 
 
-def _table(claim: Claim, floor: RunResult) -> Table:
-    """Published numbers and ours, one row a finding, those with noise below the others."""
+def _table(claim: Claim) -> Table:
+    """Published numbers and ours, one row a finding, a part for each detector, without noise and with it."""
     headings = ("first, second", "measure", "published", "ours", "difference", "verdict")
     parts = []
-    for noise in dict.fromkeys(finding.noise for finding in claim.findings):
-        rows = tuple(_cells(finding) for finding in claim.findings if finding.noise == noise)
-        spec = replace(floor.spec, noise=noise)
-        heading = f"with noise of variance {noise:g}" if noise else "without noise"
-        parts.append(Part(rows, heading, runner.signature(spec, Path(spec.dataset).name), ranked=False))
-    notes = [*claim.notes, *_unequal(claim)]
+    several = len({finding.detector for finding in claim.findings}) > 1
+    for detector, noise in dict.fromkeys((finding.detector, finding.noise) for finding in claim.findings):
+        findings = [finding for finding in claim.findings if (finding.detector, finding.noise) == (detector, noise)]
+        who = f"{detector[0]} at {detector[1]} pixels, " if several else ""
+        heading = f"{who}with noise of variance {noise:g}" if noise else f"{who}without noise"
+        signature = next((finding.signature for finding in findings if finding.signature), "")
+        parts.append(Part(tuple(map(_cells, findings)), heading, signature, ranked=False))
+    notes = [*claim.notes, *_in_the_loss(claim), *_unequal(claim)]
     if any(finding.measure in LESS for finding in claim.findings):
         notes.append(
             "Grid artefacts: the power of the error (restored less sharp) at the frequencies of a grid of up to"
@@ -262,9 +276,15 @@ def _cells(finding: Finding) -> tuple[str | None, ...]:
 
 
 def _record(name: str) -> Mapping[str, Any] | None:
-    """How a deblurrer was trained, from the record in its weights; None if it has none."""
-    weights = registry.entries()[name].weights
-    return read_record(weights) if weights.exists() else None
+    """How a deblurrer was trained, from the record in its weights; None if it has none, or is not there at all."""
+    entry = registry.entries().get(name)
+    return read_record(entry.weights) if entry and entry.weights.exists() else None
+
+
+def _in_the_loss(claim: Claim) -> list[str]:
+    """Which detectors the deblurrers of a claim were trained through: of these it says less than of others."""
+    detectors = {name: record["recipe"].get("detector") for name in claim.names if (record := _record(name))}
+    return [f"In the loss of {name}: {', '.join(Path(d).stem for d in of)}." for name, of in detectors.items() if of]
 
 
 def _unequal(claim: Claim) -> list[str]:
@@ -278,21 +298,21 @@ def _unequal(claim: Claim) -> list[str]:
 
 def _budget(claims: Sequence[Claim]) -> str:
     """How the deblurrers were trained."""
-    names = dict.fromkeys(name for claim in claims for name in claim.names)
+    names, runnable = dict.fromkeys(name for claim in claims for name in claim.names), registry.runnable()
     lines = ["## What was compared", ""]
     for name in names:
         if name == FLOOR:
             continue
         if not (record := _record(name)):
-            lines.append(f"- `{name}`: has no weights yet.")
+            lines.append(f"- `{name}`: " + ("not trained here." if name in runnable else "has no weights yet."))
             continue
         recipe, done = Recipe(**record["recipe"]), record["iterations"]
         shared = min(done, recipe.shared_iterations)
         against = max(0, done - max(shared, round(recipe.adversarial_from * recipe.iterations)))
         lines.append(
             f"- `{name}`: {record['preset']} preset, {record['images_seen']:,} images seen, seed {record['seed']}; of"
-            f" {done:,} iterations {shared:,} with L1 alone, {done - shared:,} with its own losses, of these"
-            f" {against:,} against its discriminator."
+            f" {done:,} iterations {shared:,} with L1 alone, {done - shared:,} with its own losses"
+            + (f", of these {against:,} against its discriminator." if recipe.adversarial else ".")
         )
     return "\n".join(lines) + "\n"
 

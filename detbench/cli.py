@@ -322,7 +322,7 @@ def claims(
     device: DeviceOption = "auto",
     target: Annotated[Path, typer.Option("--out", help="The page to write, as Markdown.")] = Path("reports/claims.md"),
 ) -> None:
-    """Test what the publications claim, on `street` without and with noise; runs what is not run yet."""
+    """Test what the publications claim, and what we do, on `street`; runs what is not run yet."""
     with errors():
         from detbench import claims as module
 
@@ -332,12 +332,27 @@ def claims(
 
 
 @app.command()
-def publish(device: DeviceOption = "auto") -> None:
-    """Run every shipped deblurrer on `street`, and write reports/ and the README's leaderboard."""
+def publish(
+    device: DeviceOption = "auto",
+    check: Annotated[
+        bool, typer.Option("--check", help="Run nothing; say what is not as published, and exit 1 if anything is not.")
+    ] = False,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Run nothing; mark the rows that are older than their weights.")
+    ] = False,
+) -> None:
+    """Run every shipped deblurrer on `street` before several detectors; write reports/ and the README's leaderboard."""
     with errors():
         from detbench import publish as module
 
-        print(*module.publish(Path.cwd(), device=device), sep="\n")
+        root = Path.cwd()
+        if not (check or mark):
+            print(*module.publish(root, device=device), sep="\n")
+        for path in module.mark(root) if mark else ():
+            print(path)
+        if check and (told := module.stale(root / "reports") + module.waiting(root / "reports")):
+            print(*told, sep="\n")
+            raise typer.Exit(1)
 
 
 @app.command()

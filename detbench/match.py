@@ -160,11 +160,36 @@ def ledger(
     return entries
 
 
+def confirmed(
+    restored: Detections, blurred: Detections, witness: Detections, iou_threshold: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which detections restoring added, and which of these another detector vouches for.
+
+    A deblurrer that was trained through a detector may paint what this detector takes for objects. What is there is
+    seen in the sharp frame by a detector of another family too.
+
+    Args:
+        restored: N detections in the deblurred frame.
+        blurred: detections in the frame the deblurrer was given, by the same detector.
+        witness: detections in the sharp frame by another detector, whose labels mean the same classes.
+        iou_threshold: overlap from which two boxes of one class are the same object, in (0, 1].
+
+    Returns:
+        (N,) bool, those that overlap none of their class in the blurred frame; and (N,) bool, those among them that
+        overlap one of their class that the witness sees. Two boxes on one object count twice in both.
+    """
+    added = ~_overlaps(restored, blurred, iou_threshold)
+    return added, added & _overlaps(restored, witness, iou_threshold)
+
+
 def _known(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> NDArray[np.bool_]:
     """(N,) bool: which detections overlap one of their class in the sharp or in the blurred frame."""
-    sharply, faintly = ((_overlap(restored, other, iou_threshold) >= 0).any(axis=1) for other in (sharp, blurred))
-    known: NDArray[np.bool_] = np.logical_or(sharply, faintly)
-    return known
+    return _overlaps(restored, sharp, iou_threshold) | _overlaps(restored, blurred, iou_threshold)
+
+
+def _overlaps(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.bool_]:
+    """(N,) bool: which of one set overlap any of their class in the other."""
+    return np.asarray((_overlap(a, b, iou_threshold) >= 0).any(axis=1))
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

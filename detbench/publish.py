@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 
 from detbench import claims, datasets, figure, registry, runner, store
 from detbench.compare import compare
-from detbench.report import plots, tables
+from detbench.report import detectors, plots, tables
 from detbench.report.collect import Group, collect
 from detbench.report.document import Report
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError, RunResult, RunSpec
 
 REPORTS = Path(__file__).parent.parent / "reports"
 """The published state, in a checkout."""
+
+EYES = (("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416))
+"""Detectors, each with its ``imgsz``, before which the deblurrers are published; the first is the leaderboard's."""
+
+WITNESSES = ((0, 1), (1, 0))
+"""Which of :data:`EYES`, of two families, vouches for what which of them sees: the second for the first."""
 
 CLOSER = 960
 """The detector's ``imgsz`` in the run that spends the time on a closer look instead of on deblurring."""
@@ -31,6 +37,9 @@ NOISE = 0.001
 
 DRAWN = "dc250"
 """The deblurrer whose frames the README shows."""
+
+MARK = " (older weights)"
+"""What a row is marked with that was made with older weights than those that are here."""
 
 START, END = "<!-- leaderboard: written by `detbench publish` -->", "<!-- end of the leaderboard -->"
 
@@ -54,10 +63,18 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     results = runner.benchmark([replace(base, deblurer=name) for name in names], runs)
     results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
     results.append(runner.run(replace(base, deblurer="identity", imgsz=CLOSER), runs))
-    noisy_results = runner.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names], runs)
-    (group,), (noisy,) = (collect([result.path for result in each]) for each in (results, noisy_results))
+    group = _group(results)
+    noisy = _group(runner.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names], runs))
+    eyes = [group]
+    for detector, imgsz in EYES[1:]:
+        other = replace(base, detector=detector, imgsz=imgsz)
+        eyes.append(_group(runner.benchmark([replace(other, deblurer=name) for name in names], runs)))
     reports = root / "reports"
-    Report(group, reports).sections()  # for its tables and figures
+    report = Report(group, reports)
+    report.sections()  # for its tables and figures
+    seeing = [detectors.gains(eyes), detectors.fooling([(eyes[one], eyes[other]) for one, other in WITNESSES])]
+    for table in seeing:
+        report.table(table)
     drawn = next(run for run in group.runs if run.spec.deblurer == DRAWN)
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
     figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
@@ -70,13 +87,14 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
 
     board = tables.markdown(tables.leaderboard(group))
     written = {
-        reports / "leaderboard.md": _page(group, noisy),
-        reports / "published.json": json.dumps(state(group), indent=1) + "\n",
+        reports / "leaderboard.md": _page(eyes, noisy, seeing),
+        reports / "published.json": json.dumps(state(eyes), indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
     for path, text in written.items():
         path.write_text(text, "utf-8")
     claims.write(reports / "claims.md", runs, device)
+    mark(root)  # of weights that came while all this ran
     return [*written, reports / "claims.md"]
 
 
@@ -86,31 +104,100 @@ def shipped() -> list[str]:
     return [name for name in registry.runnable() if known[name].module.startswith("deblurers.")]
 
 
-def state(group: Group) -> dict[str, Any]:
-    """What the published numbers were made from: what :func:`stale` compares with what is here."""
-    spec = group.floor.spec
+def state(groups: Sequence[Group]) -> dict[str, Any]:
+    """What the published numbers were made from: what :func:`stale` and :func:`waiting` compare with what is here.
+
+    Args:
+        groups: one a detector and ``imgsz``; the first one's deblurrers.
+    """
+    specs = [group.floor.spec for group in groups]
+    known = registry.entries()
+    deblurrers = {run.spec.deblurer: run.spec.deblurer_hash for run in groups[0].runs}
     return {
-        "dataset": {"name": spec.dataset, "hash": spec.dataset_hash},
-        "detector": {"name": spec.detector, "hash": spec.detector_hash},
-        "deblurrers": {run.spec.deblurer: run.spec.deblurer_hash for run in group.runs},
+        "dataset": {"name": specs[0].dataset, "hash": specs[0].dataset_hash},
+        "detectors": [{"name": spec.detector, "imgsz": spec.imgsz, "hash": spec.detector_hash} for spec in specs],
+        "deblurrers": deblurrers,
+        "sources": {name: known[name].source for name in deblurrers},
     }
 
 
 def stale(reports: Path) -> list[str]:
-    """What has changed since the published numbers were made, in words; nothing if they are as they would be now.
+    """What has changed under the published numbers, in words: a release and the test suite want none of it.
 
-    Looks at the sources and weights of the deblurrers and at the dataset's card; imports and fetches nothing.
+    Looks at the sources of the deblurrers and at the dataset's card; imports and fetches nothing. New weights, and what
+    is not published yet, are :func:`waiting`.
     """
-    published: Mapping[str, Any] = json.loads((reports / "published.json").read_text("utf-8"))
-    here = {name: registry.fingerprint(name) for name in shipped()}
-    then = published["deblurrers"]
-    told = [f"{name} is not published" for name in here if name not in then]
-    told += [f"{name} is published, and does not run any more" for name in then if name not in here]
-    told += [f"{name} has changed" for name in here if name in then and here[name] != then[name]]
+    published, known, here = _published(reports), registry.entries(), shipped()
+    sources = published["sources"]
+    told = [f"{name} is published, and does not run any more" for name in sources if name not in here]
+    told += [f"{name} has changed" for name in here if name in sources and known[name].source != sources[name]]
     dataset = published["dataset"]
     if datasets.cards()[dataset["name"]].identity != dataset["hash"]:
         told.append(f"the dataset {dataset['name']} has changed")
     return told
+
+
+def waiting(reports: Path) -> list[str]:
+    """What waits for the next :func:`publish`, in words: a release wants none of it."""
+    published = _published(reports)
+    told = [f"{name} has newer weights than its row" for name in older(reports)]
+    told += [f"{name} is not published" for name in shipped() if name not in published["deblurrers"]]
+    seen = [(eye["name"], eye["imgsz"]) for eye in published["detectors"]]
+    told += [
+        f"the detector {name} at {imgsz} pixels is not published" for name, imgsz in EYES if (name, imgsz) not in seen
+    ]
+    return told
+
+
+def older(reports: Path) -> list[str]:
+    """The deblurrers whose published numbers are of older weights than those that are here."""
+    published, known = _published(reports), registry.entries()
+    return [
+        name
+        for name in shipped()
+        if published["sources"].get(name) == known[name].source
+        and published["deblurrers"][name] != registry.fingerprint(name)
+    ]
+
+
+def mark(root: Path) -> list[Path]:
+    """Mark the rows of leaderboard and README that are older than their weights, and no others.
+
+    Args:
+        root: of the checkout.
+
+    Returns:
+        The files that this changed.
+    """
+    names, changed = older(root / "reports"), []
+    for path in (root / "reports" / "leaderboard.md", root / "README.md"):
+        text = path.read_text("utf-8")
+        if (new := marked(text, names)) != text:
+            path.write_text(new, "utf-8")
+            changed.append(path)
+    return changed
+
+
+def marked(text: str, names: Collection[str]) -> str:
+    """Markdown whose tables' rows of these names bear :data:`MARK`, and no other rows."""
+
+    def cell(found: re.Match[str]) -> str:
+        name = found[1] + (MARK if found[1] in names else "")
+        return f"| {name:<{len(found[0]) - len('|  |')}} |"
+
+    return re.sub(rf"^\| (\w+)(?:{re.escape(MARK)})? *\|", cell, text, flags=re.M)
+
+
+def _published(reports: Path) -> dict[str, Any]:
+    """What :func:`state` was when the numbers were made."""
+    published: dict[str, Any] = json.loads((reports / "published.json").read_text("utf-8"))
+    return published
+
+
+def _group(results: Sequence[RunResult]) -> Group:
+    """Runs that may be compared, as a group."""
+    (group,) = collect([result.path for result in results])
+    return group
 
 
 def _curve(log: Path) -> NDArray[np.float64]:
@@ -120,12 +207,14 @@ def _curve(log: Path) -> NDArray[np.float64]:
     return np.array(rows, np.float64).reshape(-1, 2)
 
 
-def _page(group: Group, noisy: Group) -> str:
-    """``leaderboard.md``: the same with and without noise."""
-    machine = group.floor.environment
+def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[tables.Table]) -> str:
+    """``leaderboard.md``: the same without and with noise, and between the two before several detectors."""
+    machine = eyes[0].floor.environment
+    said = "".join(f"- {sentence}\n" for sentence in detectors.conclusions(eyes))
+    shown = "\n".join(map(tables.markdown, seeing))
     return (
         "# Leaderboard\n\nEvery deblurrer that ships here, on `street`, before the same detector. Made by"
-        f" `detbench publish`, which makes it again.\n\n{_ranking(group, costs=True)}\n"
+        f" `detbench publish`, which makes it again.\n\n{_ranking(eyes[0], costs=True)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
         f"*Deblurring and detection together, on {machine.get('cpu', 'an unknown processor')},"
@@ -136,7 +225,9 @@ def _page(group: Group, noisy: Group) -> str:
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
         " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"
-        f" a page of it all.\n\n## With noise of variance {NOISE:g}\n\n"
+        " a page of it all.\n\n## Before several detectors\n\nDoes it help others than the leaderboard's detector?"
+        f" Those that no deblurrer was trained through come first.\n\n{said}\n{shown}\n"
+        f"## With noise of variance {NOISE:g}\n\n"
         "Gaussian noise on the blurred frames, for values in 0..1; objects are those of the sharp frames without"
         f" noise.\n\n{_ranking(noisy, costs=False)}"
     )

@@ -71,7 +71,12 @@ class Entry:
         path = self.chosen(weights)
         trained = [file_hash(path)] if path.exists() else []
         published = [] if trained else [assets.find(name).sha256 for name in _stated(self.file, "SPEC", "assets") or ()]
-        return canonical_hash([*(file_hash(source) for source in sorted(_sources(self.file))), *trained, *published])
+        return canonical_hash([*_source_hashes(self.file), *trained, *published])
+
+    @property
+    def source(self) -> str:
+        """SHA-256 (hexadecimal) of its source alone, with the siblings that it imports; imports nothing."""
+        return canonical_hash(_source_hashes(self.file))
 
     @property
     def weights(self) -> Path:
@@ -257,6 +262,11 @@ def _stated(file: Path, name: str, field: str) -> Any:
                 case [ast.Name(id=local)]:
                     return _stated(file, local, field)
     return None
+
+
+def _source_hashes(file: Path) -> list[str]:
+    """SHA-256 (hexadecimal) of each of a deblurrer's source files."""
+    return [file_hash(source) for source in sorted(_sources(file))]
 
 
 def _sources(file: Path) -> set[Path]:

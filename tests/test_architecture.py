@@ -22,7 +22,10 @@ ALLOWED = {
     "check": {"types", "datasets", "detect", "match", "stats", "store", "runner", "compare"},
     "figure": {"types", "table", "match", "datasets", "images", "store"},
     "report.collect": {"types", "store", "table", "compare"},
-    "report.tables": {"table", "report.collect"},
+    "report.origins": {"types"},
+    "report.tables": {"table", "report.collect", "report.origins"},
+    "report.detectors": {"types", "compare", "match", "stats", "store", "table"}
+    | {f"report.{part}" for part in ("collect", "origins", "tables")},
     "report.page": {"types", "datasets", "store", "images", "match"},
     "report.breakdown": {"types", "compare", "match", "stats"},
     "report.plots": {"types", "stats", "report.breakdown"},
@@ -30,7 +33,7 @@ ALLOWED = {
     | {f"report.{part}" for part in ("breakdown", "collect", "page", "plots", "tables")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims"}
-    | {f"report.{part}" for part in ("collect", "document", "plots", "tables")},
+    | {f"report.{part}" for part in ("collect", "detectors", "document", "plots", "tables")},
     "claims": {"types", "datasets", "images", "quality", "stats", "weights", "registry", "runner", "compare"}
     | {"gan.recipe", "report.tables"},
     "gan.recipe": set(),
@@ -54,6 +57,7 @@ ALLOWED = {
         "gan.step",
         "gan.vgg",
     },
+    "gan.ablation": {"types", "registry", "runner", "gan.train"},
     "gan.schedule": {"types", "progress", "weights", "gan.train"},
 }
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from detbench import claims, publish, registry, runner, stats
+from detbench import claims, detect, publish, registry, runner, stats
 from detbench.report.tables import printed
 from detbench.types import RunSpec
 
@@ -63,7 +63,7 @@ def test_a_claim_holds_only_if_all_of_it_does():
 def test_every_claim_names_deblurrers_and_printed_numbers_that_exist():
     for entry in claims._entries():
         for names in entry["pairs"]:
-            assert set(names) <= set(registry.entries())
+            assert set(names) <= set(registry.entries()) or "source" not in entry  # ours may come before the deblurrer
             for part in entry["parts"] if "table" in entry else ():
                 better, worse = (float(printed(entry["table"], part, name, entry["measures"][0])) for name in names)
                 if "margins" in entry:
@@ -103,6 +103,60 @@ def test_claims_are_tested_on_runs(pairs, bright_boxes, tmp_path, monkeypatch):
     assert "| blurred, unsharp " in text
     assert "`identity`" not in text
     assert "`dc250p`: has no weights yet." in text or "`dc250p`: compact preset" in text
+
+
+def test_a_claim_is_tested_before_each_detector_it_names(pairs, tmp_path, bright_boxes, monkeypatch):
+    entry = {
+        "key": "ours",
+        "says": "The identity is better than an unsharp mask.",
+        "pairs": [["identity", "unsharp"], ["nowhere_yet", "unsharp"]],
+        "measures": ["psnr_db"],
+        "parts": {"here": 0.0},
+        "detectors": [["yolo11n", 416], ["yolo26n", 640]],
+    }
+    monkeypatch.setattr(claims, "_entries", lambda: [entry])
+    monkeypatch.setattr(registry, "runnable", lambda: ["identity", "unsharp"])
+    monkeypatch.setattr(detect, "resolve", lambda name: (tmp_path / name, name.ljust(64, "0")))
+    base = RunSpec("", dataset=str(pairs), conf=0.55, device="cpu")
+    (claim,) = claims.verify(tmp_path / "runs", base)
+    assert [finding.detector for finding in claim.findings] == [("yolo11n", 416)] * 2 + [("yolo26n", 640)] * 2
+    assert ["|yolo11n:yolo11n0|imgsz:416|" in finding.signature for finding in claim.findings] == [True] + [False] * 3
+    assert [finding.verdict for finding in claim.findings[1::2]] == ["not tested"] * 2
+    assert claim.findings[0].ours == claim.findings[2].ours != ()
+    text = claims.page([claim], runner.run(dataclasses.replace(base, deblurer="identity"), tmp_path / "runs"))
+    assert "A claim of this project, of no publication. **Verdict: not tested.**" in text
+    assert "| *this project's* " in text
+    assert "*the publications'*" not in text
+    assert "*yolo11n at 416 pixels, without noise*" in text
+    assert "`nowhere_yet`: has no weights yet." in text
+    assert "`unsharp`: not trained here." in text
+
+
+def test_our_own_claims_are_of_several_detectors_and_lead_with_those_that_were_not_in_the_loss():
+    own = [entry for entry in claims._entries() if "source" not in entry]
+    assert {entry["pairs"][0][0] for entry in own} == {"fastsrn_task", "dc250_task", "fastsrn_task_gan"}
+    for entry in own:
+        assert sorted(map(tuple, entry["detectors"])) == sorted(publish.EYES)
+        assert entry["detectors"][0][0] != "yolo26n"
+
+
+def test_what_was_trained_against_nobody_is_not_said_to_have_an_opponent(monkeypatch):
+    recipe = {"content": {"l1": 1.0}, "adversarial": "", "discriminator": {}, "iterations": 10}
+    record = {"preset": "default", "images_seen": 20, "seed": 0, "iterations": 10, "recipe": recipe}
+    monkeypatch.setattr(claims, "_record", {"a": record}.get)
+    monkeypatch.setattr(registry, "runnable", lambda: ["a"])
+    claim = claims.Claim("key", "says", "", (claims.Finding("a", "identity", "f1", 0.0),))
+    assert claims._budget([claim]).endswith("of 10 iterations 0 with L1 alone, 10 with its own losses.\n")
+    recipe["adversarial"] = "bce"
+    assert claims._budget([claim]).endswith("its own losses, of these 10 against its discriminator.\n")
+
+
+def test_a_claim_says_which_detector_was_in_the_loss(monkeypatch):
+    records = {"a": {"recipe": {"detector": ["yolo26n", "her/yolo11n.pt"]}}, "b": {"recipe": {"detector": []}}}
+    records["c"] = {"recipe": {}}
+    monkeypatch.setattr(claims, "_record", records.get)
+    findings = (claims.Finding("a", "b", "f1", 0.0), claims.Finding("c", "identity", "f1", 0.0))
+    assert claims._in_the_loss(claims.Claim("key", "says", "", findings)) == ["In the loss of a: yolo26n, yolo11n."]
 
 
 def test_a_comparison_of_unequal_trainings_says_so(monkeypatch):

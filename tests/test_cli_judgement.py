@@ -1,6 +1,8 @@
 """The commands that judge runs: report, compare, check, publish."""
 
+import hashlib
 import json
+from functools import partial
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 from conftest import scene
 from typer.testing import CliRunner
 
-from detbench import check, cli, images, publish, quality, registry, runner
+from detbench import check, cli, datasets, detect, images, publish, quality, registry, runner
 from detbench.types import DetbenchError, RunSpec
 
 
@@ -114,20 +116,146 @@ def test_the_published_state_is_not_stale():
     assert publish.stale(publish.REPORTS) == []
 
 
-def test_what_is_stale_is_named(tmp_path, monkeypatch):
-    text = (publish.REPORTS / "published.json").read_text()
-    published = json.loads(text)
-    name, digest = next(iter(published["deblurrers"].items()))
-    (tmp_path / "published.json").write_text(text.replace(digest, "0" * 64))
-    assert publish.stale(tmp_path) == [f"{name} has changed"]
-    (tmp_path / "published.json").write_text(text.replace(published["dataset"]["hash"], "0" * 64))
-    assert publish.stale(tmp_path) == ["the dataset street has changed"]
-    less = {**published, "deblurrers": {key: of for key, of in published["deblurrers"].items() if key != name}}
-    (tmp_path / "published.json").write_text(json.dumps(less))
-    assert publish.stale(tmp_path) == [f"{name} is not published"]
-    (tmp_path / "published.json").write_text(text)
+def test_rows_older_than_their_weights_are_marked():
+    """If this fails, `detbench publish --mark` makes it right, at once."""
+    names = publish.older(publish.REPORTS)
+    for path in (publish.REPORTS / "leaderboard.md", publish.REPORTS.parent / "README.md"):
+        text = path.read_text("utf-8")
+        assert publish.marked(text, names) == text
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A checkout's published state as of what is here, to be spoilt: the state, and how to write it."""
+    (tmp_path / "reports").mkdir()
+    known = registry.entries()
+    state = json.loads((publish.REPORTS / "published.json").read_text())
+    state["deblurrers"] = {name: registry.fingerprint(name) for name in publish.shipped()}
+    state["sources"] = {name: known[name].source for name in publish.shipped()}
+    state["detectors"] = [{"name": name, "imgsz": imgsz, "hash": "0" * 64} for name, imgsz in publish.EYES]
+
+    def write():
+        (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
+        return tmp_path / "reports"
+
+    return state, write
+
+
+def test_what_is_stale_is_named(published, monkeypatch):
+    state, write = published
+    name, source = next(iter(state["sources"].items()))
+    assert publish.stale(write()) == []
+    state["sources"][name] = "0" * 64
+    state["deblurrers"][name] = "1" * 64
+    assert publish.stale(write()) == [f"{name} has changed"]
+    assert publish.older(write()) == []  # it is not the weights, or not they alone
+    state["sources"][name] = source
+    assert publish.stale(write()) == []
+    state["dataset"]["hash"] = "0" * 64
+    assert publish.stale(write()) == ["the dataset street has changed"]
     monkeypatch.setattr(registry, "runnable", lambda: [])
-    assert f"{name} is published, and does not run any more" in publish.stale(tmp_path)
+    assert f"{name} is published, and does not run any more" in publish.stale(write())
+
+
+def test_what_waits_to_be_published_is_named(published):
+    state, write = published
+    name, other, *_ = state["deblurrers"]
+    assert publish.waiting(write()) == []
+    state["deblurrers"][name] = "0" * 64
+    del state["deblurrers"][other], state["sources"][other], state["detectors"][-1]
+    assert publish.waiting(write()) == [
+        f"{name} has newer weights than its row",
+        f"{other} is not published",
+        "the detector yolo26n at 416 pixels is not published",
+    ]
+    assert publish.older(write()) == [name]
+
+
+def test_new_weights_of_a_file_make_a_row_older(tmp_path, monkeypatch):
+    """By the files themselves: other bytes in the weights, the same source."""
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "mine.py").write_text('"""mine: one."""\n')
+    entry = registry.Entry("mine", "deblurers.mine", tmp_path / "mine.py")
+    monkeypatch.setattr(registry, "entries", lambda: {"mine": entry})
+    monkeypatch.setattr(registry, "runnable", lambda: ["mine"])
+    entry.weights.write_bytes(b"first")
+    state = {"deblurrers": {"mine": entry.hash()}, "sources": {"mine": entry.source}, "detectors": []}
+    state["dataset"] = json.loads((publish.REPORTS / "published.json").read_text())["dataset"]
+    (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
+    assert publish.older(tmp_path / "reports") == []
+    entry.weights.write_bytes(b"second")
+    assert publish.older(tmp_path / "reports") == ["mine"]
+    assert publish.stale(tmp_path / "reports") == []
+    (tmp_path / "mine.py").write_text('"""mine: another."""\n')
+    assert publish.older(tmp_path / "reports") == []
+    assert publish.stale(tmp_path / "reports") == ["mine has changed"]
+
+
+BOARD = """# Title
+| method         |    F1 |
+| -------------- | ----: |
+| blurred        | 0.588 |
+| dc0            | 0.603 |
+| dc250          | 0.575 |
+| sharp, JPEG 95 | 0.972 |
+"""
+
+
+def test_marks_are_put_and_taken_off_row_by_row():
+    marked = publish.marked(BOARD, ["dc0", "srn"])
+    assert "| dc0 (older weights) | 0.603 |\n| dc250          | 0.575 |" in marked
+    assert publish.marked(marked, ["dc0"]) == marked
+    assert publish.marked(BOARD, []) == BOARD
+    other = publish.marked(marked, ["dc250"])
+    assert other.count(publish.MARK) == 1
+    assert "| dc250 (older weights) | 0.575 |" in other
+
+
+def test_publish_marks_and_checks_without_running_anything(published, tmp_path, monkeypatch):
+    state, write = published
+    monkeypatch.setattr(runner, "run", pytest.fail)
+    write()
+    for path in (tmp_path / "README.md", tmp_path / "reports" / "leaderboard.md"):
+        path.write_text(BOARD)
+    assert invoke("publish", "--mark", "--check").exit_code == 0
+    assert (tmp_path / "README.md").read_text() == BOARD
+    state["deblurrers"]["dc0"] = "0" * 64
+    write()
+    done = invoke("publish", "--check")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == ["dc0 has newer weights than its row"]
+    assert (tmp_path / "README.md").read_text() == BOARD
+    done = invoke("publish", "--mark")
+    assert done.exit_code == 0
+    assert done.stdout.split() == [str(tmp_path / "reports" / "leaderboard.md"), str(tmp_path / "README.md")]
+    for path in (tmp_path / "README.md", tmp_path / "reports" / "leaderboard.md"):
+        assert path.read_text() == publish.marked(BOARD, ["dc0"])
+    assert invoke("publish", "--mark").stdout == ""
+
+
+def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
+    """All of it, of one deblurrer on twelve small frames, before four detectors that stand in for YOLO."""
+    monkeypatch.setattr(detect, "resolve", lambda name: (tmp_path / name, hashlib.sha256(name.encode()).hexdigest()))
+    monkeypatch.setattr(publish, "RunSpec", partial(RunSpec, dataset=str(data), conf=0.7))
+    monkeypatch.setattr(publish, "shipped", lambda: ["unsharp"])
+    monkeypatch.setattr(publish, "DRAWN", "unsharp")
+    monkeypatch.setattr(publish.claims, "write", lambda *_: None)
+    (tmp_path / "README.md").write_text(f"{publish.START} {publish.END}\n")
+    publish.publish(tmp_path, tmp_path / "runs", "cpu")
+    page = (tmp_path / "reports" / "leaderboard.md").read_text()
+    for name, imgsz in publish.EYES:
+        assert f"| {name} {imgsz}: F1 |" in page
+        assert f"\n- {name} {imgsz}: " in page
+    assert page.index("## Before several detectors") < page.index("**Is it there?**") < page.index("## With noise")
+    assert "yolo26n 640: seen by yolo11n 640" in page
+    made = {path.name for path in (tmp_path / "reports" / "tables").iterdir()}
+    assert {f"{key}.{suffix}" for key in ("detectors", "fooling") for suffix in ("md", "tex", "csv")} <= made
+    state = json.loads((tmp_path / "reports" / "published.json").read_text())
+    assert [(eye["name"], eye["imgsz"]) for eye in state["detectors"]] == list(publish.EYES)
+    monkeypatch.setitem(state, "dataset", {"name": "street", "hash": datasets.cards()["street"].identity})
+    (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
+    assert publish.stale(tmp_path / "reports") == publish.waiting(tmp_path / "reports") == []
 
 
 def test_the_readme_and_the_leaderboard_agree():

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import detbench.match
-from detbench.match import Counts, iou, match, score_frame
+from detbench.match import Counts, confirmed, iou, match, score_frame
 from detbench.types import Detections
 
 NONE = Detections.empty()
@@ -183,6 +183,37 @@ NEAR = (1, 0, 11, 10)  # overlaps SQUARE by 9/11
 )
 def test_score_frame(restored, blurred, sharp, expected):
     assert score_frame(restored, blurred, sharp, 0.5) == expected
+
+
+@pytest.mark.parametrize(
+    ("restored", "blurred", "witness", "added", "vouched"),
+    [
+        pytest.param(NONE, NONE, NONE, [], [], id="nothing anywhere"),
+        pytest.param(NONE, boxes(SQUARE), boxes(SQUARE), [], [], id="nothing restored"),
+        pytest.param(boxes(SQUARE), NONE, NONE, [True], [False], id="nobody vouches"),
+        pytest.param(boxes(SQUARE), NONE, boxes(NEAR), [True], [True], id="vouched for"),
+        pytest.param(boxes(SQUARE), boxes(NEAR), boxes(SQUARE), [False], [False], id="seen before: not added"),
+        pytest.param(boxes(SQUARE), boxes(SQUARE, label=[1]), NONE, [True], [False], id="another class before"),
+        pytest.param(
+            boxes(SQUARE), NONE, boxes(SQUARE, label=[1]), [True], [False], id="the witness sees another class"
+        ),
+        pytest.param(boxes((0, 0, 10, 5)), NONE, boxes(SQUARE), [True], [True], id="exactly the threshold"),
+        pytest.param(boxes((0, 0, 10, 4.9)), boxes(SQUARE), boxes(SQUARE), [True], [False], id="below the threshold"),
+        pytest.param(boxes(SQUARE, NEAR), NONE, boxes(SQUARE), [True, True], [True, True], id="two boxes on an object"),
+        pytest.param(
+            boxes(SQUARE, FAR, FARTHER),
+            boxes(FAR),
+            boxes(SQUARE, FAR),
+            [True, False, True],
+            [True, False, False],
+            id="all at once",
+        ),
+    ],
+)
+def test_confirmed(restored, blurred, witness, added, vouched):
+    found = confirmed(restored, blurred, witness, 0.5)
+    assert [part.tolist() for part in found] == [added, vouched]
+    assert all(part.dtype == np.bool_ for part in found)
 
 
 @given(frames(), frames(), frames(), thresholds)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detbench import compare, datasets, stats, store
 from detbench.report import breakdown, page, plots, tables
 from detbench.report.collect import Group
-from detbench.report.tables import Column, Part, Table
+from detbench.report.tables import Column, Part, Table, framed
 from detbench.types import DetbenchError, Detections, RunResult
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class Report:
         table = Table(
             "Without one arbitrary threshold",
             columns,
-            _framed(rows, self.group.signature),
+            framed(rows, self.group.signature),
             (
                 f"F1 at a confidence of {spec.conf:g}, and at the one that is best on all other clips. AP is COCO's,"
                 " by pycocotools, against the objects of the sharp frames.",
@@ -313,7 +313,7 @@ class Report:
         table = Table(
             "Errors by kind",
             (Column("method"), *(Column(kind, "{:d}", "lowest") for kind in kinds)),
-            _framed(rows, self.group.signature),
+            framed(rows, self.group.signature),
             ("Kinds as in TIDE (Bolya et al., ECCV 2020), counted, not weighed by AP.",),
             "errors",
         )
@@ -396,16 +396,6 @@ class Report:
         return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
 
 
-def _framed(rows: Sequence[tuple[tables.Value, ...]], signature: str) -> tuple[Part, ...]:
-    """Rows of all runs as a table's parts: floor and ceiling, first and last, compete with nobody."""
-    floor, ranked, ceiling = tuple(rows[:1]), tuple(rows[1:-1]), tuple(rows[-1:])
-    return (
-        Part(floor, source=signature, ranked=False),
-        Part(ranked, source=signature),
-        Part(ceiling, source=signature, ranked=False),
-    )
-
-
 def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequence[str]) -> str:
     """The verdict in a line: which deblurrers help the detector, by F1; empty where that cannot be told."""
     rows = {model: row for model in models if (row := found[model, "f1"])["p_holm"] is not None}
@@ -442,7 +432,7 @@ def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signat
     return Table(
         f"By {cut}",
         columns,
-        _framed(rows, signature),
+        framed(rows, signature),
         ("In brackets: reference objects.", *notes),
         f"by-{cut}",
     )

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from detbench.report.collect import Group
+from detbench.report.origins import have_seen
 from detbench.table import COLUMNS, rows
 
 Value = float | int | str | None
@@ -102,8 +103,23 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             "Best of each column in bold, without floor (blurred) and ceiling (sharp, JPEG 95). Gap closed: share of"
             " the way from the floor's F1 to the ceiling's. Recovered, lost and hallucinated count objects."
             + (" ms/frame: deblurring alone." if costs else ""),
+            *(
+                [f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(seen)}."]
+                if costs and (seen := have_seen(group.runs))
+                else []
+            ),
         ),
         "leaderboard",
+    )
+
+
+def framed(rows: Sequence[tuple[Value, ...]], source: str = "") -> tuple[Part, ...]:
+    """Rows of all runs as a table's parts: floor and ceiling, first and last, compete with nobody."""
+    floor, ranked, ceiling = tuple(rows[:1]), tuple(rows[1:-1]), tuple(rows[-1:])
+    return (
+        Part(floor, source=source, ranked=False),
+        Part(ranked, source=source),
+        Part(ceiling, source=source, ranked=False),
     )
 
 

@@ -18,7 +18,11 @@ from detbench.gan.step import Stage, players, step
 from detbench.gan.train import _fabric
 
 SPECS = {name: registry.get(name) for name in registry.entries()}
-TRAINED = [name for name, spec in SPECS.items() if spec.presets[spec.preset].recipe]
+TRAINED = [  # against a discriminator alone, which the plain step knows
+    name
+    for name, spec in SPECS.items()
+    if spec.presets[spec.preset].recipe and "compact" in spec.presets and spec.family != "task-driven"
+]
 
 
 def plain_step(generator, discriminator, optimizers, recipe, blurred, sharp):

@@ -1,0 +1,161 @@
+"""The same deblurrers before several detectors: whom do they help, and is what they add there?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import compare, stats, store, table
+from detbench.match import confirmed
+from detbench.report.collect import Group
+from detbench.report.origins import in_the_loss
+from detbench.report.tables import Column, Table, Value, framed
+from detbench.types import RunResult
+
+
+def gains(groups: Sequence[Group]) -> Table:
+    """F1 of each deblurrer before each detector, with the paired difference to the blurred frames.
+
+    Detectors that no deblurrer was trained through lead, and the first of them gives the order of the rows.
+
+    Args:
+        groups: runs on the same frames, one group a detector and ``imgsz``; what is not in all of them is left out.
+    """
+    groups, trained_through = leading(groups), _trained_through(groups)
+    columns = []
+    for group in groups:
+        who = eye(group) + "*" * (_detector(group) in trained_through)
+        columns += [
+            Column(f"{who}: F1", "{:.3f}", "highest"),
+            Column(f"{who}: gap closed", table.COLUMNS["gap_closed"][1], "highest"),
+            Column(f"{who}: F1 less blurred's"),
+        ]
+    here = {_detector(group) for group in groups}
+    notes = [
+        *(group.signature for group in groups),
+        "The number beside a detector is its imgsz. Each is scored against what it sees itself in the sharp frames. In"
+        " brackets 95 % intervals: paired bootstrap over clips, not corrected for the number of deblurrers.",
+        *(
+            f"*: {detector} was in the loss that trained {', '.join(names)}."
+            for detector, names in trained_through.items()
+            if detector in here
+        ),
+    ]
+    return _table("Before several detectors", columns, [_gains(group) for group in groups], notes, "detectors")
+
+
+def leading(groups: Sequence[Group]) -> list[Group]:
+    """The groups of detectors that no deblurrer was trained through, then the others, each in the order given."""
+    trained_through = _trained_through(groups)
+    return sorted(groups, key=lambda group: _detector(group) in trained_through)
+
+
+def conclusions(groups: Sequence[Group]) -> list[str]:
+    """What can be concluded of F1 before each detector, those that no deblurrer was trained through first."""
+    return [
+        f"{eye(group)}: {sentence}"
+        for group in leading(groups)
+        for sentence in compare.compare([group.floor, *_ranked(group)]).conclusions()
+        if "F1" in sentence
+    ]
+
+
+def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
+    """How much of what deblurring makes a detector see is seen in the sharp frames by a detector of another family.
+
+    Args:
+        pairs: a group, and that of the other detector, on the same frames in the same order, with labels that mean
+            the same classes.
+
+    Raises:
+        DetbenchError: a run's detections are damaged.
+    """
+    columns = []
+    for group, witness in pairs:
+        columns += [
+            Column(f"{eye(group)}: added", "{:d}"),
+            Column(f"{eye(group)}: seen by {eye(witness)}", "{:.1%}", "highest"),
+            Column(f"{eye(group)}: 95 % interval"),
+        ]
+    notes = [
+        *dict.fromkeys(group.signature for pair in pairs for group in pair),
+        "Added: detections in the restored frames that overlap none of their class in the blurred ones. Seen: the share"
+        " of these that overlap one of their class that the other detector sees in the sharp frame. The last row tells"
+        " how far the two agree where nothing was restored: more is hardly in reach. Intervals: bootstrap over clips.",
+    ]
+    return _table("Is it there?", columns, [_shares(*pair) for pair in pairs], notes, "fooling")
+
+
+def eye(group: Group) -> str:
+    """Who looks, and at what size: the detector's name and its ``imgsz``."""
+    return f"{_detector(group)} {group.floor.spec.imgsz}"
+
+
+def _detector(group: Group) -> str:
+    return Path(group.floor.spec.detector).stem
+
+
+def _trained_through(groups: Sequence[Group]) -> dict[str, list[str]]:
+    return in_the_loss(run for group in groups for run in group.runs)
+
+
+def _ranked(group: Group) -> list[RunResult]:
+    return sorted(group.runs, key=lambda run: -run.f1)
+
+
+def _named(group: Group) -> dict[str, RunResult]:
+    """Floor, deblurrers with the best F1 first, and ceiling by the names of their rows."""
+    return {group.labels[run.path]: run for run in (group.floor, *_ranked(group), group.ceiling)}
+
+
+def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
+    """F1, gap closed and the difference to the floor, by row."""
+    compared = compare.compare([group.floor, *group.runs])
+    gained = {d.model: d.interval.told("{:.3f}") for d in compared.differences if d.metric == "f1"}
+    by_path = {model.runs[0].path: gained.get(model.name) for model in compared.models}
+    named = _named(group)
+    rows = table.rows(list(named.values()))
+    return {
+        name: (row["f1"], row["gap_closed"], by_path.get(run.path))
+        for (name, run), row in zip(named.items(), rows, strict=True)
+    }
+
+
+def _shares(group: Group, witness: Group) -> dict[str, tuple[Value, ...]]:
+    """How many detections were added, the share that the witness vouches for, and its interval, by row."""
+    conf, iou = group.floor.spec.conf, group.floor.spec.match_iou
+    before = [seen.above(conf) for seen in store.read_detections(group.floor.path)["restored"]]
+    vouching = store.read_detections(witness.floor.path)["sharp"]
+    clips = [score.clip for score in group.floor.scores]
+    found: dict[str, tuple[Value, ...]] = {}
+    for name, run in _named(group).items():
+        after = [seen.above(conf) for seen in store.read_detections(run.path)["restored"]]
+        frames = [confirmed(*of_frame, iou) for of_frame in zip(after, before, vouching, strict=True)]
+        counts = np.array([(vouched.sum(), added.sum()) for added, vouched in frames], np.float64).reshape(-1, 2)
+        vouched, added = counts.sum(axis=0).tolist()
+        found[name] = (int(added), vouched / added, _interval(counts, clips)) if added else (0, None, None)
+    return found
+
+
+def _interval(counts: NDArray[np.float64], clips: Sequence[str]) -> str | None:
+    """The 95 % interval of a share from (frames, 2) parts and wholes; None for too little data."""
+    found = stats.interval(0.0, stats.mean(stats.resampled_sums(counts, clips)))
+    return None if math.isnan(found.low) else f"[{found.low:.1%}, {found.high:.1%}]"
+
+
+def _table(
+    title: str,
+    columns: Sequence[Column],
+    cells: Sequence[Mapping[str, tuple[Value, ...]]],
+    notes: Iterable[str],
+    key: str,
+) -> Table:
+    """Cells that stand side by side, of the rows that are in all of them, in the order of the first."""
+    first, *others = cells
+    names = [name for name in first if all(name in other for other in others)]
+    rows = [(name, *(value for by_name in cells for value in by_name[name])) for name in names]
+    return Table(title, (Column("method"), *columns), framed(rows), tuple(notes), key)

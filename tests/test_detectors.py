@@ -1,0 +1,170 @@
+"""Deblurrers before several detectors: whose columns lead, what was in the loss, what another detector vouches for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import BrightBoxes, boxes
+
+from detbench import detect, runner, store, table
+from detbench.report import detectors, origins, tables
+from detbench.report.collect import Group, collect
+from detbench.types import FrameScore, RunResult, RunSpec
+
+FORMATS = [tables.markdown, tables.latex, tables.csv, tables.html]
+CLIPS = 12
+
+
+def run(tmp_path, name, tp, fn, detector="yolo26n", imgsz=640, input="blurred", **training):
+    """A run of twelve frames of as many clips, each with the same counts."""
+    scores = tuple(
+        FrameScore(f"{i}", f"{i}", tp, 0, fn, tp, 0, 0, psnr_db=30.0, ssim=0.9, restore_ms=1.0, detect_ms=1.0)
+        for i in range(CLIPS)
+    )
+    spec = RunSpec(name, detector=f"{detector}.pt", imgsz=imgsz, input=input, detector_hash=detector)
+    environment = {"signature": f"street|{detector}|imgsz:{imgsz}", "training": training}
+    return RunResult(spec, environment, scores, tmp_path / f"{name}-{detector}-{imgsz}")
+
+
+def group(tmp_path, *runs, **eye):
+    """Runs given as (name, tp, record) between a floor that finds 2 of 10 and a ceiling that finds all."""
+    return Group(
+        run(tmp_path, "identity", 2, 8, **eye),
+        tuple(run(tmp_path, name, tp, 10 - tp, **eye, **record) for name, tp, record in runs),
+        run(tmp_path, "jpeg95", 10, 0, input="sharp", **eye),
+    )
+
+
+TASK = {"recipe": {"detector": ["yolo26n"]}}
+PLAIN = {"recipe": {"detector": None}}
+
+
+@pytest.fixture
+def groups(tmp_path):
+    runs = [("tuned", 6, TASK), ("plain", 5, PLAIN), ("srn", 4, {})]
+    less = [("tuned", 3, TASK), ("plain", 4, PLAIN), ("srn", 4, {})]
+    return [
+        group(tmp_path, *runs, detector="yolo26n"),
+        group(tmp_path, *less, detector="yolo11n"),
+        group(tmp_path, *runs, detector="yolo26n", imgsz=416),
+    ]
+
+
+def test_detectors_that_were_not_in_the_loss_lead(groups):
+    made = detectors.gains(groups)
+    headings = [column.heading for column in made.columns]
+    assert headings[1::3] == ["yolo11n 640: F1", "yolo26n 640*: F1", "yolo26n 416*: F1"]
+    floor, ranked, ceiling = (part.rows for part in made.parts)
+    assert [row[0] for row in ranked] == ["plain", "srn", "tuned"]  # by yolo11n's F1, equal ones as they were
+    f1 = {tp: 2 * tp / (10 + tp) for tp in (2, 3, 4, 5, 6, 10)}
+    assert [ranked[2][i] for i in (1, 4, 7)] == [pytest.approx(f1[tp]) for tp in (3, 6, 6)]
+    assert ranked[2][5] == pytest.approx((f1[6] - f1[2]) / (1 - f1[2]))
+    assert ranked[2][6] == f"{f1[6] - f1[2]:+.3f} [{f1[6] - f1[2]:+.3f}, {f1[6] - f1[2]:+.3f}]"  # all frames are alike
+    assert (floor[0][:1], floor[0][3]) == (("blurred",), None)
+    assert (ceiling[0][0], ceiling[0][1:4]) == ("sharp, JPEG 95", (1.0, 1.0, None))
+    assert len(set(headings)) == len(headings)
+    text = tables.markdown(made)
+    assert "yolo26n was in the loss that trained tuned." in text
+    assert all(group.signature.replace("|", r"|") in text for group in groups)
+
+
+def test_without_a_detector_in_any_loss_the_order_is_the_given_one(groups):
+    plain = [dataclasses.replace(each, runs=each.runs[1:]) for each in groups]
+    made = detectors.gains(plain)
+    assert [column.heading for column in made.columns][1::3] == [
+        "yolo26n 640: F1",
+        "yolo11n 640: F1",
+        "yolo26n 416: F1",
+    ]
+    assert "in the loss" not in tables.markdown(made)
+
+
+def test_a_deblurrer_that_one_detector_has_not_seen_is_left_out(groups):
+    short = dataclasses.replace(groups[1], runs=groups[1].runs[:2])
+    rows = detectors.gains([groups[0], short]).parts[1].rows
+    assert {row[0] for row in rows} == {"tuned", "plain"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_renders_it(form, groups):
+    assert "None" not in form(detectors.gains(groups))
+    assert form(detectors.gains([dataclasses.replace(each, runs=()) for each in groups])).endswith("\n")
+
+
+def test_what_is_added_is_vouched_for_or_not(groups, tmp_path, monkeypatch):
+    """Of two boxes that restoring adds in each frame, the other detector sees one; the third was there before."""
+    real, painted, old, sure = (0, 0, 10, 10), (50, 0, 60, 10), (90, 0, 99, 10), (0, 50, 10, 60)
+    seen = {
+        "identity-yolo26n": {"restored": boxes(old)},
+        "tuned-yolo26n": {"restored": boxes(real, painted, old, sure, score=[0.9, 0.8, 0.7, 0.1])},
+        "plain-yolo26n": {"restored": boxes(old)},
+        "srn-yolo26n": {"restored": boxes(real)},
+        "jpeg95-yolo26n": {"restored": boxes(real, old)},
+        "identity-yolo11n": {"sharp": boxes(real, old)},
+    }
+    monkeypatch.setattr(
+        store,
+        "read_detections",
+        lambda path: {side: [found] * CLIPS for side, found in seen[path.name.rpartition("-")[0]].items()},
+    )
+    made = detectors.fooling([(groups[0], groups[1])])
+    rows = {row[0]: row[1:] for part in made.parts for row in part.rows}
+    assert rows == {
+        "blurred": (0, None, None),
+        "tuned": (24, 0.5, "[50.0%, 50.0%]"),  # a score below the run's conf does not count
+        "srn": (12, 1.0, "[100.0%, 100.0%]"),
+        "plain": (0, None, None),
+        "sharp, JPEG 95": (12, 1.0, "[100.0%, 100.0%]"),
+    }
+    assert [column.heading for column in made.columns][1:3] == [
+        "yolo26n 640: added",
+        "yolo26n 640: seen by yolo11n 640",
+    ]
+
+
+class Sharper(BrightBoxes):
+    """Another detector: it sees brighter boxes only."""
+
+    def look(self, frame):
+        return super().look(np.where(frame > 150, frame, 0).astype(np.uint8))
+
+
+def test_both_tables_are_made_from_stored_runs(pairs, bright_boxes, tmp_path, monkeypatch):
+    spec = RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu")
+    one = runner.benchmark(spec, tmp_path / "runs")
+    monkeypatch.setattr(detect, "Detector", Sharper)
+    monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "1" * 64))
+    other = runner.benchmark(dataclasses.replace(spec, detector="yolo11n"), tmp_path / "runs")
+    both = [collect([result.path for result in results])[0] for results in (one, other)]
+    rows = [row for part in detectors.gains(both).parts for row in part.rows]
+    assert [row[0] for row in rows] == ["blurred", "unsharp", "sharp, JPEG 95"]
+    assert [row[1] for row in rows] == [result.f1 for result in one]
+    assert [row[4] for row in rows] == [result.f1 for result in other]
+    added = [row[1] for part in detectors.fooling([tuple(both), tuple(both[::-1])]).parts for row in part.rows]
+    assert added[0] == 0
+    assert table.is_floor(both[0].floor)
+
+
+def test_records_say_which_detector_was_in_the_loss(tmp_path):
+    runs = [
+        run(tmp_path, "a", 1, 1, recipe={"detector": ["yolo26n", "her/yolo11n.pt"]}),
+        run(tmp_path, "b", 1, 1, recipe={"detector": ["yolo26n"]}),
+        run(tmp_path, "c", 1, 1, recipe={}),
+        run(tmp_path, "d", 1, 1),
+    ]
+    assert origins.in_the_loss(runs) == {"yolo26n": ["a", "b"], "yolo11n": ["a"]}
+
+
+def test_what_was_seen_is_inherited(tmp_path):
+    bdd, others = [{"folder": "reds"}, {"folder": "bdd"}], [{"folder": "reds"}]
+    runs = [
+        run(tmp_path, "old", 1, 1, data=bdd, recipe={}),
+        run(tmp_path, "heir", 1, 1, data=others, recipe={"init_from": "old"}),
+        run(tmp_path, "grandchild", 1, 1, data=others, recipe={"init_from": "heir"}),
+        run(tmp_path, "innocent", 1, 1, data=others, recipe={"init_from": "srn"}),
+        run(tmp_path, "again", 1, 1, data=others, recipe={"init_from": "again"}),  # a later training of its own weights
+        run(tmp_path, "srn", 1, 1),
+    ]
+    assert origins.have_seen(runs) == ["old", "heir", "grandchild"]
+    text = tables.markdown(tables.leaderboard(Group(runs[-1], tuple(runs[:-1]), runs[-1])))
+    assert "started from weights that were: old, heir, grandchild." in text
