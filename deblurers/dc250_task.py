@@ -38,5 +38,5 @@ SPEC = replace(
         },
     ),
     family="task-driven",
-    paper="Zhang, Zhen, Stevenson: GAN Based Image Deblurring Using Dark Channel Prior, Electronic Imaging 2019 (dc250)",
+    paper="Zhang, Zhen, Stevenson: GAN Based Image Deblurring Using Dark Channel Prior, Electronic Imaging 2019",
 )
