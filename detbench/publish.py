@@ -79,10 +79,11 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
     figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
 
-    curves: dict[str, dict[str, NDArray[np.float64]]] = {}
+    curves: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
     for name in names:
         if (log := reports / "training" / f"{name}-log.csv").exists():
-            curves.setdefault(registry.entries()[name].stated("family"), {})[name] = _curve(log)
+            measure, curve = _curve(log)
+            curves.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
     plots.save(plots.training_curves(curves), reports / "figures", "training")
 
     board = tables.markdown(tables.leaderboard(group))
@@ -200,11 +201,13 @@ def _group(results: Sequence[RunResult]) -> Group:
     return group
 
 
-def _curve(log: Path) -> NDArray[np.float64]:
-    """(validations, 2) iteration and validation PSNR from a training's log."""
+def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
+    """What a training was validated by, F1 where a detector took part, and (validations, 2) iteration and measure."""
     with log.open(newline="") as file:
-        rows = [(row["iteration"], row["psnr_validation"]) for row in csv.DictReader(file) if row["psnr_validation"]]
-    return np.array(rows, np.float64).reshape(-1, 2)
+        rows = list(csv.DictReader(file))
+    measure = "f1_validation" if any(row.get("f1_validation") for row in rows) else "psnr_validation"
+    points = [(row["iteration"], row[measure]) for row in rows if row[measure]]
+    return measure, np.array(points, np.float64).reshape(-1, 2)
 
 
 def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[tables.Table]) -> str:

@@ -84,7 +84,10 @@ PLOTS = {
     "confidence": lambda: plots.confidence_curves(SWEEP, 0.25, SWEEP),
     "iou": lambda: plots.iou_curves(SWEEP),
     "training": lambda: plots.training_curves(
-        {family: {name: CURVE + i / 10 for i, name in enumerate(NAMES[-4:])} for family in ("dark channel", "pix2pix")}
+        {
+            ("dark channel", "psnr_validation"): {name: CURVE + i / 10 for i, name in enumerate(NAMES[-4:])},
+            ("task-driven", "f1_validation"): {name: CURVE * [1, 0.01] for name in NAMES[-2:]},
+        }
     ),
     "training of none": lambda: plots.training_curves({}),
     "cells": lambda: plots.cell_bars({"dc250": CELLS}, CELLS, CELLS),

@@ -339,18 +339,23 @@ def error_bars(errors: Mapping[str, Errors]) -> Figure:
     return figure
 
 
+VALIDATED = {"psnr_validation": ("validation\nPSNR, dB", 0.5), "f1_validation": ("validation\nF1", 0.02)}
+"""What a training is validated by, by its column in the log: its label, and the least range that is shown of it."""
+
+
 @_styled
-def training_curves(families: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Figure:
-    """Validation PSNR over the iterations of some trainings, one plot a family.
+def training_curves(families: Mapping[tuple[str, str], Mapping[str, NDArray[np.float64]]]) -> Figure:
+    """What trainings were validated by over their iterations, one plot a family.
 
     Args:
-        families: (points, 2) iteration and PSNR in dB, by the deblurrer's name, by its family.
+        families: (points, 2) iteration and measure, by the deblurrer's name, by its family and a key of
+            :data:`VALIDATED`.
     """
     figure = _figure(1.6 * max(len(families), 1))
     if not any(map(len, families.values())):
         _not_enough(figure.subplots())
         return figure
-    for axes, (family, curves) in zip(
+    for axes, ((family, measure), curves) in zip(
         figure.subplots(len(families), squeeze=False)[:, 0], families.items(), strict=True
     ):
         styles = itertools.cycle(itertools.product(("-", ":"), SERIES))
@@ -358,13 +363,14 @@ def training_curves(families: Mapping[str, Mapping[str, NDArray[np.float64]]]) -
             axes.plot(*points.T, style, color=colour, label=name, linewidth=0.9)
             axes.plot(*points[[-1]].T, color=colour, marker="o", markersize=3)
         low, high = axes.get_ylim()
-        middle, half = (low + high) / 2, max(high - low, 0.5) / 2  # less than half a dB shall not look like much
+        label, least = VALIDATED[measure]
+        middle, half = (low + high) / 2, max(high - low, least) / 2  # less than that shall not look like much
         axes.set_ylim(middle - half, middle + half)
         axes.set_title(family, loc="left")
         axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.set_ylabel("validation\nPSNR, dB")
+        axes.set_ylabel(label)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_xlabel("iteration")
     return figure
