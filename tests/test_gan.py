@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from deblurers._norm import NORMS
 from deblurers.deepdeblur import DeepDeblur
 from detbench import images, registry
-from detbench.gan import data, pack, schedule
+from detbench.gan import data, pack, schedule, validate
 from detbench.gan.discriminators import ScoreDiscriminator
 from detbench.gan.initialise import INITIALISE
 from detbench.gan.recipe import Recipe
@@ -191,9 +191,7 @@ def test_a_short_training_lowers_the_error(folder, tmp_path):
     rows = rows_of(tmp_path / "out" / "log.csv")
     psnr = [float(row["psnr_validation"]) for row in rows]
     blurred, sharp = zip(*data.validation_pairs(sources, recipe), strict=True)
-    from detbench.gan.train import mean_psnr
-
-    assert max(psnr) > mean_psnr(list(blurred), list(sharp)) + 0.1
+    assert max(psnr) > validate.mean_psnr(list(blurred), list(sharp)) + 0.1
     content = [float(row["content"]) for row in rows]
     assert np.mean(content[1:4]) > np.mean(content[7:])
 
@@ -254,9 +252,7 @@ def test_recipes_that_differ_in_their_own_losses_share_the_stage_of_l1_alone(fol
 
 def test_weights_of_the_shared_stage_never_ship(folder, tmp_path, monkeypatch):
     """However well they do: the best weights are those of the recipe's own losses."""
-    from detbench.gan import train as module
-
-    monkeypatch.setattr(module, "mean_psnr", lambda restored, sharp: next(falling))
+    monkeypatch.setattr(validate, "mean_psnr", lambda restored, sharp: next(falling))
     falling = iter([30.0, 29.0, 28.0])
     folders = {"data": [folder / "photos"], "validation": [folder / "photos"], "device": "cpu", "every": 2}
     best = train("dark", shared_spec(), tmp_path / "out", **folders)
@@ -459,11 +455,12 @@ def batches(folder, **changes):
 
 def test_a_batch_depends_on_its_number_alone(folder):
     first, again = batches(folder).batch(3), batches(folder).batch(3)
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[0], batches(folder).batch(4)[0])
+    assert torch.equal(first.blurred, again.blurred)
+    assert torch.equal(first.sharp, again.sharp)
+    assert not torch.equal(first.blurred, batches(folder).batch(4).blurred)
     streamed = batches(folder).stream(3)
-    assert torch.equal(next(streamed)[0], first[0])
-    assert torch.equal(next(streamed)[0], batches(folder).batch(4)[0])
+    assert torch.equal(next(streamed).blurred, first.blurred)
+    assert torch.equal(next(streamed).blurred, batches(folder).batch(4).blurred)
 
 
 def test_crops_of_pairs_in_which_nothing_moved_are_drawn_anew(tmp_path):
@@ -476,14 +473,16 @@ def test_crops_of_pairs_in_which_nothing_moved_are_drawn_anew(tmp_path):
 
     def share(**recipe):
         made = batches(tmp_path, noise_variance=0.0, **recipe)
-        return np.mean([[not torch.equal(*pair) for pair in zip(*made.batch(i), strict=True)] for i in range(50)])
+        drawn = [made.batch(i) for i in range(50)]
+        return np.mean([[not torch.equal(*pair) for pair in zip(b.blurred, b.sharp, strict=True)] for b in drawn])
 
     assert share(redraw_above=35.0) > 0.95
     assert share(redraw_above=0.0) < 0.5
 
 
 def test_batches_are_blurred_crops_in_range(folder):
-    blurred, sharp = batches(folder, real_pairs=0.0, noise_variance=0.0, blur_extent=(5.0, 8.0)).batch(0)
+    batch = batches(folder, real_pairs=0.0, noise_variance=0.0, blur_extent=(5.0, 8.0)).batch(0)
+    blurred, sharp = batch.blurred, batch.sharp
     assert blurred.shape == sharp.shape == (16, 3, 32, 32)
     assert blurred.abs().max() <= 1
     assert sharp.abs().max() <= 1
@@ -497,7 +496,7 @@ def test_batches_are_blurred_crops_in_range(folder):
 
 def test_noise_has_the_said_variance(folder):
     quiet, loud, half = (
-        torch.cat([made.batch(i)[0] for i in range(16)])
+        torch.cat([made.batch(i).blurred for i in range(16)])
         for made in (
             batches(folder, noise_variance=0.0),
             batches(folder, noise_variance=0.002),
@@ -541,6 +540,6 @@ def test_coarse_quantisation_makes_blocks_and_none_changes_nothing():
 def test_each_kind_of_blur_blurs(folder, kind):
     shares = {"object_motion": 0.0, "uniform_blur": 0.0} | ({kind: 1.0} if kind != "camera_shake" else {})
     made = batches(folder, real_pairs=0.0, noise_variance=0.0, blur_extent=(5.0, 8.0), **shares)
-    blurred, sharp = made.batch(0)
+    blurred, sharp = (batch := made.batch(0)).blurred, batch.sharp
     assert blurred.diff(dim=-1).abs().mean() < 0.97 * sharp.diff(dim=-1).abs().mean()
     assert abs(blurred.mean() - sharp.mean()) < 0.15  # light is averaged, which makes contours brighter

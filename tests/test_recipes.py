@@ -91,10 +91,9 @@ def test_one_step_lowers_its_loss(name, photos):
     both = players(spec.build(**spec.presets["compact"].options), recipe, fabric)
     both.set_learning_rate(1e-4)
     batches = data.Batches(data.load_folders([photos]), recipe, 0, 0, torch.device("cpu"))
-    blurred, sharp = batches.batch(0)
+    batch = batches.batch(0)
     content = [
-        step(both, recipe, Stage(recipe.content, False, recipe.ema), blurred, sharp, fabric).content.item()
-        for _ in range(2)
+        step(both, recipe, Stage(recipe.content, False, recipe.ema), batch, fabric).content.item() for _ in range(2)
     ]
     assert content[1] < content[0]
 

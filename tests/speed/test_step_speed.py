@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 
 from detbench import blur, registry
 from detbench.gan import discriminators, losses, vgg
-from detbench.gan.data import Batches, Sources
+from detbench.gan.data import Batch, Batches, Sources
 from detbench.gan.initialise import INITIALISE, initialise_normal
 from detbench.gan.step import Stage, players, step
 from detbench.gan.train import _fabric
@@ -84,11 +84,12 @@ def test_a_step_is_faster_than_a_plain_one(name, capsys, monkeypatch):
     times, content = {"ours": [], "plain": []}, {"ours": [], "plain": []}
     unfrozen = losses.Content(unfrozen_vgg(), torch.nn.functional.mse_loss) if "perceptual" in recipe.content else None
     channels_last = [x.contiguous(memory_format=torch.channels_last) for x in (blurred, sharp)]
+    batch = Batch(*channels_last, scale=(1.0,) * len(sharp))
     for _ in range(50):
         torch.manual_seed(2)
         started = time.perf_counter()
         content["ours"].append(
-            step(both, recipe, Stage(recipe.content, True, recipe.ema), *channels_last, fabric).content.item()
+            step(both, recipe, Stage(recipe.content, True, recipe.ema), batch, fabric).content.item()
         )
         times["ours"].append(time.perf_counter() - started)
         with monkeypatch.context() as patched:
@@ -159,9 +160,9 @@ def test_the_network_does_not_wait_for_data(capsys):
     waited, started = 0.0, time.perf_counter()
     for _ in range(40):
         since = time.perf_counter()
-        blurred, sharp = next(stream)
+        batch = next(stream)
         waited += time.perf_counter() - since
-        step(both, recipe, Stage(recipe.content, False, recipe.ema), blurred, sharp, fabric)
+        step(both, recipe, Stage(recipe.content, False, recipe.ema), batch, fabric)
     share = waited / (time.perf_counter() - started)
     with capsys.disabled():
         print(f"\nwaiting for data: {share:.1%} of the time (need < 5%)")
@@ -175,9 +176,10 @@ def test_memory_is_flat(capsys):
     net = SPECS["deblurgan_comb"].build(width=4, blocks=1)
     fabric = Fabric(accelerator="cpu")
     both = players(net, recipe, fabric)
+    batch = Batch(blurred, sharp, scale=(1.0,) * len(sharp))
     peak = {}
     for number in range(1, 1001):
-        step(both, recipe, Stage(recipe.content, True, recipe.ema), blurred, sharp, fabric)
+        step(both, recipe, Stage(recipe.content, True, recipe.ema), batch, fabric)
         if number in (200, 1000):
             peak[number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with capsys.disabled():
