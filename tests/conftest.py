@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from detbench import datasets, detect, images
+from detbench import assets, datasets, detect, images
 from detbench.types import Detections
 
 torch.set_num_threads(1)  # small arrays: more threads only get in each other's way
@@ -25,10 +25,27 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+@pytest.fixture
+def stocked(tmp_path, monkeypatch):
+    """A cache that holds what was fetched, and nothing else."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "assets").symlink_to(assets.fetch("yolo26n").parent)
+    monkeypatch.setenv("DETBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
 @pytest.fixture(scope="session")
 def street():
     """The default dataset, built on first use (about a minute) into the user's own cache."""
     return datasets.load("street")
+
+
+@pytest.fixture(scope="session")
+def traffic(street):
+    """Four sharp (224, 320, 3) uint8 frames of a motorway, in which every detector finds cars."""
+    pairs = [pair for pair in street.pairs if pair.clip == "motorway"][::7][:4]
+    halves = (images.read_image(p.sharp).reshape(240, 2, 427, 2, 3).mean(axis=(1, 3)) for p in pairs)
+    return [half.round().astype(np.uint8)[8:232, 53:373] for half in halves]
 
 
 def scene(seed, height=48, width=64):

@@ -1,0 +1,53 @@
+"""SRN's weights at half size: what they compute before any training."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from deblurers import _tensor_bundle, fastsrn, fastsrn_task, srn
+from detbench import registry
+
+
+@pytest.fixture
+def checkpoint(monkeypatch):
+    """Random weights of SRN, as its checkpoint would hold them; returns a network with them, at one scale."""
+    torch.manual_seed(0)
+    net = srn.SRN(divisors=(1,)).eval()
+    for parameter in net.parameters():
+        parameter.data.mul_(2).add_(0.01 * torch.randn_like(parameter))
+    tensors = {}
+    for name, tensor in net.state_dict().items():
+        theirs = name.replace("weight", "weights").replace("bias", "biases").removeprefix("layers.").replace(".", "/")
+        array = tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor
+        tensors[f"g_net/{theirs}"] = np.ascontiguousarray(array.numpy())
+    monkeypatch.setattr(_tensor_bundle, "read", lambda index, data: tensors)
+    return net
+
+
+@torch.inference_mode()
+def test_it_is_srn_on_the_frame_at_half_size_with_its_correction_enlarged(checkpoint):
+    net = fastsrn.FastSRN().double().eval()  # in which rounding is no excuse
+    net.load_state_dict(fastsrn.convert(["some.index", "some.data"]))
+    frame = torch.rand(2, 3, 48, 80, dtype=torch.float64)
+    half = (frame[..., ::2, ::2] + frame[..., 1::2, ::2] + frame[..., ::2, 1::2] + frame[..., 1::2, 1::2]) / 4
+    correction = checkpoint.double()(half) - half
+    assert correction.std() > 0.01
+    wanted = frame + F.interpolate(correction, scale_factor=2, mode="nearest")
+    torch.testing.assert_close(net(frame), wanted, atol=1e-9, rtol=0)
+
+
+def test_it_follows_srns_pinned_weights():
+    assert registry.get("fastsrn").assets == registry.get("srn").assets
+    assert fastsrn_task.RECIPE.init_from == "fastsrn"
+    task, base = (registry.get(name).build().state_dict() for name in ("fastsrn_task", "fastsrn"))
+    assert {name: t.shape for name, t in task.items()} == {name: t.shape for name, t in base.items()}
+
+
+def test_gradients_reach_every_layer_and_leave_the_input_alone():
+    net = fastsrn.FastSRN()
+    frames = torch.rand(1, 3, 16, 32)
+    before = frames.clone()
+    net(frames).square().sum().backward()
+    assert torch.equal(frames, before)
+    assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in net.parameters())
