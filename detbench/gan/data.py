@@ -170,7 +170,7 @@ def split(sources: Sources) -> tuple[Sources, Sources]:
     if count < 2:
         raise DetbenchError("One picture cannot both be trained and validated on: give more --data.")
     last = max(1, round(count / HELD_OUT))
-    before = count - last - round(last / 2)
+    before = max(1, count - last - math.ceil(last / 2))
     place = [range(len(sources.photos)), range(len(sources.photos), count)]
     train = [[i < before for i in side] for side in place]
     rest = [[i >= count - last for i in side] for side in place]
