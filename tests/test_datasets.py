@@ -23,8 +23,8 @@ def test_nothing_is_both_trained_on_and_evaluated():
     assert photos == set(range(100))
 
 
-def test_the_motorway_is_never_trained_on():
-    assert not {asset for asset, _ in taken("training")} & {"motorway-video"}
+def test_what_is_kept_for_evaluation_is_never_trained_on():
+    assert not {asset for asset, _ in taken("training")} & {"motorway-video", "bdd-frames"}
 
 
 def test_street_is_what_its_card_says(street):

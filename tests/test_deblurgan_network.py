@@ -12,6 +12,7 @@ from torch import nn
 from deblurers._canny import canny
 from deblurers._deblurgan import ConvLSTM, DeblurGAN
 from deblurers.deblurgan_edge import SPEC
+from detbench.gan.data import Batch
 from detbench.gan.step import Stage, players, step
 
 
@@ -135,9 +136,10 @@ def test_the_oracle_setting_gives_the_sharp_crops_to_the_generator():
             return self.conv(blurred)
 
     blurred, sharp = torch.rand(2, 1, 3, 16, 16)
+    batch = Batch(blurred, sharp, (1.0,))
     fabric = Fabric(accelerator="cpu")
     for preset in ("oracle", "compact"):
         recipe = replace(SPEC.presets[preset].recipe, content={"l1": 1.0})
-        step(players(Net(), recipe, fabric), recipe, Stage(recipe.content, False, recipe.ema), blurred, sharp, fabric)
+        step(players(Net(), recipe, fabric), recipe, Stage(recipe.content, False, recipe.ema), batch, fabric)
     assert torch.equal(given[0], sharp)
     assert given[1] is None

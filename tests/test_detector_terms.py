@@ -11,7 +11,7 @@ from lightning.fabric import Fabric
 from torch.nn import functional as F
 
 from detbench import detect, registry
-from detbench.gan import detector
+from detbench.gan import detector, losses
 from detbench.gan.data import Batch
 from detbench.gan.detector import FrozenDetector, View, find_objects, mean_terms, task_loss, terms
 from detbench.gan.recipe import Recipe
@@ -122,19 +122,28 @@ def test_the_gradient_reaches_the_picture_and_no_weight(frozen, traffic):
     assert all(not parameter.requires_grad and parameter.grad is None for parameter in frozen._net.parameters())
 
 
-def test_training_leaves_the_detector_as_it_was(frozen, traffic):
-    spec = registry.get("dc250")
-    recipe = Recipe(
-        {"l1": 1.0}, detector=("yolo26n",), detector_features=5.0, detector_classes=1.0, detector_boxes=1.0, crop=64
-    )
+def small_players(recipe):
+    """A small dark-channel network and its opponent, if any, on a CPU."""
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu")
-    both = players(spec.build(width=4, levels=2, dropout_blocks=1, global_skip=True), recipe, fabric)
+    net = registry.get("dc250").build(width=4, levels=2, dropout_blocks=1, global_skip=True)
+    return players(net, recipe, fabric), fabric
+
+
+def batch(traffic):
+    """Two crops, 128 pixels wide, that are seen at two scales."""
+    sharp = tensor([frame[40:168, 80:208] for frame in traffic[:2]])
+    return Batch(F.avg_pool2d(sharp, 5, 1, 2), sharp, (1.0, 0.5))
+
+
+TASK = Recipe({"l1": 1.0}, detector_features=5.0, detector_classes=1.0, detector_boxes=1.0, crop=128)
+
+
+def test_training_leaves_the_detector_as_it_was(frozen, traffic):
+    both, fabric = small_players(TASK)
     generator = [parameter.clone() for parameter in both.generator.parameters()]
     before = {name: value.clone() for name, value in frozen.state().items()}
-    sharp = tensor([frame[40:168, 80:208] for frame in traffic[:2]])
-    batch = Batch(F.avg_pool2d(sharp, 5, 1, 2), sharp, (1.0, 0.5))
-    rows = [step(both, recipe, stage(recipe, i), batch, fabric, [frozen]).row() for i in (1, 2, 3)]
+    rows = [step(both, TASK, stage(TASK, i), batch(traffic), fabric, [frozen]).row() for i in (1, 2, 3)]
     assert all(row["classes"] > 0 and row["features"] > 0 and row["boxes"] > 0 for row in rows)
     weighted = rows[0]["content"] + 5 * rows[0]["features"] + rows[0]["classes"] + rows[0]["boxes"]
     assert rows[0]["g_loss"] == pytest.approx(weighted, rel=1e-5)
@@ -143,6 +152,31 @@ def test_training_leaves_the_detector_as_it_was(frozen, traffic):
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(module.training for module in frozen._net.modules())
     assert any(not torch.equal(*pair) for pair in zip(generator, both.generator.parameters(), strict=True))
+
+
+def test_the_terms_join_the_adversarial_loss(frozen, traffic):
+    opponent = {"kind": "score", "width": 4}
+    recipe = dataclasses.replace(TASK, adversarial="bce", adversarial_weight=3.0, discriminator=opponent)
+    both, fabric = small_players(recipe)
+    given = batch(traffic)
+    seen = step(both, recipe, stage(recipe, 1), given, fabric, [frozen])
+    row = seen.row()
+    with torch.no_grad():
+        game = losses.ADVERSARIAL["bce"].generator(both.discriminator(given.blurred, seen.restored)).item()
+    task = 5 * row["features"] + row["classes"] + row["boxes"]
+    assert row["d_loss"] > 0
+    assert row["g_loss"] == pytest.approx(row["content"] + 3 * game + task, rel=1e-5)
+
+
+def test_gradients_are_clipped(frozen, traffic):
+    norms = []
+    for limit in (0.0, 0.01):
+        recipe = dataclasses.replace(TASK, clip_gradient=limit)
+        both, fabric = small_players(recipe)
+        step(both, recipe, stage(recipe, 1), batch(traffic), fabric, [frozen])
+        norms.append(torch.cat([parameter.grad.flatten() for parameter in both.generator.parameters()]).norm().item())
+    assert norms[0] > 0.1
+    assert norms[1] == pytest.approx(0.01, rel=1e-3)
 
 
 def test_it_sees_what_is_evaluated(frozen, traffic):

@@ -543,3 +543,13 @@ def test_each_kind_of_blur_blurs(folder, kind):
     blurred, sharp = (batch := made.batch(0)).blurred, batch.sharp
     assert blurred.diff(dim=-1).abs().mean() < 0.97 * sharp.diff(dim=-1).abs().mean()
     assert abs(blurred.mean() - sharp.mean()) < 0.15  # light is averaged, which makes contours brighter
+
+
+def test_pairs_may_be_shaken_besides(folder):
+    plain, shaken = (
+        batches(folder, real_pairs=1.0, noise_variance=0.0, shaken_pairs=share, blur_extent=(5.0, 8.0)).batch(0)
+        for share in (0.0, 1.0)
+    )
+    assert torch.equal(plain.blurred, plain.sharp)  # as this folder's pairs are
+    assert torch.equal(shaken.sharp, plain.sharp)
+    assert shaken.blurred.diff(dim=-1).abs().mean() < 0.9 * plain.blurred.diff(dim=-1).abs().mean()

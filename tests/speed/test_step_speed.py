@@ -11,10 +11,11 @@ import torch
 from lightning.fabric import Fabric
 
 from detbench import blur, registry
-from detbench.gan import discriminators, losses, vgg
+from detbench.gan import discriminators, losses, tune, vgg
 from detbench.gan.data import Batch, Batches, Sources
+from detbench.gan.detector import FrozenDetector
 from detbench.gan.initialise import INITIALISE, initialise_normal
-from detbench.gan.step import Stage, players, step
+from detbench.gan.step import Stage, players, stage, step
 from detbench.gan.train import _fabric
 
 SPECS = {name: registry.get(name) for name in registry.entries()}
@@ -185,3 +186,30 @@ def test_memory_is_flat(capsys):
     with capsys.disabled():
         print(f"\npeak memory: {peak[200]:.0f} MiB after 200 steps, {peak[1000]:.0f} MiB after 1,000")
     assert peak[1000] < 1.02 * peak[200]
+
+
+def test_a_detector_in_the_loss_costs_little(capsys):
+    """A tuning step of fastsrn with yolo26n and without, in turns; weights do not matter for the time."""
+    spec = SPECS["fastsrn"]
+    recipe = dataclasses.replace(tune.recipe_for(spec, spec.preset), detector=("yolo26n",))
+    assert (recipe.crop, recipe.batch) == (256, 2)
+    fabric = _fabric("cpu")
+    torch.manual_seed(0)
+    both = players(spec.build(), recipe, fabric)
+    frozen = FrozenDetector("yolo26n", fabric.device)
+    sharp = torch.nn.functional.interpolate(torch.rand(2, 3, 32, 32), recipe.crop) * 2 - 1
+    sharp = sharp.contiguous(memory_format=torch.channels_last)
+    batch = Batch(torch.nn.functional.avg_pool2d(sharp, 9, 1, 4), sharp, (1.0, 1.0))
+    times = {"with": [], "without": []}
+    for _ in range(8):
+        for name, detectors in (("with", [frozen]), ("without", [])):
+            started = time.perf_counter()
+            step(both, recipe, stage(recipe, 1), batch, fabric, detectors)
+            times[name].append(time.perf_counter() - started)
+    ratio = min(times["with"]) / min(times["without"])
+    with capsys.disabled():
+        print(
+            f"\nfastsrn: {min(times['without']) * 1e3:.0f} ms, with yolo26n in the loss {min(times['with']) * 1e3:.0f}"
+            f" ms: {ratio:.2f} times (need 1.6)"
+        )
+    assert ratio <= 1.6
