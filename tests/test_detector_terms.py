@@ -235,10 +235,10 @@ def built(tmp_path):
     return built
 
 
-@pytest.mark.parametrize("config", ["yolov5nu", "yolov8n", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize("config", ["yolov5nu", "yolov8n", "yolo11n", "yolo26n", "yolo26n-seg"])
 def test_every_family_has_a_view(config, built):
     images = (2 * torch.rand(1, 3, 64, 96) - 1).requires_grad_()
-    frozen = FrozenDetector(built(config), CPU)
+    frozen = FrozenDetector(built(config, "Segmentation" if "seg" in config else "Detection"), CPU)
     (seen,) = frozen.look(images, [1.0])
     anchors = 8 * 12 + 4 * 6 + 2 * 3
     assert [f.shape[2:] for f in seen.features] == [(8, 12), (4, 6), (2, 3)]
