@@ -509,7 +509,8 @@ def tune(
         for view, results in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
             print(f"{view['detector']} on {len(results[0].scores)} frames that were not trained on:")
             _print_benchmark(results)
-            print(*module.compare(results[1:3]).sentences(), sep="\n")
+            told = set(_compared(results).sentences())
+            print(*(line for line in module.compare(results[1:3]).sentences() if line not in told), sep="\n")
         print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")
 
 

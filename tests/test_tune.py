@@ -16,8 +16,9 @@ from detbench.cli import app
 from detbench.gan import data, schedule, tune, validate
 from detbench.gan import train as trainer
 from detbench.gan.detector import FrozenDetector
+from detbench.gan.prepare import between_minus_one_and_one
 from detbench.gan.recipe import Recipe
-from detbench.gan.train import between_minus_one_and_one, learning_rate
+from detbench.gan.train import learning_rate
 from detbench.restore import Restorer
 from detbench.types import DetbenchError, RunSpec
 from detbench.weights import read_record, save_weights

@@ -6,6 +6,8 @@ values in [-1, 1]) and the terms of :mod:`detbench.gan.detector`, from the deblu
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,11 +142,21 @@ def _tunable(name: str, weights: Path | None) -> tuple[DeblurerSpec, str]:
 
 
 def _few(sources: Sources) -> Sources:
-    """At most :data:`VALIDATION_FRAMES` pictures, evenly spread."""
-    count = len(sources.photos) + len(sources.pairs)
-    picked = set(np.linspace(0, count - 1, min(count, VALIDATION_FRAMES)).round().astype(int).tolist())
-    photos = [i in picked for i in range(len(sources.photos))]
-    return sources.chosen(photos, [i in picked for i in range(len(photos), count)])
+    """At most :data:`VALIDATION_FRAMES` pictures: as many of each clip as of the others, evenly spread over it."""
+    clips = [*sources.photo_clips, *sources.pair_clips]
+    sizes = Counter(clips)
+    quota = dict.fromkeys(sizes, 0)
+    places = min(VALIDATION_FRAMES, len(clips))
+    for clip in itertools.cycle(sizes):
+        if sum(quota.values()) == places:
+            break
+        quota[clip] += quota[clip] < sizes[clip]
+    picked = set[int]()
+    for clip, count in quota.items():
+        frames = [i for i, other in enumerate(clips) if other == clip]
+        picked |= {frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)}
+    flags = [i in picked for i in range(len(clips))]
+    return sources.chosen(flags[: len(sources.photos)], flags[len(sources.photos) :])
 
 
 def _write(folder: Path, held_out: Sources, recipe: Recipe) -> Path:

@@ -15,8 +15,8 @@ from detbench.gan import discriminators, losses, tune, vgg
 from detbench.gan.data import Batch, Batches, Sources
 from detbench.gan.detector import FrozenDetector
 from detbench.gan.initialise import INITIALISE, initialise_normal
+from detbench.gan.prepare import fabric_on
 from detbench.gan.step import Stage, players, stage, step
-from detbench.gan.train import _fabric
 
 SPECS = {name: registry.get(name) for name in registry.entries()}
 TRAINED = [  # against a discriminator alone, which the plain step knows
@@ -71,7 +71,7 @@ def prepared(name):
 def test_a_step_is_faster_than_a_plain_one(name, capsys, monkeypatch):
     """Side by side, in turns, the fastest of several; the losses must stay together."""
     recipe, build, blurred, sharp = prepared(name)
-    fabric = _fabric("cpu")
+    fabric = fabric_on("cpu")
     torch.manual_seed(1)
     both = players(build(), recipe, fabric)
     torch.manual_seed(1)
@@ -193,7 +193,7 @@ def test_a_detector_in_the_loss_costs_little(capsys):
     spec = SPECS["fastsrn"]
     recipe = dataclasses.replace(tune.recipe_for(spec, spec.preset), detector=("yolo26n",))
     assert (recipe.crop, recipe.batch) == (256, 2)
-    fabric = _fabric("cpu")
+    fabric = fabric_on("cpu")
     torch.manual_seed(0)
     both = players(spec.build(), recipe, fabric)
     frozen = FrozenDetector("yolo26n", fabric.device)
