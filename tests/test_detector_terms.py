@@ -14,6 +14,7 @@ from detbench import detect, registry
 from detbench.gan import detector, losses
 from detbench.gan.data import Batch
 from detbench.gan.detector import FrozenDetector, View, find_objects, mean_terms, task_loss, terms
+from detbench.gan.prepare import teacher_of
 from detbench.gan.recipe import Recipe
 from detbench.gan.step import players, stage, step
 from detbench.types import DetbenchError
@@ -166,6 +167,36 @@ def test_the_terms_join_the_adversarial_loss(frozen, traffic):
     task = 5 * row["features"] + row["classes"] + row["boxes"]
     assert row["d_loss"] > 0
     assert row["g_loss"] == pytest.approx(row["content"] + 3 * game + task, rel=1e-5)
+
+
+def test_a_teacher_is_a_further_target(traffic):
+    recipe = dataclasses.replace(TASK, teacher="unsharp", teacher_weight=4.0)
+    both, fabric = small_players(recipe)
+    given = batch(traffic)
+    shown = []
+
+    def teacher(blurred):
+        shown.append(blurred)
+        return blurred / 2
+
+    seen = step(both, recipe, stage(recipe, 1), given, fabric, (), teacher)
+    row = seen.row()
+    assert [torch.equal(each, given.blurred) for each in shown] == [True]
+    assert row["teacher"] == pytest.approx((seen.restored - given.blurred / 2).abs().mean().item(), rel=1e-5)
+    assert row["g_loss"] == pytest.approx(row["content"] + 4 * row["teacher"], rel=1e-5)
+
+
+def test_a_teacher_is_frozen_and_in_the_range_of_training():
+    fabric = Fabric(accelerator="cpu")
+    assert teacher_of(TASK, fabric) is None
+    net = teacher_of(dataclasses.replace(TASK, teacher="dc0"), fabric)
+    assert not net.training
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+    frames = 2 * torch.rand(1, 3, 32, 32) - 1
+    with torch.no_grad():
+        torch.testing.assert_close(net(frames), registry.load("dc0").build().eval()(frames))
+        unsharp = teacher_of(dataclasses.replace(TASK, teacher="unsharp"), fabric)
+        torch.testing.assert_close(unsharp(torch.full((1, 3, 32, 32), -1.0)), torch.full((1, 3, 32, 32), -1.0))
 
 
 def test_gradients_are_clipped(frozen, traffic):
