@@ -186,6 +186,23 @@ def test_a_video_is_a_clip(tmp_path, monkeypatch):
         data.load_folders([tmp_path / "broken.mp4"])
 
 
+def test_as_many_frames_of_each_clip_are_validated_on(monkeypatch):
+    monkeypatch.setattr(tune, "VALIDATION_FRAMES", 8)
+    frames = [np.full((4, 4, 3), level, np.uint8) for level in range(41)]
+    sources = data.Sources(
+        photos=frames[:31],  # a long clip, and one of a single frame
+        photo_clips=["long"] * 30 + ["single"],
+        pairs=[(frame, frame) for frame in frames[31:]],
+        pair_clips=["pairs"] * 10,
+    )
+    few = tune._few(sources)
+    assert [int(p[0, 0, 0]) for p in few.photos] == [0, 10, 19, 29, 30]
+    assert few.photo_clips == ["long"] * 4 + ["single"]
+    assert [int(sharp[0, 0, 0]) for _, sharp in few.pairs] == [31, 35, 40]
+    assert few.pair_clips == ["pairs"] * 3
+    assert grey(tune._few(few)) == grey(few)
+
+
 # Validation
 
 
