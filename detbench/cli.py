@@ -415,13 +415,12 @@ def train(
         if (name is not None) + everything + (pack is not None) != 1:
             raise DetbenchError("Give the name of a deblurrer, or --all, or --pack DIR.")
         from detbench import registry
-        from detbench.gan import data as data_
         from detbench.gan import pack as pack_
-        from detbench.gan import schedule
+        from detbench.gan import schedule, sources
         from detbench.gan.train import train as train_
 
         if pack:
-            for path in pack_.pack(data_.load_training(data, validation)[0], pack):
+            for path in pack_.pack(sources.load_training(data, validation)[0], pack):
                 print(path)
             return
         trainings, time = Path("reports/training"), schedule.seconds(budget) if budget else math.inf

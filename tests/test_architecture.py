@@ -43,15 +43,17 @@ ALLOWED = {
     "gan.initialise": set(),
     "gan.detector": {"types", "assets", "detect", "progress", "store", "gan.recipe"},
     "gan.step": {f"gan.{part}" for part in ("data", "detector", "discriminators", "initialise", "losses", "recipe")},
-    "gan.data": {"types", "blur", "datasets", "images", "weights", "gan.recipe"},
-    "gan.pack": {"gan.data"},
-    "gan.log": {"images", "gan.data"},
-    "gan.validate": {"types", "detect", "match", "restore", "gan.data", "gan.detector", "gan.recipe"},
+    "gan.sources": {"types", "datasets", "images", "weights"},
+    "gan.data": {"types", "blur", "gan.recipe", "gan.sources"},
+    "gan.pack": {"gan.sources"},
+    "gan.log": {"images", "gan.sources"},
+    "gan.validate": {"types", "detect", "match", "restore"}
+    | {f"gan.{part}" for part in ("data", "detector", "recipe", "sources")},
     "gan.prepare": {"types", "weights", "registry"}
-    | {f"gan.{part}" for part in ("data", "detector", "recipe", "validate")},
+    | {f"gan.{part}" for part in ("detector", "recipe", "sources", "validate")},
     "gan.train": {"types", "weights", "environment", "progress"}
-    | {f"gan.{part}" for part in ("data", "log", "prepare", "recipe", "step", "validate", "vgg")},
-    "gan.tune": {"types", "images", "registry", "gan.data", "gan.recipe", "gan.train"},
+    | {f"gan.{part}" for part in ("data", "log", "prepare", "recipe", "sources", "step", "validate", "vgg")},
+    "gan.tune": {"types", "images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
     "gan.ablation": {"types", "registry", "runner", "gan.train"},
     "gan.schedule": {"types", "progress", "weights", "gan.train"},
 }

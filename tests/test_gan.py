@@ -21,6 +21,7 @@ from detbench.gan import data, pack, schedule, validate
 from detbench.gan.discriminators import ScoreDiscriminator
 from detbench.gan.initialise import INITIALISE
 from detbench.gan.recipe import Recipe
+from detbench.gan.sources import load_folders
 from detbench.gan.step import stage
 from detbench.gan.train import learning_rate, train
 from detbench.types import DeblurerSpec, DetbenchError, Preset
@@ -185,7 +186,7 @@ def test_training_leaves_weights_with_their_record_and_samples(folder, tmp_path)
 def test_a_short_training_lowers_the_error(folder, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=2e-3, noise_variance=0.0, init="he", iterations=100, ema=0.0)
     recipe = dataclasses.replace(recipe, object_motion=0.0, uniform_blur=1.0, blur_extent=(5.0, 20.0))
-    sources = data.load_folders([folder / "photos"])
+    sources = load_folders([folder / "photos"])
     folders = {"data": [folder / "photos"], "validation": [folder / "photos"]}
     train("small", small_spec(recipe), tmp_path / "out", device="cpu", every=10, **folders)
     rows = rows_of(tmp_path / "out" / "log.csv")
@@ -197,7 +198,7 @@ def test_a_short_training_lowers_the_error(folder, tmp_path):
 
 
 def test_recipes_with_other_blur_are_validated_on_the_same_pictures(folder):
-    sources = data.load_folders([folder / "photos"])
+    sources = load_folders([folder / "photos"])
     other = dataclasses.replace(RECIPE, object_motion=1.0, uniform_blur=0.0, blur_extent=(1.0, 2.0))
     for mine, its in zip(data.validation_pairs(sources, RECIPE), data.validation_pairs(sources, other), strict=True):
         assert np.array_equal(mine, its)
@@ -341,43 +342,43 @@ def test_the_learning_rate_falls_to_zero():
 
 
 def test_pairs_and_photographs_are_told_apart(folder):
-    sources = data.load_folders([folder])
+    sources = load_folders([folder])
     assert (len(sources.photos), len(sources.pairs)) == (4, 4)
     assert sources.record[0]["files"] == 12
     (folder / "pairs" / "train" / "GOPR01" / "sharp" / "2.png").unlink()
     with pytest.raises(DetbenchError, match=r"blur/2\.png has no partner 2 in .*sharp"):
-        data.load_folders([folder])
+        load_folders([folder])
 
 
 def test_a_folder_called_sharp_may_hold_photographs(folder):
     sharp = folder / "pairs" / "train" / "GOPR01" / "sharp"
-    assert len(data.load_folders([sharp]).photos) == 4
+    assert len(load_folders([sharp]).photos) == 4
 
 
 def test_pairs_match_by_stem(folder):
     blur = folder / "pairs" / "train" / "GOPR01" / "blur"
     images.write_image(blur / "0.jpg", images.read_image(blur / "0.png"))
     (blur / "0.png").unlink()
-    assert len(data.load_folders([folder / "pairs"]).pairs) == 4
+    assert len(load_folders([folder / "pairs"]).pairs) == 4
 
 
 def test_a_pack_gives_back_what_went_in(folder, tmp_path):
-    sources = data.load_folders([folder])
+    sources = load_folders([folder])
     whole = pack.pack(sources, tmp_path / "whole")
     assert [path.name for path in whole] == ["pack-000.zip"]
     shards = pack.pack(sources, tmp_path / "shards", shard=whole[0].stat().st_size // 2)
     assert len(shards) > 2
     assert all(path.stat().st_size <= whole[0].stat().st_size // 2 for path in shards)
     for packs in (whole, shards):
-        back = data.load_folders(packs)
+        back = load_folders(packs)
         assert (len(back.photos), len(back.pairs)) == (4, 4)
         for got, wanted in zip(back.photos, sources.photos, strict=True):
             assert np.abs(got.astype(int) - wanted).mean() < 4
         for got, wanted in zip(back.pairs, sources.pairs, strict=True):
             assert np.abs(got[0].astype(int) - wanted[0]).mean() < 4
             assert np.abs(got[1].astype(int) - wanted[1]).mean() < 4
-    assert data.load_folders(whole).record[0]["folder"] == "pack-000"
-    assert data.load_folders([tmp_path / "shards"]).record == data.load_folders(shards).record
+    assert load_folders(whole).record[0]["folder"] == "pack-000"
+    assert load_folders([tmp_path / "shards"]).record == load_folders(shards).record
 
 
 def test_a_budget_is_shared_and_what_is_finished_is_skipped(folder, tmp_path, capsys):
@@ -445,12 +446,12 @@ def test_training_needs_few_packages(folder, tmp_path):
 
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(DetbenchError, match="holds no images"):
-        data.load_folders([tmp_path])
+        load_folders([tmp_path])
 
 
 def batches(folder, **changes):
     recipe = dataclasses.replace(RECIPE, batch=16, **changes)
-    return data.Batches(data.load_folders([folder]), recipe, 0, 0, torch.device("cpu"))
+    return data.Batches(load_folders([folder]), recipe, 0, 0, torch.device("cpu"))
 
 
 def test_a_batch_depends_on_its_number_alone(folder):

@@ -10,6 +10,7 @@ from lightning.fabric import Fabric
 from detbench import images, registry
 from detbench.gan import data, discriminators, losses
 from detbench.gan.initialise import INITIALISE
+from detbench.gan.sources import load_folders
 from detbench.gan.step import Stage, players, step
 from detbench.gan.train import train
 from detbench.types import Preset
@@ -90,7 +91,7 @@ def test_one_step_lowers_its_loss(name, photos):
     fabric = Fabric(accelerator="cpu")
     both = players(spec.build(**spec.presets["compact"].options), recipe, fabric)
     both.set_learning_rate(1e-4)
-    batches = data.Batches(data.load_folders([photos]), recipe, 0, 0, torch.device("cpu"))
+    batches = data.Batches(load_folders([photos]), recipe, 0, 0, torch.device("cpu"))
     batch = batches.batch(0)
     content = [
         step(both, recipe, Stage(recipe.content, False, recipe.ema), batch, fabric).content.item() for _ in range(2)
@@ -102,7 +103,7 @@ def test_one_step_lowers_its_loss(name, photos):
 def test_a_short_training_lowers_the_validation_error(name, photos, tmp_path):
     spec = tiny(name)
     recipe = spec.presets["compact"].recipe
-    pairs = data.validation_pairs(data.load_folders([photos]), recipe)
+    pairs = data.validation_pairs(load_folders([photos]), recipe)
     blurred, sharp = (2 * data.to_tensor(list(side)) - 1 for side in zip(*pairs, strict=True))
 
     def error(iterations):

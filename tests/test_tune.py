@@ -18,6 +18,7 @@ from detbench.gan import train as trainer
 from detbench.gan.detector import FrozenDetector
 from detbench.gan.prepare import between_minus_one_and_one
 from detbench.gan.recipe import Recipe
+from detbench.gan.sources import Sources, load_folders, load_training, split
 from detbench.gan.train import learning_rate
 from detbench.restore import Restorer
 from detbench.types import DetbenchError, RunSpec
@@ -83,7 +84,7 @@ def drawn(sources, count=20, **changes):
 
 def test_crops_are_cut_around_objects():
     box, other = np.float32([[230, 330, 270, 390]]), np.float32([[10, 20, 30, 60]])
-    sources = data.Sources(
+    sources = Sources(
         photos=[places(), places()],
         pairs=[(places(), places())],
         photo_objects=[np.empty((0, 4), np.float32), box],
@@ -105,7 +106,7 @@ def test_crops_are_cut_around_objects():
 
 
 def test_a_crop_bears_the_scale_at_which_its_frame_is_seen():
-    sources = data.Sources(photos=[places()], pairs=[(places(320, 200), places(320, 200))])
+    sources = Sources(photos=[places()], pairs=[(places(320, 200), places(320, 200))])
     found = {"pair": set(), "whole": set(), "half": set()}
     for least, most, scale in drawn(sources, detector_imgsz=640, object_crops=0.0):
         halved = (most - least).min() > 140
@@ -132,7 +133,7 @@ def test_whole_clips_are_held_out(tmp_path):
         sides = ["sharp", "blur"] if clip % 3 == 2 else ["frames"]  # real pairs, and photographs
         for side in sides:
             write(tmp_path / f"clip{clip}" / side, [f"{i}.png" for i in range(3)], 10 * clip)
-    train, held_out = data.load_training([tmp_path], None)
+    train, held_out = load_training([tmp_path], None)
     assert (len(train.photos), len(train.pairs)) == (6 * 3, 2 * 3)
     assert grey(held_out) == [0, 1, 2, 80, 81, 82]
     assert len(grey(train)) + len(grey(held_out)) == 30
@@ -140,28 +141,28 @@ def test_whole_clips_are_held_out(tmp_path):
     both = train.photo_clips + train.pair_clips
     assert not set(both) & {*held_out.photo_clips, *held_out.pair_clips}
     assert len(train.photo_clips) == len(train.photos)
-    given = data.load_training([tmp_path / "clip0"], [tmp_path / "clip2"])
+    given = load_training([tmp_path / "clip0"], [tmp_path / "clip2"])
     assert [grey(each) for each in given] == [[0, 1, 2], [20, 21, 22]]
 
 
 def test_files_without_clips_are_clips_of_their_own(tmp_path):
     write(tmp_path, [f"{i:02d}.png" for i in range(17)])
-    train, held_out = data.load_training([tmp_path], None)
+    train, held_out = load_training([tmp_path], None)
     assert grey(held_out) == [0, 8, 16]
     assert grey(train) == [i for i in range(17) if i % 8]
 
 
 def test_of_a_single_clip_the_end_is_held_out_and_its_neighbours_left_out(tmp_path):
     write(tmp_path / "clip", [f"{i:02d}.png" for i in range(32)])
-    train, held_out = data.load_training([tmp_path], None)
+    train, held_out = load_training([tmp_path], None)
     assert grey(held_out) == [28, 29, 30, 31]
     assert grey(train) == list(range(26))
     for count, kept in ((10, 8), (3, 1), (2, 1)):  # one is left out wherever there are three
-        few = data.Sources([places(8, 8 + i) for i in range(count)], photo_clips=["a"] * count)
-        train, held_out = data.split(few)
+        few = Sources([places(8, 8 + i) for i in range(count)], photo_clips=["a"] * count)
+        train, held_out = split(few)
         assert (len(train.photos), [p.shape[1] for p in held_out.photos]) == (kept, [8 + count - 1])
     with pytest.raises(DetbenchError, match="One picture cannot both"):
-        data.split(data.Sources([places()], photo_clips=["a"]))
+        split(Sources([places()], photo_clips=["a"]))
 
 
 def test_a_video_is_a_clip(tmp_path, monkeypatch):
@@ -171,25 +172,25 @@ def test_a_video_is_a_clip(tmp_path, monkeypatch):
     for i in range(30):
         writer.write(np.full((48, 64, 3), (0, 0, 8 * i), np.uint8))  # ever redder
     writer.release()
-    monkeypatch.setattr(data, "VIDEO_FRAMES", 10)
-    sources = data.load_folders([tmp_path / "drive.avi"])
+    monkeypatch.setattr("detbench.gan.sources.VIDEO_FRAMES", 10)
+    sources = load_folders([tmp_path / "drive.avi"])
     assert sources.photo_clips == ["drive"] * 10
     assert [frame.shape for frame in sources.photos] == [(48, 64, 3)] * 10
     reds = [float(frame[..., 0].mean()) for frame in sources.photos]
     assert reds == pytest.approx(np.linspace(0, 8 * 29, 10).tolist(), abs=12)  # to the frame, and to MJPEG
     assert all(frame[..., 2].max() < 20 for frame in sources.photos)
     assert (sources.record[0]["folder"], sources.record[0]["files"]) == ("drive.avi", 1)
-    train, held_out = data.split(sources)
+    train, held_out = split(sources)
     assert (len(train.photos), len(held_out.photos)) == (8, 1)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(DetbenchError, match=r"broken\.mp4 cannot be read as a video"):
-        data.load_folders([tmp_path / "broken.mp4"])
+        load_folders([tmp_path / "broken.mp4"])
 
 
 def test_as_many_frames_of_each_clip_are_validated_on(monkeypatch):
     monkeypatch.setattr(tune, "VALIDATION_FRAMES", 8)
     frames = [np.full((4, 4, 3), level, np.uint8) for level in range(41)]
-    sources = data.Sources(
+    sources = Sources(
         photos=frames[:31],  # a long clip, and one of a single frame
         photo_clips=["long"] * 30 + ["single"],
         pairs=[(frame, frame) for frame in frames[31:]],
@@ -214,7 +215,7 @@ def test_weights_are_judged_by_what_detectors_see(traffic):
     verdicts = []
     for sigma in (0, 1, 4):
         pairs = [(cv2.GaussianBlur(frame, (0, 0), sigma) if sigma else frame, frame) for frame in traffic[:2]]
-        frames = validate.Frames(data.Sources(pairs=pairs), recipe, detectors, 1, "fp32")
+        frames = validate.Frames(Sources(pairs=pairs), recipe, detectors, 1, "fp32")
         net = nn.Conv2d(3, 3, 1, bias=False)
         net.weight.data = torch.eye(3)[..., None, None]
         verdicts.append(frames(net))

@@ -39,7 +39,7 @@ def ablate(
     """Train and score all variants.
 
     Args:
-        data: what to train on, as for :func:`detbench.gan.data.load_folders`.
+        data: what to train on, as for :func:`detbench.gan.sources.load_folders`.
         validation: a folder with ``sharp/`` and ``blur/``.
         out: folder of the trainings and the runs.
         iterations: of each training.

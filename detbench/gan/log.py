@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detbench.gan.data import Photo
+from detbench.gan.sources import Photo
 from detbench.images import write_image
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from detbench.gan.data import Photo, Sources
+from detbench.gan.sources import Photo, Sources
 
 SHARD = 48_000_000
 """Bytes that an archive may have, before the next one is begun."""

@@ -13,8 +13,8 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
-from detbench.gan.data import Sources
 from detbench.gan.recipe import Recipe
+from detbench.gan.sources import Sources
 from detbench.types import DeblurerSpec, DetbenchError
 from detbench.weights import file_hash, load_weights
 

@@ -23,7 +23,7 @@ from lightning.fabric import Fabric
 
 from detbench import environment
 from detbench.gan import vgg
-from detbench.gan.data import Batch, Batches, Sources, load_training
+from detbench.gan.data import Batch, Batches
 from detbench.gan.log import Log
 from detbench.gan.prepare import (
     between_minus_one_and_one,
@@ -35,6 +35,7 @@ from detbench.gan.prepare import (
     teacher_of,
 )
 from detbench.gan.recipe import Recipe
+from detbench.gan.sources import Sources, load_training
 from detbench.gan.step import Players, Stage, players, stage, step
 from detbench.gan.validate import Crops, Frames
 from detbench.progress import say
@@ -81,7 +82,7 @@ def train(
         name: of the deblurrer, for the record.
         spec: its networks and recipes.
         out: folder for the checkpoint, ``log.csv``, ``samples/`` and the weights.
-        data: folders or packs to train on, as for ``detbench.gan.data.load_training``.
+        data: folders or packs to train on, as for ``detbench.gan.sources.load_training``.
         validation: folders of photographs and pairs that are not trained on, likewise.
         sources: what to train and what to validate on, in place of ``data`` and ``validation``.
         preset: the size to train; the spec's own by default.

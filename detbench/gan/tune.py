@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from detbench import registry
-from detbench.gan.data import Photo, Sources, load_training, validation_frames
+from detbench.gan.data import validation_frames
 from detbench.gan.recipe import Recipe
+from detbench.gan.sources import Photo, Sources, load_training
 from detbench.gan.train import train
 from detbench.images import write_image
 from detbench.types import DeblurerSpec, DetbenchError
@@ -63,7 +64,7 @@ def tune(
     Args:
         name: of the deblurrer, or ``spandrel:FILE``.
         out: folder for checkpoint, log, samples, weights and validation frames.
-        data: folders of sharp photographs or of pairs, and videos, as for :func:`detbench.gan.data.load_folders`.
+        data: folders of sharp photographs or of pairs, and videos, as for :func:`detbench.gan.sources.load_folders`.
         detectors: names or ``.pt`` files.
         budget: seconds, which become a number of iterations once, after a short timing.
         validation: as ``data``; every eighth clip of the data by default.

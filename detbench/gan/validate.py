@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from detbench.gan.data import Photo, Sources, cut, psnr_db, to_tensor, validation_frames, validation_pairs
+from detbench.gan.data import cut, psnr_db, to_tensor, validation_frames, validation_pairs
 from detbench.gan.recipe import Recipe
+from detbench.gan.sources import Photo, Sources
 from detbench.restore import Restorer
 from detbench.types import DetbenchError, Detections
 

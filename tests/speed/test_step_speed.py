@@ -12,10 +12,11 @@ from lightning.fabric import Fabric
 
 from detbench import blur, registry
 from detbench.gan import discriminators, losses, tune, vgg
-from detbench.gan.data import Batch, Batches, Sources
+from detbench.gan.data import Batch, Batches
 from detbench.gan.detector import FrozenDetector
 from detbench.gan.initialise import INITIALISE, initialise_normal
 from detbench.gan.prepare import fabric_on
+from detbench.gan.sources import Sources
 from detbench.gan.step import Stage, players, stage, step
 
 SPECS = {name: registry.get(name) for name in registry.entries()}
