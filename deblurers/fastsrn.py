@@ -28,10 +28,11 @@ class FastSRN(srn.EncoderDecoder):
 
     Args:
         widths: channels of the levels; SRN's by default.
+        blocks: residual blocks a level, likewise.
     """
 
-    def __init__(self, widths: Sequence[int] = srn.WIDTHS) -> None:
-        super().__init__(3 * BLOCK**2, 3 * BLOCK**2, widths)
+    def __init__(self, widths: Sequence[int] = srn.WIDTHS, blocks: int = srn.BLOCKS) -> None:
+        super().__init__(3 * BLOCK**2, 3 * BLOCK**2, widths, blocks)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to the same, unclamped; H and W divisible by 8."""

@@ -28,6 +28,9 @@ from . import _tensor_bundle
 WIDTHS = (32, 64, 128)
 """Channels of the encoder's levels, from the outermost: at full, half and quarter size."""
 
+BLOCKS = 3
+"""Residual blocks of a level, in the encoder and in the decoder."""
+
 
 class HalvingConv(nn.Conv2d):
     """A 5x5 convolution with stride 2 and TensorFlow's SAME padding of even sides.
@@ -66,19 +69,23 @@ class EncoderDecoder(nn.Module):
         channels_in: of the input.
         channels_out: of the output.
         widths: channels of the levels.
+        blocks: residual blocks a level, in the encoder and in the decoder.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, widths: Sequence[int] = WIDTHS) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, widths: Sequence[int] = WIDTHS, blocks: int = BLOCKS
+    ) -> None:
         super().__init__()
+        self.blocks = range(1, blocks + 1)
         layers: dict[str, nn.Module] = {"enc1_1": nn.Conv2d(channels_in, widths[0], 5, padding=2)}
         for level, width in enumerate(widths, 1):
             if level > 1:
                 narrower = widths[level - 2]
                 layers[f"enc{level}_1"] = HalvingConv(narrower, width)
                 layers[f"dec{level - 1}_4"] = nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1)
-            for i in (2, 3, 4):
-                layers[f"enc{level}_{i}"] = ResBlock(width)
-                layers[f"dec{level}_{i - 1}"] = ResBlock(width)
+            for i in self.blocks:
+                layers[f"enc{level}_{i + 1}"] = ResBlock(width)
+                layers[f"dec{level}_{i}"] = ResBlock(width)
         layers["dec1_0"] = nn.Conv2d(widths[0], channels_out, 5, padding=2)
         self.layers = nn.ModuleDict(layers)
 
@@ -87,13 +94,13 @@ class EncoderDecoder(nn.Module):
         skips = []
         for level in (1, 2, 3):
             x = self.layers[f"enc{level}_1"](x).relu_()
-            for i in (2, 3, 4):
-                x = self.layers[f"enc{level}_{i}"](x)
+            for i in self.blocks:
+                x = self.layers[f"enc{level}_{i + 1}"](x)
             skips.append(x)
         for level in (3, 2, 1):
             if level < 3:
                 x = skips[level - 1] + self.layers[f"dec{level}_4"](x).relu_()
-            for i in (3, 2, 1):
+            for i in reversed(self.blocks):
                 x = self.layers[f"dec{level}_{i}"](x)
         return self.layers["dec1_0"](x)
 
