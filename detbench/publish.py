@@ -35,7 +35,7 @@ CLOSER = 960
 NOISE = 0.001
 """Variance of the noise on the frames of the second table, as in the dark-channel paper's."""
 
-DRAWN = "dc250"
+DRAWN = "fastsrn_task"
 """The deblurrer whose frames the README shows."""
 
 MARK = " (older weights)"
