@@ -21,7 +21,7 @@ SPEC = replace(
             "init_from": "dc250",
             "l1_until": 0.0,
             "adversarial_from": 0.5,
-            "iterations": 10_000,
+            "iterations": 5_000,
             "schedule": "cosine",
             "warmup": 200,
             "learning_rate": 5e-4,

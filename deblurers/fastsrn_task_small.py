@@ -60,7 +60,7 @@ SPEC = replace(
     presets={
         "default": Preset(
             multiple_of=8,
-            recipe=replace(fastsrn_task.RECIPE, init_from="fastsrn_task", learning_rate=4e-4, iterations=12_000),
+            recipe=replace(fastsrn_task.RECIPE, init_from="fastsrn_task", learning_rate=4e-4, iterations=6_000),
         )
     },
 )
