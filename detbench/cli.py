@@ -398,6 +398,10 @@ def train(
     pack: Annotated[
         Optional[Path], typer.Option(help="Write the training data to this folder as packs, and do not train.")
     ] = None,
+    weights: Annotated[
+        Optional[Path],
+        typer.Option("--from", help="A .safetensors file to start from, as the recipe does not."),
+    ] = None,
     steps: Annotated[Optional[int], typer.Option(min=1, help="Iterations, in place of the recipe's.")] = None,
     preset: Annotated[Optional[str], typer.Option(help="Size of the network, such as paper or compact.")] = None,
     out: Annotated[
@@ -412,6 +416,10 @@ def train(
 ) -> None:
     """Train a deblurrer by its recipe; the same command goes on after a kill. Works under torchrun."""
     with errors("the same command goes on from the last checkpoint"):
+        if weights and name is None:
+            raise DetbenchError(f"--from {weights} is for one deblurrer: name it.")
+        if weights and not weights.is_file():
+            raise DetbenchError(f"The weights {weights} do not exist.")
         if (name is not None) + everything + (pack is not None) != 1:
             raise DetbenchError("Give the name of a deblurrer, or --all, or --pack DIR.")
         from detbench import registry
@@ -428,6 +436,7 @@ def train(
             "data": data,
             "validation": validation,
             "preset": preset,
+            "weights": weights,
             "iterations": steps,
             "seed": seed,
             "device": device,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from detbench.types import DetbenchError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def save_weights(path: Path, net: nn.Module, record: dict[str, Any]) -> None:
@@ -42,15 +42,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
     Raises:
         DetbenchError: the file is missing or damaged, or does not fit the network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DetbenchError(
-            f"{path} cannot be read as safetensors weights ({error}): restore or retrain it."
-        ) from error
+    tensors = read_tensors(path)
     wanted = {name: tuple(t.shape) for name, t in net.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     if wanted != found:
@@ -60,6 +52,24 @@ def load_weights(net: nn.Module, path: Path) -> None:
             f" {wanted.get(name, 'unknown')} in the network. Was it trained for another deblurrer or preset?"
         )
     net.load_state_dict(tensors)  # casts to the network's own precision
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """A weights file's tensors by name.
+
+    Raises:
+        DetbenchError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DetbenchError(
+            f"{path} cannot be read as safetensors weights ({error}): restore or retrain it."
+        ) from error
+    return tensors
 
 
 def read_record(path: Path) -> dict[str, Any]:

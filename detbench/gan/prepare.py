@@ -16,7 +16,7 @@ from torch import nn
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Sources
 from detbench.types import DeblurerSpec, DetbenchError
-from detbench.weights import file_hash, load_weights
+from detbench.weights import file_hash, load_weights, read_tensors
 
 if TYPE_CHECKING:
     from detbench.gan.detector import FrozenDetector
@@ -75,13 +75,16 @@ def load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
     if recipe.init_from is None:
         return None
     path = Path(recipe.init_from)
+    adopt = getattr(net, "adopt", None)  # a network that can begin with another one's weights says how
     if path.suffix == ".safetensors":
-        load_weights(net, path)
+        if adopt:
+            adopt({name: tensor.float() for name, tensor in read_tensors(path).items()})
+        else:
+            load_weights(net, path)
         return {"from": path.name, "sha256": file_hash(path)}
     from detbench import registry
 
-    # A network that can begin with another one's weights says how.
-    adopt = getattr(net, "adopt", net.load_state_dict)
+    adopt = adopt or net.load_state_dict
     try:
         adopt(registry.load(recipe.init_from).build().state_dict())
     except RuntimeError as error:

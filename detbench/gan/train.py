@@ -69,6 +69,7 @@ def train(
     sources: tuple[Sources, Sources] | None = None,
     preset: str | None = None,
     recipe: Recipe | None = None,
+    weights: Path | None = None,
     iterations: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -87,6 +88,7 @@ def train(
         sources: what to train and what to validate on, in place of ``data`` and ``validation``.
         preset: the size to train; the spec's own by default.
         recipe: in place of the preset's.
+        weights: a safetensors file to start from, in place of the recipe's first weights.
         iterations: in place of the recipe's.
         seed: of the initial weights and the batches.
         device: ``auto``, ``cpu`` or ``cuda``. Under ``torchrun`` every process takes one device.
@@ -104,6 +106,8 @@ def train(
     """
     preset = preset or spec.preset
     recipe = recipe_of(name, spec, preset, recipe, iterations)
+    if weights:
+        recipe = dataclasses.replace(recipe, init_from=str(weights))
     options = dict(spec.presets[preset].options)
     started, deadline = time.monotonic(), time.monotonic() + budget
     training, held_out = sources or load_training(data, validation)
