@@ -105,6 +105,12 @@ def test_crops_are_cut_around_objects():
     assert (least[:, 1] < 250).mean() > 0.3
 
 
+def test_crops_are_zoomed_for_the_detector_within_the_given_factors():
+    sources = Sources(photos=[places()])
+    scales = [scale for _, _, scale in drawn(sources, detector_zoom=(1.0, 2.0))]
+    assert min(scales) < 1.2 < 1.8 < max(scales) <= 2.0
+
+
 def test_a_crop_bears_the_scale_at_which_its_frame_is_seen():
     sources = Sources(photos=[places()], pairs=[(places(320, 200), places(320, 200))])
     found = {"pair": set(), "whole": set(), "half": set()}

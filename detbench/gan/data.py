@@ -230,7 +230,9 @@ class Batches:
             coarse = torch.from_numpy(rng.uniform(0.5, 3.0, len(x)) * (rng.random(len(x)) < recipe.jpeg_share)).float()
             x = quantise(x, coarse.to(self.device))
         x, y = ((2 * each - 1).contiguous(memory_format=torch.channels_last) for each in (x, y))
-        return Batch(x, y, tuple(self._scale(longest) for _, longest in (*real, *made)))
+        zooms = rng.uniform(*recipe.detector_zoom, len(x))
+        longest = [pixels for _, pixels in (*real, *made)]
+        return Batch(x, y, tuple(zoom * self._scale(pixels) for zoom, pixels in zip(zooms, longest, strict=True)))
 
     def _scale(self, longest: float) -> float:
         """By what a detector would scale a picture whose longer side has so many pixels."""

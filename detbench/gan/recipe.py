@@ -57,6 +57,8 @@ class Recipe:
         detector_boxes: weight of the term that compares boxes.
         detector_imgsz: the longer side in pixels to which the detector will scale whole frames: crops are shown to it
             at the same scale. None shows them as they are.
+        detector_zoom: least and largest of the factor, drawn for each crop, by which it is enlarged besides: detectors
+            look at small frames enlarged, and then other things count.
         teacher: a deblurrer whose restored crops are a further target; None for none.
         teacher_weight: of L1 between restored crops and the teacher's.
         init_from: a deblurrer, or a weights file, that the generator's first weights are taken from, in place of
@@ -102,6 +104,7 @@ class Recipe:
     detector_classes: float = 0.0
     detector_boxes: float = 0.0
     detector_imgsz: int | None = None
+    detector_zoom: tuple[float, float] = (1.0, 1.0)
     teacher: str | None = None
     teacher_weight: float = 0.0
     init_from: str | None = None
