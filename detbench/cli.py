@@ -517,8 +517,10 @@ def tune(
         for view, results in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
             print(f"{view['detector']} on {len(results[0].scores)} frames that were not trained on:")
             _print_benchmark(results)
-            told = set(_compared(results).sentences())
-            print(*(line for line in module.compare(results[1:3]).sentences() if line not in told), sep="\n")
+            said = _compared(results).sentences()
+            for line in module.compare(results[1:3]).sentences():  # after against before
+                if line not in said:
+                    print(line)
         print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")
 
 
