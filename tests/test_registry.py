@@ -138,17 +138,6 @@ def test_a_module_without_a_spec_is_named(monkeypatch, tmp_path, her_module):
         registry.get("hers")
 
 
-def test_shipped_weights_are_a_light_clone():
-    assert (
-        sum(
-            registry.find(name).weights.stat().st_size
-            for name in registry.runnable()
-            if registry.find(name).weights.exists()
-        )
-        < 70e6
-    )
-
-
 def test_a_recipe_without_weights_asks_for_training(monkeypatch, tmp_path, her_module):
     (tmp_path / "her_deblurrer.py").write_text(
         '"""hers: untrained."""\nfrom torch import nn\nfrom detbench.types import DeblurerSpec, Preset\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -126,7 +127,10 @@ def fabric_on(device: str) -> Fabric:
     if kind == "cuda" and not torch.cuda.is_available():
         raise DetbenchError(f"Device {device!r} cannot be used here (torch finds no CUDA): try --device cpu.")
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    strategy: Any = "auto"
+    if world > 1:
+        strategy = DDPStrategy(broadcast_buffers=False)
+        atexit.register(_leave)
     on_gpu = kind != "cpu" and torch.cuda.is_available()
     return Fabric(
         accelerator={"cuda": "gpu"}.get(kind, kind),
@@ -135,6 +139,12 @@ def fabric_on(device: str) -> Fabric:
         strategy=strategy,
         precision="bf16-mixed" if on_gpu or _cpu_has_bf16() else "32-true",
     )
+
+
+def _leave() -> None:
+    """Leave the group of processes: one that ends within it is sometimes aborted by its threads."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def precision_of(fabric: Fabric) -> Literal["fp32", "bf16"]:

@@ -219,6 +219,7 @@ def train(
         if over:
             break
         waited, since = 0.0, time.monotonic()
+    fabric.barrier()  # the others wait for the one that writes
     return out / "best.safetensors"
 
 
