@@ -191,6 +191,11 @@ class Batches:
             raise DetbenchError("There is nothing to train on: no photographs and no pairs.")
         self.sources, self.recipe, self.device = sources, recipe, device
         self.seed, self.rank = seed, rank
+        # Pictures in which there are objects to cut around.
+        self.photos_full, self.pairs_full = (
+            [i for i, boxes in enumerate(objects) if len(boxes)]
+            for objects in (sources.photo_objects, sources.pair_objects)
+        )
         self.synthesis = Synthesis(recipe, seed)
         self.shake = Synthesis(replace(recipe, object_motion=0.0, uniform_blur=0.0), seed)
 
@@ -243,7 +248,7 @@ class Batches:
 
         At the photograph's own scale or, as often as its size allows, at half of it, flipped at random.
         """
-        index, box = self._pick(self.sources.photo_objects, len(self.sources.photos), rng)
+        index, box = self._pick(self.sources.photo_objects, self.photos_full, len(self.sources.photos), rng)
         photo, side = self.sources.photos[index], self.recipe.crop + 2 * MARGIN
         half = min(photo.shape[:2]) >= 2 * side and rng.random() < 0.5
         crop = cut(photo, side * (1 + half), self._corner(photo, side * (1 + half), box, rng))
@@ -264,19 +269,19 @@ class Batches:
 
     def _pair(self, rng: np.random.Generator) -> tuple[Photo, float]:
         """The same crop of both pictures of a pair, with its margin, stacked to six channels; and their longer side."""
-        index, box = self._pick(self.sources.pair_objects, len(self.sources.pairs), rng)
+        index, box = self._pick(self.sources.pair_objects, self.pairs_full, len(self.sources.pairs), rng)
         pair, side = self.sources.pairs[index], self.recipe.crop + 2 * MARGIN
         corner = self._corner(pair[0], side, box, rng)
         crop = np.concatenate([cut(picture, side, corner) for picture in pair], axis=2)
         return crop[:, ::-1] if rng.random() < 0.5 else crop, max(pair[0].shape)
 
-    def _pick(self, objects: list[Boxes], count: int, rng: np.random.Generator) -> tuple[int, Boxes | None]:
-        """One of ``count`` pictures; for a share of the draws one with objects, and one of these."""
-        if self.recipe.object_crops and rng.random() < self.recipe.object_crops:
-            full = [i for i, boxes in enumerate(objects) if len(boxes)]
-            if full:
-                index = full[rng.integers(len(full))]
-                return index, objects[index][rng.integers(len(objects[index]))]
+    def _pick(
+        self, objects: list[Boxes], full: list[int], count: int, rng: np.random.Generator
+    ) -> tuple[int, Boxes | None]:
+        """One of ``count`` pictures; for a share of the draws one of those with objects, and one of these."""
+        if self.recipe.object_crops and rng.random() < self.recipe.object_crops and full:
+            index = full[rng.integers(len(full))]
+            return index, objects[index][rng.integers(len(objects[index]))]
         return int(rng.integers(count)), None
 
     @staticmethod
