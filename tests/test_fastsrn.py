@@ -54,21 +54,45 @@ def test_gradients_reach_every_layer_and_leave_the_input_alone():
     assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in net.parameters())
 
 
+@torch.inference_mode()
+def test_weights_at_half_size_see_the_means_of_pixels(checkpoint):
+    state = {name: tensor.double() for name, tensor in fastsrn.convert(["some.index", "some.data"]).items()}
+    net, coarse = fastsrn.FastSRN().double().eval(), fastsrn.FastSRN(downscale=4).double().eval()
+    net.load_state_dict(state)
+    coarse.load_state_dict(fastsrn_task_small.at_half_size(state))
+    frame = torch.rand(2, 3, 64, 96, dtype=torch.float64)
+    correction = net(F.avg_pool2d(frame, 2)) - F.avg_pool2d(frame, 2)
+    assert correction.std() > 0.01
+    wanted = frame + F.interpolate(correction, scale_factor=2, mode="nearest")
+    torch.testing.assert_close(coarse(frame), wanted, atol=1e-5, rtol=0)
+
+
 def test_pruning_leaves_the_channels_that_count():
-    """A narrow network, scattered over the channels of a wide one whose others are next to nothing, is found again."""
+    """An innermost level, scattered over the channels of a wide one whose others are next to nothing, is found again."""
     pytest.importorskip("torch_pruning")
     torch.manual_seed(0)
-    narrow = fastsrn_task_small.PrunedFastSRN()
+    narrow = fastsrn_task_small.SmallFastSRN()
     assert sum(parameter.numel() for parameter in narrow.parameters()) <= 2_000_000
-    places = {width // 2: torch.randperm(width)[: width // 2].sort().values for width in srn.WIDTHS}
-    wide = {name: 1e-6 * torch.randn_like(t) for name, t in fastsrn.FastSRN().state_dict().items()}
-    for name, tensor in narrow.state_dict().items():
-        index = [places.get(side, torch.arange(side)) for side in tensor.shape[:2]]
-        wide[name][index[0] if tensor.ndim == 1 else torch.meshgrid(*index, indexing="ij")] = tensor
-    made = fastsrn_task_small.PrunedFastSRN()
-    made.adopt(wide)
-    wanted = narrow.state_dict()
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in made.state_dict().items())
+    kept = torch.randperm(128)[:48].sort().values
+    wide = fastsrn.FastSRN(blocks=2, downscale=4)
+    for name, tensor in wide.state_dict().items():
+        tensor.copy_(1e-6 * torch.randn_like(tensor))
+        wanted = narrow.state_dict()[name]
+        sides = zip(wanted.shape[:2], tensor.shape[:2], strict=True)
+        index = [torch.arange(few) if few == many else kept for few, many in sides]
+        tensor[index[0] if wanted.ndim == 1 else torch.meshgrid(*index, indexing="ij")] = wanted
+    found = fastsrn_task_small.pruned(wide)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in narrow.state_dict().items())
+
+
+def test_a_smaller_network_begins_with_the_larger_ones_weights_or_its_own():
+    pytest.importorskip("torch_pruning")
+    larger, smaller, again = fastsrn.FastSRN(), fastsrn_task_small.SmallFastSRN(), fastsrn_task_small.SmallFastSRN()
+    smaller.adopt(larger.state_dict())
+    layer = "layers.enc2_2.conv1.weight"  # of a level that keeps its channels
+    assert torch.equal(smaller.state_dict()[layer], larger.state_dict()[layer])
+    again.adopt(smaller.state_dict())
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in smaller.state_dict().items())
 
 
 @pytest.mark.parametrize("name", [n for n in registry.entries() if registry.find(n).stated("family") == "task-driven"])
