@@ -1,1 +1,1 @@
-"""One file, one deblurrer: its name is the file's name, its constant ``SPEC`` says the rest."""
+"""One file, one deblurer: its name is the file's name, its constant ``SPEC`` says the rest."""

@@ -3,7 +3,7 @@
 The index is a table of LevelDB (doc/table_format.md and table/format.h of github.com/google/leveldb): keys and values
 in blocks, an index of these blocks, and a footer. Its keys are the tensors' names, and its values are messages of
 tensorflow/core/protobuf/tensor_bundle.proto, which say where in the data file a tensor lies. Checksums are not
-compared: the files that deblurrers read are pinned by their SHA-256.
+compared: the files that deblurers read are pinned by their SHA-256.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A deblurrer that differs from another in its recipe or its network's options."""
+"""A deblurer that differs from another in its recipe or its network's options."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ def variant(
     options: Mapping[str, Any] | None = None,
     faithful: Mapping[str, Any] | None = None,
 ) -> DeblurerSpec:
-    """A deblurrer like another, in all its presets.
+    """A deblurer like another, in all its presets.
 
     Args:
         base: the other.

@@ -1,6 +1,6 @@
 """deblurgan_edge: DeblurGAN with the blurred frame's Canny edges as a fourth channel.
 
-Lenka, section 4.1.5. Her text extracts the edges of the *sharp* frame, which a deblurrer does not have; these are the
+Lenka, section 4.1.5. Her text extracts the edges of the *sharp* frame, which a deblurer does not have; these are the
 blurred frame's. The preset ``oracle`` is trained as the text has it: on the sharp crops' edges. It is validated and run
 on the blurred frame's all the same, as nothing else is there. Otherwise as :mod:`deblurers.deblurgan_comb`.
 """

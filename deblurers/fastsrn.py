@@ -19,31 +19,27 @@ from detbench.types import DeblurerSpec, Preset
 
 from . import srn
 
-DOWNSCALE = 2
+BLOCK = 2
 """Side of the blocks of pixels that become channels."""
 
 
 class FastSRN(srn.EncoderDecoder):
-    """SRN's encoder-decoder on blocks of pixels: 6.9 million parameters at a quarter of the pixels.
+    """SRN's encoder-decoder on blocks of 2x2 pixels: 6.9 million parameters at a quarter of the pixels.
 
     Args:
         widths: channels of the levels; SRN's by default.
         blocks: residual blocks a level, likewise.
-        downscale: side of the blocks of pixels that become channels.
     """
 
-    def __init__(
-        self, widths: Sequence[int] = srn.WIDTHS, blocks: int = srn.BLOCKS, downscale: int = DOWNSCALE
-    ) -> None:
-        super().__init__(3 * downscale**2, 3 * downscale**2, widths, blocks)
-        self.downscale = downscale
+    def __init__(self, widths: Sequence[int] = srn.WIDTHS, blocks: int = srn.BLOCKS) -> None:
+        super().__init__(3 * BLOCK**2, 3 * BLOCK**2, widths, blocks)
 
     def forward(self, blurred: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] to the same, unclamped; H and W divisible by 4 times ``downscale``."""
-        side = self.downscale
+        """(B, 3, H, W) in [0, 1] to the same, unclamped; H and W divisible by 8."""
+        blocks = F.pixel_unshuffle(blurred, BLOCK)
         # The layers give the restored frame, as SRN's do; what they add to each block is its difference to the mean.
-        mean = F.avg_pool2d(blurred, side).repeat_interleave(side**2, dim=1)
-        return blurred + F.pixel_shuffle(super().forward(F.pixel_unshuffle(blurred, side)) - mean, side)
+        mean = F.avg_pool2d(blurred, BLOCK).repeat_interleave(BLOCK**2, dim=1)
+        return blurred + F.pixel_shuffle(super().forward(blocks) - mean, BLOCK)
 
 
 def convert(paths: Sequence[Path]) -> dict[str, Tensor]:
@@ -54,9 +50,9 @@ def convert(paths: Sequence[Path]) -> dict[str, Tensor]:
     """
     state = srn.convert(paths)
     blurred, before = state["layers.enc1_1.weight"].chunk(2, dim=1)  # at one scale both are the frame
-    state["layers.enc1_1.weight"] = (blurred + before).repeat_interleave(DOWNSCALE**2, dim=1) / DOWNSCALE**2
+    state["layers.enc1_1.weight"] = (blurred + before).repeat_interleave(BLOCK**2, dim=1) / BLOCK**2
     for part in ("weight", "bias"):
-        state[f"layers.dec1_0.{part}"] = state[f"layers.dec1_0.{part}"].repeat_interleave(DOWNSCALE**2, dim=0)
+        state[f"layers.dec1_0.{part}"] = state[f"layers.dec1_0.{part}"].repeat_interleave(BLOCK**2, dim=0)
     return state
 
 

@@ -1,4 +1,4 @@
-"""identity: gives every frame back as it is: the floor that a deblurrer has to rise above."""
+"""identity: gives every frame back as it is: the floor that a deblurer has to rise above."""
 
 from torch import nn
 

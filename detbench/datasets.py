@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets
+from detbench.files import file_hash
 from detbench.images import image_size, list_images, read_image, write_image
 from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, canonical_hash
-from detbench.weights import file_hash
 
 BUILDER_VERSION = 1
 """Raise this when the same card and assets would give other frames."""
@@ -152,7 +152,7 @@ def from_folder(folder: Path) -> Dataset:
 
 
 def read_blurred(pair: FramePair, noise: float = 0.0) -> Frame:
-    """A pair's blurred frame, as the detector and the deblurrers get it.
+    """A pair's blurred frame, as the detector and the deblurers get it.
 
     Args:
         pair: which.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench.files import replacing
 from detbench.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_images, read_image, write_image
 from detbench.progress import track
 from detbench.types import DetbenchError
@@ -80,26 +80,22 @@ def _video(source: Path, target: Path, restore: Restore) -> int:
     size = tuple(int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
     if not capture.isOpened() or not all(size):
         raise DetbenchError(f"{source} cannot be read as a video: is it complete, and its codec known to OpenCV?")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.part.mp4")
     rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"mp4v"), rate, (size[0], size[1]))
-    if not writer.isOpened():
-        raise DetbenchError(f"{target} cannot be written: is the folder writable?")
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     count = 0
-    try:
-        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        for frame in track(_frames(capture), total, f"deblurring {source.name}"):
-            writer.write(cv2.cvtColor(restore([frame])[0], cv2.COLOR_RGB2BGR))
-            count += 1
-        writer.release()
+    with replacing(target) as partial:
+        writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"mp4v"), rate, (size[0], size[1]))
+        try:
+            if not writer.isOpened():
+                raise DetbenchError(f"{target} cannot be written: is the folder writable?")
+            for frame in track(_frames(capture), total, f"deblurring {source.name}"):
+                writer.write(cv2.cvtColor(restore([frame])[0], cv2.COLOR_RGB2BGR))
+                count += 1
+        finally:
+            writer.release()
+            capture.release()
         if not count:
             raise DetbenchError(f"{source} holds no frames that can be read.")
-        os.replace(partial, target)
-    finally:
-        writer.release()
-        capture.release()
-        partial.unlink(missing_ok=True)
     return count
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib.util
 import logging
 import os
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets
+from detbench.files import file_hash
 from detbench.types import DetbenchError, Detections
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def resolve(detector: str) -> tuple[Path, str]:
     path = Path(detector).expanduser()
     is_name = len(path.parts) == 1 and not (path.suffix and path.exists())
     weights = _named(detector) if is_name else _own_file(path)
-    with weights.open("rb") as stream:
-        return weights, hashlib.file_digest(stream, "sha256").hexdigest()
+    return weights, file_hash(weights)
 
 
 class Detector:

@@ -1,4 +1,4 @@
-"""Published checkpoints as deblurrers: ``spandrel:PATH`` through spandrel, ``onnx:PATH`` through ONNX Runtime.
+"""Published checkpoints as deblurers: ``spandrel:PATH`` through spandrel, ``onnx:PATH`` through ONNX Runtime.
 
 Both packages are optional extras. They and torch are imported when a checkpoint is opened, not before.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PREFIXES = ("spandrel:", "onnx:")
-"""What the names of these deblurrers begin with; a checkpoint's path follows."""
+"""What the names of these deblurers begin with; a checkpoint's path follows."""
 
 ONNX_MULTIPLE_OF = 64
-"""Sides of an ONNX network's input: the file does not say, and published deblurrers need divisors of 64 (4 to 32)."""
+"""Sides of an ONNX network's input: the file does not say, and published deblurers need divisors of 64 (4 to 32)."""
 
 
 def find(name: str) -> Path:
@@ -40,7 +40,7 @@ def find(name: str) -> Path:
 
 
 def load(name: str) -> tuple[DeblurerSpec, Path]:
-    """The deblurrer that a checkpoint holds: all of it, so that the file's hash stands for it.
+    """The deblurer that a checkpoint holds: all of it, so that the file's hash stands for it.
 
     ``spandrel:PATH`` is a ``.safetensors`` file or what ``torch.save`` wrote (``.pth``, ``.pt``, ``.ckpt``), of any
     RGB restoration architecture that spandrel knows, and those of spandrel-extra-arches if that is installed. It
@@ -67,7 +67,7 @@ def load(name: str) -> tuple[DeblurerSpec, Path]:
 
 @functools.lru_cache
 def _multiple_of(read: Callable[[Path], tuple[nn.Module, int]], path: Path, version: tuple[int, int]) -> int:
-    """Read a checkpoint only to see that it can be read: once, as a run asks for its deblurrer several times."""
+    """Read a checkpoint only to see that it can be read: once, as a run asks for its deblurer several times."""
     return read(path)[1]
 
 

@@ -16,7 +16,6 @@ import io
 import os
 import re
 import threading
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from detbench.files import replacing
 from detbench.types import DetbenchError
 
 MIN_SIDE = 16
@@ -115,23 +115,11 @@ def write_image(path: str | Path, frame: NDArray[np.uint8]) -> None:
         raise DetbenchError(f"Cannot write {path}: name it with one of {_known_suffixes()}.")
     encoder, options = _ENCODERS[path.suffix.lower()]
     try:
-        with appearing(path) as partial:
+        with replacing(path) as partial:
             Image.fromarray(frame).save(partial, format=encoder, **options)
     except OSError as error:
         reason = error.strerror or error
         raise DetbenchError(f"Cannot write {path}: {reason}. Is there space, and may you write there?") from error
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which becomes ``path`` if all goes well; missing parent folders are made."""
-    partial = path.with_name(f".{uuid.uuid4().hex}.tmp")  # same folder: a rename is atomic within one file system only
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def pack(frame: NDArray[np.uint8]) -> bytes:

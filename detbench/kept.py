@@ -1,4 +1,4 @@
-"""Restored frames, kept between runs without loss: another detector looks at them without a deblurrer's work.
+"""Restored frames, kept between runs without loss: another detector looks at them without a deblurer's work.
 
 One file a frame, below ``home() / "restored"``: a SHA-256 of what follows, the milliseconds that restoring took, the
 pixels. It may be deleted at any time, and what is damaged is restored again.
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets, images
+from detbench.files import replacing
 from detbench.progress import say
 from detbench.types import DetbenchError, canonical_hash
 
@@ -34,17 +35,18 @@ _MS = struct.Struct("<d")
 
 
 class Frames:
-    """The kept frames of one deblurrer under one setting.
+    """The kept frames of one deblurer under one setting.
 
     Args:
         basis: plain data: all that restored frames depend on beside the frames given and the random draws.
-        limit: how many bytes are kept, of all deblurrers together; at 0 nothing is kept, and nothing found.
+        limit: how many bytes are kept, of all deblurers together; at 0 nothing is kept, and nothing found.
     """
 
     def __init__(self, basis: Any, limit: float) -> None:
         self.folder = assets.home() / "restored"
         self._basis = canonical_hash(basis)
         self._limit = limit
+        self._adding = limit > 0
         self._size: float | None = None  # of all files, known when the first is added
         self._lock = threading.Lock()
 
@@ -52,7 +54,7 @@ class Frames:
         """Names for what a batch becomes, one a frame.
 
         A frame's name depends on the whole batch and on its place in it: on a GPU, rounding depends on the batch, and
-        so do the draws of stochastic deblurrers.
+        so do the draws of stochastic deblurers.
 
         Args:
             draws: what the random draws of this batch depend on.
@@ -86,11 +88,11 @@ class Frames:
 
         On a full disk nothing more is kept, which is said once.
         """
-        if not self._limit:
+        if not self._adding:
             return
         body = _MS.pack(ms) + images.pack(frame)
         try:
-            with images.appearing(self.folder / key) as partial:
+            with replacing(self.folder / key) as partial:
                 partial.write_bytes(hashlib.sha256(body).digest() + body)
             with self._lock:
                 if self._size is None:
@@ -101,9 +103,9 @@ class Frames:
                     self._size = self._evict()
         except OSError as error:
             with self._lock:  # two threads keep frames
-                if self._limit:
-                    say(f"{self.folder}: {error.strerror or error}; restored frames are not kept.")
-                self._limit = 0
+                if self._adding:
+                    say(f"{self.folder}: {error.strerror or error}; no more restored frames are kept.")
+                self._adding = False
 
     def _evict(self) -> float:
         """Remove files, the last used last, until there is room; gives the size of those left."""

@@ -92,13 +92,13 @@ def match(detections: Detections, reference: Detections, iou_threshold: float) -
 
 
 def score_frame(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> Counts:
-    """Count what a deblurrer did to the detections of one frame.
+    """Count what a deblurer did to the detections of one frame.
 
     Any of the three may be empty.
 
     Args:
         restored: detections in the deblurred frame.
-        blurred: detections in the frame the deblurrer was given.
+        blurred: detections in the frame the deblurer was given.
         sharp: detections in the sharp frame, which are the reference.
         iou_threshold: overlap from which two boxes count as one object, in [0, 1].
 
@@ -165,12 +165,12 @@ def confirmed(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which detections restoring added, and which of these another detector vouches for.
 
-    A deblurrer that was trained through a detector may paint what this detector takes for objects. What is there is
+    A deblurer that was trained through a detector may paint what this detector takes for objects. What is there is
     seen in the sharp frame by a detector of another family too.
 
     Args:
         restored: N detections in the deblurred frame.
-        blurred: detections in the frame the deblurrer was given, by the same detector.
+        blurred: detections in the frame the deblurer was given, by the same detector.
         witness: detections in the sharp frame by another detector, whose labels mean the same classes.
         iou_threshold: overlap from which two boxes of one class are the same object, in (0, 1].
 

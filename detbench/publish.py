@@ -1,4 +1,4 @@
-"""The published state in ``reports/``: every shipped deblurrer on ``street``, made again by one command."""
+"""The published state in ``reports/``: every shipped deblurer on ``street``, made again by one command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPORTS = Path(__file__).parent.parent / "reports"
 """The published state, in a checkout."""
 
 EYES = (("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416))
-"""Detectors, each with its ``imgsz``, before which the deblurrers are published; the first is the leaderboard's."""
+"""Detectors, each with its ``imgsz``, before which the deblurers are published; the first is the leaderboard's."""
 
 WITNESSES = ((0, 1), (1, 0))
 """Which of :data:`EYES`, of two families, vouches for what which of them sees: the second for the first."""
@@ -36,7 +36,7 @@ NOISE = 0.001
 """Variance of the noise on the frames of the second table, as in the dark-channel paper's."""
 
 DRAWN = "fastsrn_task"
-"""The deblurrer whose frames the README shows."""
+"""The deblurer whose frames the README shows."""
 
 MARK = " (older weights)"
 """What a row is marked with that was made with older weights than those that are here."""
@@ -100,7 +100,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
 
 
 def shipped() -> list[str]:
-    """Names of the deblurrers of this repository that run as they are; other packages' are for them to publish."""
+    """Names of the deblurers of this repository that run as they are; other packages' are for them to publish."""
     known = registry.entries()
     return [name for name in registry.runnable() if known[name].module.startswith("deblurers.")]
 
@@ -109,23 +109,23 @@ def state(groups: Sequence[Group]) -> dict[str, Any]:
     """What the published numbers were made from: what :func:`stale` and :func:`waiting` compare with what is here.
 
     Args:
-        groups: one a detector and ``imgsz``; the first one's deblurrers.
+        groups: one a detector and ``imgsz``; the first one's deblurers.
     """
     specs = [group.floor.spec for group in groups]
     known = registry.entries()
-    deblurrers = {run.spec.deblurer: run.spec.deblurer_hash for run in groups[0].runs}
+    deblurers = {run.spec.deblurer: run.spec.deblurer_hash for run in groups[0].runs}
     return {
         "dataset": {"name": specs[0].dataset, "hash": specs[0].dataset_hash},
         "detectors": [{"name": spec.detector, "imgsz": spec.imgsz, "hash": spec.detector_hash} for spec in specs],
-        "deblurrers": deblurrers,
-        "sources": {name: known[name].source for name in deblurrers},
+        "deblurers": deblurers,
+        "sources": {name: known[name].source for name in deblurers},
     }
 
 
 def stale(reports: Path) -> list[str]:
     """What has changed under the published numbers, in words: a release and the test suite want none of it.
 
-    Looks at the sources of the deblurrers and at the dataset's card; imports and fetches nothing. New weights, and what
+    Looks at the sources of the deblurers and at the dataset's card; imports and fetches nothing. New weights, and what
     is not published yet, are :func:`waiting`.
     """
     published, known, here = _published(reports), registry.entries(), shipped()
@@ -142,7 +142,7 @@ def waiting(reports: Path) -> list[str]:
     """What waits for the next :func:`publish`, in words: a release wants none of it."""
     published = _published(reports)
     told = [f"{name} has newer weights than its row" for name in older(reports)]
-    told += [f"{name} is not published" for name in shipped() if name not in published["deblurrers"]]
+    told += [f"{name} is not published" for name in shipped() if name not in published["deblurers"]]
     seen = [(eye["name"], eye["imgsz"]) for eye in published["detectors"]]
     told += [
         f"the detector {name} at {imgsz} pixels is not published" for name, imgsz in EYES if (name, imgsz) not in seen
@@ -151,13 +151,13 @@ def waiting(reports: Path) -> list[str]:
 
 
 def older(reports: Path) -> list[str]:
-    """The deblurrers whose published numbers are of older weights than those that are here."""
+    """The deblurers whose published numbers are of older weights than those that are here."""
     published, known = _published(reports), registry.entries()
     return [
         name
         for name in shipped()
         if published["sources"].get(name) == known[name].source
-        and published["deblurrers"][name] != registry.fingerprint(name)
+        and published["deblurers"][name] != registry.fingerprint(name)
     ]
 
 
@@ -216,7 +216,7 @@ def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[tables.Table]) -
     said = "".join(f"- {sentence}\n" for sentence in detectors.conclusions(eyes))
     shown = "\n".join(map(tables.markdown, seeing))
     return (
-        "# Leaderboard\n\nEvery deblurrer that ships here, on `street`, before the same detector. Made by"
+        "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
         f" `detbench publish`, which makes it again.\n\n{_ranking(eyes[0], costs=True)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
@@ -229,7 +229,7 @@ def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[tables.Table]) -
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
         " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"
         " a page of it all.\n\n## Before several detectors\n\nDoes it help others than the leaderboard's detector?"
-        f" Those that no deblurrer was trained through come first.\n\n{said}\n{shown}\n"
+        f" Those that no deblurer was trained through come first.\n\n{said}\n{shown}\n"
         f"## With noise of variance {NOISE:g}\n\n"
         "Gaussian noise on the blurred frames, for values in 0..1; objects are those of the sharp frames without"
         f" noise.\n\n{_ranking(noisy, costs=False)}"

@@ -1,4 +1,4 @@
-"""Deblurrers by name: the files of ``deblurers/`` and the entry points of other packages; no second list anywhere."""
+"""Deblurers by name: the files of ``deblurers/`` and the entry points of other packages; no second list anywhere."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detbench import assets, external
+from detbench.files import file_hash, source_hash
 from detbench.types import DeblurerSpec, DetbenchError, Preset, canonical_hash
-from detbench.weights import file_hash, load_weights, read_record
+from detbench.weights import load_weights, read_record
 
 if TYPE_CHECKING:
     from torch import nn
 
 GROUP = "detbench.deblurers"
-"""Entry-point group through which other packages offer deblurrers: NAME = "package.module"."""
+"""Entry-point group through which other packages offer deblurers: NAME = "package.module"."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a deblurrer is defined.
+    """Where a deblurer is defined.
 
     Attributes:
         name: by which users call it.
@@ -86,7 +87,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Deblurer:
-    """A deblurrer that is ready to build.
+    """A deblurer that is ready to build.
 
     Attributes:
         spec: its definition.
@@ -125,7 +126,7 @@ class Deblurer:
 
 
 def entries() -> dict[str, Entry]:
-    """All deblurrers by name; imports none of them.
+    """All deblurers by name; imports none of them.
 
     Raises:
         DetbenchError: two origins offer the same name.
@@ -143,7 +144,7 @@ def entries() -> dict[str, Entry]:
             )
         if point.name in found:
             raise DetbenchError(
-                f"Two deblurrers are called {point.name}: {found[point.name].file} and {spec.origin} of"
+                f"Two deblurers are called {point.name}: {found[point.name].file} and {spec.origin} of"
                 f" {_origin(point)}. Rename or uninstall one."
             )
         found[point.name] = Entry(point.name, point.module, Path(spec.origin))
@@ -151,7 +152,7 @@ def entries() -> dict[str, Entry]:
 
 
 def find(name: str) -> Entry:
-    """A deblurrer's entry.
+    """A deblurer's entry.
 
     Raises:
         DetbenchError: an unknown name; the message gives the nearest ones.
@@ -161,12 +162,12 @@ def find(name: str) -> Entry:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         told = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known)}."
         hint = " A checkpoint is named spandrel:PATH or onnx:PATH." if Path(name).suffix else ""
-        raise DetbenchError(f"There is no deblurrer {name!r}. {told}{hint}")
+        raise DetbenchError(f"There is no deblurer {name!r}. {told}{hint}")
     return known[name]
 
 
 def get(name: str) -> DeblurerSpec:
-    """Import one deblurrer's definition, or make a checkpoint's. Errors in its file are raised as they are.
+    """Import one deblurer's definition, or make a checkpoint's. Errors in its file are raised as they are.
 
     Raises:
         DetbenchError: an unknown name, a module without a ``SPEC``, or a checkpoint that cannot be read.
@@ -181,10 +182,10 @@ def get(name: str) -> DeblurerSpec:
 
 
 def load(name: str, weights: Path | None = None) -> Deblurer:
-    """A deblurrer with its weights. Published ones (``spec.assets``) are not fetched yet.
+    """A deblurer with its weights. Published ones (``spec.assets``) are not fetched yet.
 
     Args:
-        name: of the deblurrer; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
+        name: of the deblurer; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
         weights: a safetensors file in place of its own.
 
     Raises:
@@ -216,7 +217,7 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
 
 
 def runnable() -> list[str]:
-    """Names of the deblurrers that run as they are: classical ones, and those with weights; not floor and ceiling."""
+    """Names of the deblurers that run as they are: classical ones, and those with weights; not floor and ceiling."""
     return [
         name
         for name, entry in entries().items()
@@ -226,7 +227,7 @@ def runnable() -> list[str]:
 
 
 def fingerprint(name: str, weights: Path | None = None) -> str:
-    """SHA-256 (hexadecimal) of all that a deblurrer's frames depend on: its source and its weights.
+    """SHA-256 (hexadecimal) of all that a deblurer's frames depend on: its source and its weights.
 
     Imports nothing and fetches nothing: a finished run is looked up by it.
 
@@ -239,7 +240,7 @@ def fingerprint(name: str, weights: Path | None = None) -> str:
     """
     if name.startswith(external.PREFIXES):
         tuned = [file_hash(weights)] if weights and weights.exists() else []
-        return canonical_hash([file_hash(Path(external.__file__)), file_hash(external.find(name)), *tuned])
+        return canonical_hash([source_hash(Path(external.__file__)), file_hash(external.find(name)), *tuned])
     return find(name).hash(weights)
 
 
@@ -265,12 +266,12 @@ def _stated(file: Path, name: str, field: str) -> Any:
 
 
 def _source_hashes(file: Path) -> list[str]:
-    """SHA-256 (hexadecimal) of each of a deblurrer's source files."""
-    return [file_hash(source) for source in sorted(_sources(file))]
+    """SHA-256 (hexadecimal) of each of a deblurer's source files."""
+    return [source_hash(source) for source in sorted(_sources(file))]
 
 
 def _sources(file: Path) -> set[Path]:
-    """A deblurrer's file and the siblings that it imports, and they import, and so on."""
+    """A deblurer's file and the siblings that it imports, and they import, and so on."""
     found, todo = set[Path](), [file]
     while todo:
         path = todo.pop()

@@ -154,7 +154,7 @@ class Restorer:
             made = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise DetbenchError(
                 f"The network made {made} of an input of shape {tuple(shape)}: it must keep the shape. "
-                "Mend the deblurrer's build or its preset's multiple_of."
+                "Mend the deblurer's build or its preset's multiple_of."
             )
         if not torch.stack(torch.aminmax(y)).isfinite().all():  # NaN wins both; 10 times as fast as looking at each
             raise DetbenchError("The network returned NaN or infinity: try --precision fp32, or other weights.")

@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets, datasets, detect, environment, images, kept, match, quality, registry, store
+from detbench.files import source_hash
 from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
-from detbench.weights import count_parameters, file_hash, read_record
+from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
     from detbench.restore import Restorer
@@ -108,7 +109,7 @@ def resolve(spec: RunSpec) -> RunSpec:
     """A spec with the hashes of its parts and the device that ``auto`` stands for.
 
     Raises:
-        DetbenchError: an unknown deblurrer, dataset, detector or device.
+        DetbenchError: an unknown deblurer, dataset, detector or device.
     """
     # What is quickly found to be wrong comes before what takes a download or a build.
     weights = Path(spec.weights) if spec.weights else None
@@ -126,7 +127,7 @@ def resolve(spec: RunSpec) -> RunSpec:
 
 
 def restorer(spec: RunSpec) -> Restorer:
-    """The spec's deblurrer, ready for frames.
+    """The spec's deblurer, ready for frames.
 
     Raises:
         DetbenchError: an unknown name, weights that are missing or do not fit, or an unknown device.
@@ -144,14 +145,14 @@ def restorer(spec: RunSpec) -> Restorer:
 
 
 def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> list[RunResult]:
-    """Runs of one or several deblurrers between their floor and their ceiling.
+    """Runs of one or several deblurers between their floor and their ceiling.
 
     Args:
         specs: what to run, on the same frames with the same settings.
         out: as for :func:`run`.
 
     Returns:
-        The blurred frames as they are (``identity``), the deblurrers, and the sharp frames re-encoded as JPEG 95, which
+        The blurred frames as they are (``identity``), the deblurers, and the sharp frames re-encoded as JPEG 95, which
         shows how much of the reference survives a change that nobody can see.
     """
     return benchmarks([specs] if isinstance(specs, RunSpec) else specs, [{}], out)[0]
@@ -160,8 +161,8 @@ def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> list[RunR
 def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path = RUNS) -> list[list[RunResult]]:
     """A benchmark for each of several detectors or settings of theirs.
 
-    All look at one deblurrer's frames before the next deblurrer's turn: the cache then has them, if it has room for
-    one deblurrer's, and each frame is restored once.
+    All look at one deblurer's frames before the next deblurer's turn: the cache then has them, if it has room for
+    one deblurer's, and each frame is restored once.
 
     Args:
         specs: as for :func:`benchmark`.
@@ -204,7 +205,7 @@ class Batch(NamedTuple):
         pairs: which they are.
         sharp: (H, W, 3) uint8 each, as all frames here.
         blurred: with noise, if the spec wants some.
-        given: those of the two that the deblurrer gets.
+        given: those of the two that the deblurer gets.
         draws: what its random draws depend on: not on where a run was interrupted.
         keys: under which the restored frames are kept.
         found: the restored frames that are kept, and the milliseconds that each took; None if any is missing.
@@ -225,7 +226,7 @@ class Loop:
 
     Attributes:
         spec: what is run.
-        restorer: the deblurrer.
+        restorer: the deblurer.
         detector: looks at sharp, blurred and restored frames alike.
         references: detections on sharp and blurred frames, kept between runs.
         kept: restored frames, likewise.
@@ -282,7 +283,7 @@ class Loop:
             yield pair, sharp, frame, seen_sharp, seen_blurred, seen, restore_ms, detect_ms, new
 
     def _restore(self, batch: Batch) -> list[tuple[Frame, float]]:
-        """What the deblurrer makes of a batch, and the milliseconds a frame."""
+        """What the deblurer makes of a batch, and the milliseconds a frame."""
         import torch
 
         torch.manual_seed(zlib.crc32(batch.draws.encode()))
@@ -306,7 +307,7 @@ class Loop:
         return seen, (time.perf_counter() - started) * 1e3
 
     def _reference(self, side: str, id: str, frame: Frame) -> tuple[Detections, float]:
-        """The same for an unrestored frame, computed once for all deblurrers."""
+        """The same for an unrestored frame, computed once for all deblurers."""
         key = f"{side}/{id}"
         if key not in self.references.rows:
             seen, ms = self._detect(frame)
@@ -377,7 +378,7 @@ def _references(spec: RunSpec) -> Path:
     versions = environment.describe()["packages"]
     kind = "cpu" if spec.device == "cpu" else "cuda"
     parts = [
-        file_hash(Path(detect.__file__)),  # a change of its code must show in the reference, for the gate's sake
+        source_hash(Path(detect.__file__)),  # a change of its code must show in the reference, for the gate's sake
         spec.dataset_hash,
         spec.detector_hash,
         min(spec.conf, store.FLOOR),
@@ -391,13 +392,13 @@ def _references(spec: RunSpec) -> Path:
 
 
 def _frames(spec: RunSpec, limit: float) -> kept.Frames:
-    """The kept frames of a run's deblurrer; ``identity`` is quicker than any cache."""
+    """The kept frames of a run's deblurer; ``identity`` is quicker than any cache."""
     from detbench import restore
 
     here = environment.describe()
     # The machine rounds in its own way, and the time that is kept is its time.
     machine = [here["cpu"], here["threads"]] if spec.device == "cpu" else [here["gpu"]]
-    code = file_hash(Path(restore.__file__))
+    code = source_hash(Path(restore.__file__))
     basis = [code, spec.deblurer_hash, spec.precision, here["packages"], *machine]
     return kept.Frames(basis, 0 if spec.deblurer == "identity" else limit)
 
@@ -409,11 +410,11 @@ def _path(spec: RunSpec, out: Path) -> Path:
 
 
 def _deblurer(spec: RunSpec) -> registry.Deblurer:
-    """The deblurrer that a spec names."""
+    """The deblurer that a spec names."""
     return registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
 
 
 def _training(spec: RunSpec) -> dict[str, Any]:
-    """The training record of the deblurrer's weights, with the setting of its recipe; empty if it has none of ours."""
+    """The training record of the deblurer's weights, with the setting of its recipe; empty if it has none of ours."""
     weights = _deblurer(spec).weights
     return read_record(weights) | {"parameters": count_parameters(weights)} if weights else {}

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from detbench.files import replacing
 from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunResult, RunSpec
 
 FLOOR = 0.01
@@ -107,11 +108,10 @@ def finish(
         sizes: (height, width) of each frame in pixels.
     """
     fields = [field.name for field in dataclasses.fields(FrameScore)]
-    with _replacing(path / "frames.csv").open("w", newline="") as file:
+    with replacing(path / "frames.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(dataclasses.asdict(score) for score in scores)
-    _commit(path / "frames.csv")
     for side, frames in detections.items():
         if side == "sharp":
             frames = [frame.above(spec.conf) for frame in frames]
@@ -250,16 +250,6 @@ def _coco_boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
     return boxes
 
 
-def _replacing(path: Path) -> Path:
-    """Where to write what will replace a file."""
-    return path.with_name(path.name + ".part")
-
-
-def _commit(path: Path) -> None:
-    """Put what was written in its place."""
-    os.replace(_replacing(path), path)
-
-
 def _write_json(path: Path, data: Any) -> None:
-    _replacing(path).write_text(json.dumps(data, indent=1 if path.name == "manifest.json" else None) + "\n")
-    _commit(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(data, indent=1 if path.name == "manifest.json" else None) + "\n", "utf-8")

@@ -36,7 +36,7 @@ def is_ceiling(result: RunResult) -> bool:
 
 
 def name(result: RunResult) -> str:
-    """What a run is called in tables: its deblurrer, except for the floor and the ceiling."""
+    """What a run is called in tables: its deblurer, except for the floor and the ceiling."""
     if is_floor(result):
         return "blurred"
     if is_ceiling(result):

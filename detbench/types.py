@@ -96,7 +96,7 @@ class Preset:
 
 @dataclass(frozen=True)
 class DeblurerSpec:
-    """A deblurrer: the constant ``SPEC`` of a file in ``deblurers/``, whose docstring's first line describes it.
+    """A deblurer: the constant ``SPEC`` of a file in ``deblurers/``, whose docstring's first line describes it.
 
     Attributes:
         build: called with a preset's options, returns the network: (B, 3, H, W) floats in ``value_range`` in
@@ -107,7 +107,7 @@ class DeblurerSpec:
         paper: where it was published.
         licence: of the weights.
         family: what it is listed under.
-        assets: names of pinned files (``detbench/assets.toml``) that hold published weights, for a deblurrer that
+        assets: names of pinned files (``detbench/assets.toml``) that hold published weights, for a deblurer that
             ships none of its own; fetched when the network is built.
         convert: called with the paths of these files, in their order, returns the network's state dict.
     """
@@ -133,7 +133,7 @@ class RunSpec:
         deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
         dataset: a name from ``detbench list datasets``, or a folder with ``sharp/`` and ``blur/``.
         detector: a name from ``detbench list detectors``, or a ``.pt`` or ``.onnx`` file.
-        input: which frames the deblurrer gets. ``sharp`` measures what it does to frames that need no help.
+        input: which frames the deblurer gets. ``sharp`` measures what it does to frames that need no help.
         conf: detections scored below this are dropped, in [0, 1].
         nms_iou: IoU above which of two overlapping detections of one class only the better one stays, in [0, 1].
         imgsz: the longer side in pixels that the detector scales a frame to.
@@ -141,10 +141,10 @@ class RunSpec:
         limit: score the first so many frames of the dataset only.
         noise: variance of the Gaussian noise that is added to the blurred frames first, for values in [0, 1]; 0.001 in
             the dark-channel paper's second table.
-        seed: of deblurrers that draw random numbers.
+        seed: of deblurers that draw random numbers.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: of the deblurrer's arithmetic.
-        weights: a safetensors file to use in place of the deblurrer's own.
+        precision: of the deblurer's arithmetic.
+        weights: a safetensors file to use in place of the deblurer's own.
     """
 
     deblurer: str
@@ -215,7 +215,7 @@ class FrameScore:
         hallucinated: detections that match nothing, neither in the sharp nor in the blurred frame.
         psnr_db: PSNR against the sharp frame in dB; ``inf`` for equal frames.
         ssim: SSIM against the sharp frame, in [-1, 1].
-        restore_ms: wall time of the deblurrer on this frame, in milliseconds.
+        restore_ms: wall time of the deblurer on this frame, in milliseconds.
         detect_ms: wall time of the detector on this frame, in milliseconds.
     """
 

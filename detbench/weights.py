@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detbench.files import replacing
 from detbench.types import DetbenchError
 
 if TYPE_CHECKING:
@@ -25,15 +24,13 @@ def save_weights(path: Path, net: nn.Module, record: dict[str, Any]) -> None:
     """
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: (t.half() if t.is_floating_point() else t).detach().cpu().contiguous()
         for name, t in net.state_dict().items()
     }
-    partial = path.with_suffix(".part")
-    partial.touch(0o644)  # before safetensors does it for the owner alone
-    save_file(tensors, partial, metadata={"detbench": json.dumps(record, sort_keys=True)})
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.touch(0o644)  # before safetensors does it for the owner alone
+        save_file(tensors, partial, metadata={"detbench": json.dumps(record, sort_keys=True)})
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -49,7 +46,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
         name = next(n for n in sorted({**wanted, **found}) if wanted.get(n) != found.get(n))
         raise DetbenchError(
             f"{path} does not fit this network: {name} is {found.get(name, 'missing')} in the file and"
-            f" {wanted.get(name, 'unknown')} in the network. Was it trained for another deblurrer or preset?"
+            f" {wanted.get(name, 'unknown')} in the network. Was it trained for another deblurer or preset?"
         )
     net.load_state_dict(tensors)  # casts to the network's own precision
 
@@ -99,9 +96,3 @@ def _header(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise DetbenchError(f"{path} has no readable safetensors header: restore or retrain it.") from error
     return header
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 (hexadecimal) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -146,7 +146,7 @@ def test_planted_regressions_are_caught(baseline, write, monkeypatch, planted):
     assert verdict.outcomes[-1].now == 1  # the detector is not to blame
     assert len(verdict.fallen) > FRAMES / 2
     if weights:
-        assert [what for what, *_ in verdict.changes] == ["deblurrer"]
+        assert [what for what, *_ in verdict.changes] == ["deblurer"]
 
 
 def test_the_detector_seeing_less_is_caught_by_the_counts(baseline, monkeypatch):
@@ -276,7 +276,7 @@ def test_too_few_clips_can_never_fail_and_so_are_refused(spec, tmp_path):
     assert not (tmp_path / "baseline").exists()
 
 
-def test_a_deblurrer_that_fails_has_failed(baseline, monkeypatch):
+def test_a_deblurer_that_fails_has_failed(baseline, monkeypatch):
     monkeypatch.setattr(Net, "after", staticmethod(lambda frames: frames * math.nan))
     with pytest.raises(DetbenchError, match="failed on frame frame00") as error:
         check.check(baseline)
@@ -323,7 +323,7 @@ def test_an_update_replaces_the_baseline_and_tells_the_difference(baseline, writ
     assert new.spec.deblurer_hash != old.spec.deblurer_hash
     assert "12 frames in 12 clips" in told[0]
     assert any(line.startswith("PSNR dB ") and " → " in line for line in told)
-    assert f"deblurrer: {old.spec.deblurer_hash[:8]} → {new.spec.deblurer_hash[:8]}" in told
+    assert f"deblurer: {old.spec.deblurer_hash[:8]} → {new.spec.deblurer_hash[:8]}" in told
     assert check.check(baseline).passed
 
 
@@ -348,7 +348,7 @@ NASTY = 'a<b>&"c"|`d`\x00\n::error::%'
 
 @pytest.fixture
 def verdicts(baseline, write):
-    """A verdict that passed, and one that failed on a deblurrer with an impossible name."""
+    """A verdict that passed, and one that failed on a deblurer with an impossible name."""
     passed = check.check(baseline)
     write(noise)
     failed = check.check(baseline)
@@ -397,7 +397,7 @@ def test_the_summary_is_markdown_whose_tables_are_whole(verdicts):
     assert "- PSNR dB" in failed
     assert "may fall by 0.05" in failed
     assert "the baseline's." in passed
-    assert "deblurrer" in failed
+    assert "deblurer" in failed
     assert "<b>" not in failed.replace("<details>", "")
     width = None
     for line in failed.splitlines():

@@ -60,10 +60,10 @@ def test_a_claim_holds_only_if_all_of_it_does():
     assert verdict(good, open_, untested, bad) == "does not hold"
 
 
-def test_every_claim_names_deblurrers_and_printed_numbers_that_exist():
+def test_every_claim_names_deblurers_and_printed_numbers_that_exist():
     for entry in claims._entries():
         for names in entry["pairs"]:
-            assert set(names) <= set(registry.entries()) or "source" not in entry  # ours may come before the deblurrer
+            assert set(names) <= set(registry.entries()) or "source" not in entry  # ours may come before the deblurer
             for part in entry["parts"] if "table" in entry else ():
                 better, worse = (float(printed(entry["table"], part, name, entry["measures"][0])) for name in names)
                 if "margins" in entry:
@@ -74,7 +74,7 @@ def test_every_claim_names_deblurrers_and_printed_numbers_that_exist():
 
 
 def test_claims_are_tested_on_runs(pairs, bright_boxes, tmp_path, monkeypatch):
-    """Of six frames there is no interval: two deblurrers that surely differ leave the claim undecided."""
+    """Of six frames there is no interval: two deblurers that surely differ leave the claim undecided."""
     entry = {
         "key": "sharpening",
         "says": "The identity is better than an unsharp mask.",

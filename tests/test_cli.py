@@ -239,9 +239,9 @@ def test_list(what, name):
     assert name in [next(iter(row.values())) for row in json.loads(invoke("list", what, "--json").stdout)]
 
 
-def test_the_list_of_deblurrers_fits_a_screen():
+def test_the_list_of_deblurers_fits_a_screen():
     assert max(map(len, invoke("list", "deblurers").stdout.splitlines())) <= 165
-    rows = {row["deblurrer"]: row for row in json.loads(invoke("list", "deblurers", "--json").stdout)}
+    rows = {row["deblurer"]: row for row in json.loads(invoke("list", "deblurers", "--json").stdout)}
     assert "CVPR 2018" in rows["srn"]["paper"]
     assert "MIT" in rows["srn"]["licence"]
     assert rows["dc250"]["images seen"] == 90_000

@@ -60,7 +60,7 @@ def test_compare_says_what_can_be_concluded(runs, data, tmp_path):
     assert "conf (0.7 and 0.6)" in done.stderr
 
 
-def test_one_run_command_takes_several_deblurrers_seeds_and_sharp_frames(data, monkeypatch):
+def test_one_run_command_takes_several_deblurers_seeds_and_sharp_frames(data, monkeypatch):
     monkeypatch.setattr(registry, "runnable", lambda: ["unsharp"])
     options = ["--dataset", data, "--conf", "0.7", "--device", "cpu", "--json"]
     done = invoke("run", "--deblurer", "all", "--seeds", "2", *options)
@@ -130,7 +130,7 @@ def published(tmp_path):
     (tmp_path / "reports").mkdir()
     known = registry.entries()
     state = json.loads((publish.REPORTS / "published.json").read_text())
-    state["deblurrers"] = {name: registry.fingerprint(name) for name in publish.shipped()}
+    state["deblurers"] = {name: registry.fingerprint(name) for name in publish.shipped()}
     state["sources"] = {name: known[name].source for name in publish.shipped()}
     state["detectors"] = [{"name": name, "imgsz": imgsz, "hash": "0" * 64} for name, imgsz in publish.EYES]
 
@@ -146,7 +146,7 @@ def test_what_is_stale_is_named(published, monkeypatch):
     name, source = next(iter(state["sources"].items()))
     assert publish.stale(write()) == []
     state["sources"][name] = "0" * 64
-    state["deblurrers"][name] = "1" * 64
+    state["deblurers"][name] = "1" * 64
     assert publish.stale(write()) == [f"{name} has changed"]
     assert publish.older(write()) == []  # it is not the weights, or not they alone
     state["sources"][name] = source
@@ -159,10 +159,10 @@ def test_what_is_stale_is_named(published, monkeypatch):
 
 def test_what_waits_to_be_published_is_named(published):
     state, write = published
-    name, other, *_ = state["deblurrers"]
+    name, other, *_ = state["deblurers"]
     assert publish.waiting(write()) == []
-    state["deblurrers"][name] = "0" * 64
-    del state["deblurrers"][other], state["sources"][other], state["detectors"][-1]
+    state["deblurers"][name] = "0" * 64
+    del state["deblurers"][other], state["sources"][other], state["detectors"][-1]
     assert publish.waiting(write()) == [
         f"{name} has newer weights than its row",
         f"{other} is not published",
@@ -180,7 +180,7 @@ def test_new_weights_of_a_file_make_a_row_older(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "entries", lambda: {"mine": entry})
     monkeypatch.setattr(registry, "runnable", lambda: ["mine"])
     entry.weights.write_bytes(b"first")
-    state = {"deblurrers": {"mine": entry.hash()}, "sources": {"mine": entry.source}, "detectors": []}
+    state = {"deblurers": {"mine": entry.hash()}, "sources": {"mine": entry.source}, "detectors": []}
     state["dataset"] = json.loads((publish.REPORTS / "published.json").read_text())["dataset"]
     (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
     assert publish.older(tmp_path / "reports") == []
@@ -220,7 +220,7 @@ def test_publish_marks_and_checks_without_running_anything(published, tmp_path, 
         path.write_text(BOARD)
     assert invoke("publish", "--mark", "--check").exit_code == 0
     assert (tmp_path / "README.md").read_text() == BOARD
-    state["deblurrers"]["dc0"] = "0" * 64
+    state["deblurers"]["dc0"] = "0" * 64
     write()
     done = invoke("publish", "--check")
     assert done.exit_code == 1
@@ -235,7 +235,7 @@ def test_publish_marks_and_checks_without_running_anything(published, tmp_path, 
 
 
 def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
-    """All of it, of one deblurrer on twelve small frames, before four detectors that stand in for YOLO."""
+    """All of it, of one deblurer on twelve small frames, before four detectors that stand in for YOLO."""
     monkeypatch.setattr(detect, "resolve", lambda name: (tmp_path / name, hashlib.sha256(name.encode()).hexdigest()))
     monkeypatch.setattr(publish, "RunSpec", partial(RunSpec, dataset=str(data), conf=0.7))
     monkeypatch.setattr(publish, "shipped", lambda: ["unsharp"])

@@ -1,4 +1,4 @@
-"""Deblurrers before several detectors: whose columns lead, what was in the loss, what another detector vouches for."""
+"""Deblurers before several detectors: whose columns lead, what was in the loss, what another detector vouches for."""
 
 import dataclasses
 
@@ -79,7 +79,7 @@ def test_without_a_detector_in_any_loss_the_order_is_the_given_one(groups):
     assert "in the loss" not in tables.markdown(made)
 
 
-def test_a_deblurrer_that_one_detector_has_not_seen_is_left_out(groups):
+def test_a_deblurer_that_one_detector_has_not_seen_is_left_out(groups):
     short = dataclasses.replace(groups[1], runs=groups[1].runs[:2])
     rows = detectors.gains([groups[0], short]).parts[1].rows
     assert {row[0] for row in rows} == {"tuned", "plain"}

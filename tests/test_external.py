@@ -1,4 +1,4 @@
-"""Published checkpoints as deblurrers: tiny real ones, and everything that a file of the wrong kind can be."""
+"""Published checkpoints as deblurers: tiny real ones, and everything that a file of the wrong kind can be."""
 
 import os
 import subprocess

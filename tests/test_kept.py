@@ -174,7 +174,7 @@ def test_a_frame_in_another_batch_is_another_frame(spec, restored, tmp_path, mon
     assert restored == [2]
 
 
-def test_stochastic_deblurrers_draw_what_they_drew(spec, pairs, restored, tmp_path, monkeypatch):
+def test_stochastic_deblurers_draw_what_they_drew(spec, pairs, restored, tmp_path, monkeypatch):
     images.write_image(pairs / "blur" / "frame1.png", images.read_image(pairs / "blur" / "frame0.png"))
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Noise))
     alone = runner.run(spec, tmp_path / "alone", anew=True)
@@ -246,7 +246,7 @@ def test_several_detectors_in_one_command(spec, restored):
     both = ["--deblurer", "unsharp", "--conf", "0.3", "--detector", "dim", "--detector", "bright"]
     sizes = ["--imgsz", "640", "--imgsz", "416"]
     text = invoke(*both, *sizes, "--out", "together")
-    assert sum(restored) == 4 * 6 + 6 + 6  # the floor for each, the deblurrer once, the ceiling once
+    assert sum(restored) == 4 * 6 + 6 + 6  # the floor for each, the deblurer once, the ceiling once
     told = json.loads(invoke(*both, *sizes, "--out", "together", "--json"))
     parts, expected, reports = text.split("\n\n"), [], []
     for detector in ("dim", "bright"):

@@ -1,4 +1,4 @@
-"""Every deblurrer of the publications, also future ones: it can be trained, and training does what it is for."""
+"""Every deblurer of the publications, also future ones: it can be trained, and training does what it is for."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ from detbench.weights import load_weights
 
 SPECS = {name: registry.get(name) for name in registry.entries()}
 FAMILIES = {"dark channel", "DeblurGAN", "pix2pix", "residual in residual"}
-"""Of the publications: their deblurrers come in a published and a compact size, and play against a discriminator."""
+"""Of the publications: their deblurers come in a published and a compact size, and play against a discriminator."""
 TRAINED = [
     name
     for name, spec in SPECS.items()
@@ -66,7 +66,7 @@ def photos(tmp_path_factory):
 
 
 def tiny(name):
-    """A deblurrer's compact preset, reduced to what trains in a second: its own loss, game and layers."""
+    """A deblurer's compact preset, reduced to what trains in a second: its own loss, game and layers."""
     spec = SPECS[name]
     preset = spec.presets["compact"]
     recipe = dataclasses.replace(

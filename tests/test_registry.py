@@ -1,4 +1,4 @@
-"""Deblurrers by name: found without being imported, whole, and from one place only."""
+"""Deblurers by name: found without being imported, whole, and from one place only."""
 
 import importlib.metadata
 import sys
@@ -17,7 +17,7 @@ WEIGHTS = [name for name in NAMES if registry.find(name).weights.exists()]
 
 
 def small(name):
-    """A deblurrer's network and preset, as ``detbench run`` would build it but with fresh weights."""
+    """A deblurer's network and preset, as ``detbench run`` would build it but with fresh weights."""
     spec = registry.get(name)
     preset = spec.presets[spec.preset]
     torch.manual_seed(0)
@@ -71,7 +71,7 @@ def test_all_shipped_weights_together_are_small():
 
 
 def test_an_unknown_name_gets_the_nearest_ones():
-    with pytest.raises(DetbenchError, match=r"no deblurrer 'dc205'.*dc250"):
+    with pytest.raises(DetbenchError, match=r"no deblurer 'dc205'.*dc250"):
         registry.get("dc205")
 
 
@@ -91,17 +91,17 @@ def offer(monkeypatch, *points):
 
 @pytest.fixture
 def her_module(tmp_path, monkeypatch):
-    """A third party's deblurrer in a package of her own."""
+    """A third party's deblurer in a package of her own."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "her_deblurrer.py").write_text(
+    (tmp_path / "her_deblurer.py").write_text(
         '"""hers: gives frames back."""\nfrom torch import nn\nfrom detbench.types import DeblurerSpec\n'
         "SPEC = DeblurerSpec(build=nn.Identity)\n"
     )
-    yield "her_deblurrer"
-    sys.modules.pop("her_deblurrer", None)
+    yield "her_deblurer"
+    sys.modules.pop("her_deblurer", None)
 
 
-def test_other_packages_offer_deblurrers_through_an_entry_point(monkeypatch, her_module):
+def test_other_packages_offer_deblurers_through_an_entry_point(monkeypatch, her_module):
     offer(monkeypatch, Point("hers", her_module))
     assert registry.entries()["hers"].title == "gives frames back."
     assert her_module not in sys.modules
@@ -109,37 +109,37 @@ def test_other_packages_offer_deblurrers_through_an_entry_point(monkeypatch, her
 
 
 def test_what_is_computed_is_left_out_of_the_listing(monkeypatch, tmp_path, her_module):
-    with (tmp_path / "her_deblurrer.py").open("a") as file:
+    with (tmp_path / "her_deblurer.py").open("a") as file:
         file.write('WHERE = "here"\nSPEC = DeblurerSpec(nn.Identity, paper=WHERE.upper())\n')
-    (tmp_path / "her_deblurrer.py").write_text(
-        (tmp_path / "her_deblurrer.py").read_text().replace("SPEC = DeblurerSpec(build=nn.Identity)\n", "")
+    (tmp_path / "her_deblurer.py").write_text(
+        (tmp_path / "her_deblurer.py").read_text().replace("SPEC = DeblurerSpec(build=nn.Identity)\n", "")
     )
     offer(monkeypatch, Point("hers", her_module))
     assert registry.find("hers").stated("paper") == ""
 
 
-def test_two_deblurrers_of_one_name_are_refused_naming_both(monkeypatch, her_module):
+def test_two_deblurers_of_one_name_are_refused_naming_both(monkeypatch, her_module):
     offer(monkeypatch, Point("dc250", her_module))
-    with pytest.raises(DetbenchError, match=r"dc250.*deblurers.dc250\.py.*her_deblurrer\.py of her-package"):
+    with pytest.raises(DetbenchError, match=r"dc250.*deblurers.dc250\.py.*her_deblurer\.py of her-package"):
         registry.entries()
 
 
-def test_errors_in_a_deblurrers_file_are_raised(monkeypatch, tmp_path, her_module):
-    (tmp_path / "her_deblurrer.py").write_text('"""hers: broken."""\nimport a_package_that_is_missing\n')
+def test_errors_in_a_deblurers_file_are_raised(monkeypatch, tmp_path, her_module):
+    (tmp_path / "her_deblurer.py").write_text('"""hers: broken."""\nimport a_package_that_is_missing\n')
     offer(monkeypatch, Point("hers", her_module))
     with pytest.raises(ModuleNotFoundError, match="a_package_that_is_missing"):
         registry.get("hers")
 
 
 def test_a_module_without_a_spec_is_named(monkeypatch, tmp_path, her_module):
-    (tmp_path / "her_deblurrer.py").write_text('"""hers: empty."""\n')
+    (tmp_path / "her_deblurer.py").write_text('"""hers: empty."""\n')
     offer(monkeypatch, Point("hers", her_module))
-    with pytest.raises(DetbenchError, match=r"her_deblurrer\.py defines no SPEC"):
+    with pytest.raises(DetbenchError, match=r"her_deblurer\.py defines no SPEC"):
         registry.get("hers")
 
 
 def test_a_recipe_without_weights_asks_for_training(monkeypatch, tmp_path, her_module):
-    (tmp_path / "her_deblurrer.py").write_text(
+    (tmp_path / "her_deblurer.py").write_text(
         '"""hers: untrained."""\nfrom torch import nn\nfrom detbench.types import DeblurerSpec, Preset\n'
         "from detbench.gan.recipe import Recipe\n"
         'SPEC = DeblurerSpec(nn.Identity, presets={"default": Preset(recipe=Recipe({"l1": 1.0}, "bce", {}))})\n'
@@ -149,7 +149,7 @@ def test_a_recipe_without_weights_asks_for_training(monkeypatch, tmp_path, her_m
         registry.load("hers")
 
 
-def test_a_changed_source_or_family_is_another_deblurrer(monkeypatch, tmp_path):
+def test_a_changed_source_or_family_is_another_deblurer(monkeypatch, tmp_path):
     package = tmp_path / "her_package"
     package.mkdir()
     for name, text in {
@@ -164,10 +164,16 @@ def test_a_changed_source_or_family_is_another_deblurrer(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(tmp_path))
     offer(monkeypatch, Point("hers", "her_package.hers"))
     first = registry.fingerprint("hers")
-    for changed, other in [("stranger", False), ("_family", True), ("hers", True)]:
+    for changed, text, other in [
+        ("stranger", "HEIGHT = 4\n", False),
+        ("_family", "# A better comment.\n", False),
+        ("hers", '"""A better docstring."""\n', False),
+        ("_family", "WIDTH = 4\n", True),
+        ("hers", "HEIGHT = 4\n", True),
+    ]:
         before = (package / f"{changed}.py").read_text()
-        (package / f"{changed}.py").write_text(before + "# changed\n")
-        assert (registry.fingerprint("hers") != first) is other, changed
+        (package / f"{changed}.py").write_text(before + text)
+        assert (registry.fingerprint("hers") != first) is other, (changed, text)
         (package / f"{changed}.py").write_text(before)
     for name in [name for name in sys.modules if name.startswith("her_package")]:
         del sys.modules[name]
@@ -187,7 +193,7 @@ def test_weights_are_part_of_the_fingerprint(tmp_path):
         registry.load("dc250", tmp_path / "missing.safetensors")
 
 
-def test_weights_of_another_deblurrer_are_refused(tmp_path):
+def test_weights_of_another_deblurer_are_refused(tmp_path):
     save_weights(tmp_path / "w.safetensors", torch.nn.Identity(), {"deblurer": "dc250"})
     with pytest.raises(DetbenchError, match="holds weights of dc250, not of unsharp"):
         registry.load("unsharp", tmp_path / "w.safetensors")

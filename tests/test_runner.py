@@ -85,7 +85,7 @@ def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch, not
     assert untimed(runner.run(spec, tmp_path / "batched")) == untimed(alone)
 
 
-def test_floor_and_ceiling_frame_the_deblurrer(spec, tmp_path):
+def test_floor_and_ceiling_frame_the_deblurer(spec, tmp_path):
     floor, result, ceiling = runner.benchmark(spec, tmp_path / "runs")
     assert [table.name(r) for r in (floor, result, ceiling)] == ["blurred", "unsharp", "sharp, JPEG 95"]
     assert floor.f1 <= result.f1 <= ceiling.f1
@@ -173,13 +173,13 @@ def test_nan_from_a_network_names_the_frame(spec, tmp_path, monkeypatch):
 
 
 class Noise(torch.nn.Module):
-    """A stochastic deblurrer, as those with dropout at test time are."""
+    """A stochastic deblurer, as those with dropout at test time are."""
 
     def forward(self, frames):
         return frames + 0.1 * torch.randn_like(frames)
 
 
-def test_a_stochastic_deblurrer_depends_on_the_seed_alone(spec, tmp_path, monkeypatch, nothing_kept):
+def test_a_stochastic_deblurer_depends_on_the_seed_alone(spec, tmp_path, monkeypatch, nothing_kept):
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Noise))
     first, again = (runner.run(spec, tmp_path / name) for name in ("first", "again"))
     assert untimed(first) == untimed(again)

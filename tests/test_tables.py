@@ -255,7 +255,7 @@ def test_ours_stand_below_the_published_ones(group, tmp_path):
     )
     assert parts[3].source == "street:0123|conf:0.25"
     assert found["dark-channel-1"].notes[1] == "Not run here: deblurgan_wild, deblurgan_comb, dc250p."
-    # A table without a list of deblurrers takes all; time is in seconds; none run leaves floor and ceiling.
+    # A table without a list of deblurers takes all; time is in seconds; none run leaves floor and ceiling.
     assert [row[0] for row in found["deblurgan-3"].parts[3].rows] == ["dc0", "dc250 (seed 0)", "dc250 (seed 7)"]
     assert [row for part in found["deblurgan-1"].parts[1:] for row in part.rows] == [
         ("blurred", 22.0, 0.8, 0.01),

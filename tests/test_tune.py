@@ -364,7 +364,7 @@ def test_data_without_objects_are_refused(footage, tmp_path):
         ("jpeg95", "jpeg95 has no weights: there is nothing to tune"),
         ("unsharp", "unsharp has no weights: there is nothing to tune"),
         ("onnx:some.onnx", "onnx:some.onnx cannot be tuned: ONNX Runtime does not differentiate"),
-        ("dc00", "no deblurrer 'dc00'"),
+        ("dc00", "no deblurer 'dc00'"),
     ],
 )
 def test_what_cannot_be_differentiated_is_refused(name, reason, tmp_path):

@@ -13,9 +13,7 @@ from detbench.types import DetbenchError
 
 TRAININGS = Path("reports/training")
 
-parser = argparse.ArgumentParser(
-    prog="python -m detbench.gan", description="Train a deblurrer: `detbench train`, bare."
-)
+parser = argparse.ArgumentParser(prog="python -m detbench.gan", description="Train a deblurer: `detbench train`, bare.")
 what = parser.add_mutually_exclusive_group(required=True)
 what.add_argument("name", nargs="?")
 what.add_argument("--all", action="store_true", dest="everything", help="all that have a recipe, one after the other")

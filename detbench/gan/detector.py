@@ -74,7 +74,7 @@ class FrozenDetector:
                 self.look(torch.zeros(1, 3, self._stride, self._stride, device=device), [1.0])
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise DetbenchError(
-                f"{name} has no detection head that a deblurrer can be tuned against: give a YOLO detector (.pt) of the"
+                f"{name} has no detection head that a deblurer can be tuned against: give a YOLO detector (.pt) of the"
                 " families v8, 11 or 26, or one made from them."
             ) from error
 

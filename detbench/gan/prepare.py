@@ -14,10 +14,11 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
+from detbench.files import file_hash
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Sources
 from detbench.types import DeblurerSpec, DetbenchError
-from detbench.weights import file_hash, load_weights, read_tensors
+from detbench.weights import load_weights, read_tensors
 
 if TYPE_CHECKING:
     from detbench.gan.detector import FrozenDetector
@@ -94,7 +95,7 @@ def load_first(net: nn.Module, recipe: Recipe) -> dict[str, str] | None:
 
 
 def teacher_of(recipe: Recipe, fabric: Fabric) -> nn.Module | None:
-    """The deblurrer that a recipe learns from, with its weights, frozen, in [-1, 1]."""
+    """The deblurer that a recipe learns from, with its weights, frozen, in [-1, 1]."""
     if recipe.teacher is None:
         return None
     from detbench import registry

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one deblurrer is trained; dumped as JSON into every checkpoint.
+    """How one deblurer is trained; dumped as JSON into every checkpoint.
 
     Attributes:
         content: weight of each content loss, by its name in ``detbench.gan.losses.CONTENT``.
@@ -59,9 +59,9 @@ class Recipe:
             at the same scale. None shows them as they are.
         detector_zoom: least and largest of the factor, drawn for each crop, by which it is enlarged besides: detectors
             look at small frames enlarged, and then other things count.
-        teacher: a deblurrer whose restored crops are a further target; None for none.
+        teacher: a deblurer whose restored crops are a further target; None for none.
         teacher_weight: of L1 between restored crops and the teacher's.
-        init_from: a deblurrer, or a weights file, that the generator's first weights are taken from, in place of
+        init_from: a deblurer, or a weights file, that the generator's first weights are taken from, in place of
             ``init``; None for none.
         init: ``normal`` for weights ~ N(0, 0.02) and scales ~ N(1, 0.02); ``he`` for He's initialisation, which a
             network without normalisation needs, and a last layer near zero, so that a global skip starts by copying.

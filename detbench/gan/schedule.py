@@ -15,13 +15,13 @@ from detbench.weights import read_record
 
 
 def train_all(specs: Mapping[str, DeblurerSpec], out: Path, budget: float, **options: Any) -> list[str]:
-    """Train deblurrers one after the other, each for its share of the time that is left.
+    """Train deblurers one after the other, each for its share of the time that is left.
 
     What a training that finishes early leaves goes to those after it. Called again, it goes on: finished trainings are
     skipped, the others resumed.
 
     Args:
-        specs: deblurrers by name; those without a recipe are passed over.
+        specs: deblurers by name; those without a recipe are passed over.
         out: folder of the trainings' folders.
         budget: in seconds.
         options: for :func:`detbench.gan.train.train`.

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import datasets
+from detbench.files import file_hash
 from detbench.images import VIDEO_SUFFIXES, list_images, read_image
 from detbench.types import DetbenchError, canonical_hash
-from detbench.weights import file_hash
 
 Photo = NDArray[np.uint8]
 

@@ -24,7 +24,7 @@ class Players:
     """Everything that training changes.
 
     Attributes:
-        generator: the deblurrer, wrapped by Fabric.
+        generator: the deblurer, wrapped by Fabric.
         discriminator: its opponent, likewise; None if the recipe has no adversarial loss.
         averaged: running mean of the generator's weights; what is validated and shipped.
         g_optimizer: of the generator.

@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ import torch
 from lightning.fabric import Fabric
 
 from detbench import environment
+from detbench.files import replacing
 from detbench.gan import vgg
 from detbench.gan.data import Batch, Batches
 from detbench.gan.log import Log
@@ -77,10 +77,10 @@ def train(
     budget: float = np.inf,
     fit: float | None = None,
 ) -> Path:
-    """Train a deblurrer, going on from ``out/checkpoint.pt`` where there is one.
+    """Train a deblurer, going on from ``out/checkpoint.pt`` where there is one.
 
     Args:
-        name: of the deblurrer, for the record.
+        name: of the deblurer, for the record.
         spec: its networks and recipes.
         out: folder for the checkpoint, ``log.csv``, ``samples/`` and the weights.
         data: folders or packs to train on, as for ``detbench.gan.sources.load_training``.
@@ -101,7 +101,7 @@ def train(
         The weights file that did best in validation: by PSNR, or by what the recipe's detectors see.
 
     Raises:
-        DetbenchError: the deblurrer has no such preset or no recipe, the checkpoint belongs to another training, or
+        DetbenchError: the deblurer has no such preset or no recipe, the checkpoint belongs to another training, or
             the training diverged again and again.
     """
     preset = preset or spec.preset
@@ -305,11 +305,9 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
 
 def _checkpoint(out: Path, both: Players, record: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
     """Everything needed to go on as if nothing had happened, replaced atomically."""
-    out.mkdir(parents=True, exist_ok=True)
     state = {"players": both.state(), "record": dict(record), "progress": dict(progress)}
-    partial = out / "checkpoint.part"
-    torch.save(state | {"random": torch.get_rng_state()}, partial)
-    os.replace(partial, out / "checkpoint.pt")
+    with replacing(out / "checkpoint.pt") as partial:
+        torch.save(state | {"random": torch.get_rng_state()}, partial)
 
 
 def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, Any] | None:

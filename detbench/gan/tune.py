@@ -1,7 +1,7 @@
-"""Tuning: a deblurrer's weights, trained on so that a frozen detector sees in its frames what it sees in sharp ones.
+"""Tuning: a deblurer's weights, trained on so that a frozen detector sees in its frames what it sees in sharp ones.
 
 It is a training like any other (:mod:`detbench.gan.train`), with a recipe that :func:`recipe_for` makes: 50 L1 (of
-values in [-1, 1]) and the terms of :mod:`detbench.gan.detector`, from the deblurrer's own weights.
+values in [-1, 1]) and the terms of :mod:`detbench.gan.detector`, from the deblurer's own weights.
 """
 
 from __future__ import annotations
@@ -59,23 +59,23 @@ def tune(
     seed: int = 0,
     device: str = "auto",
 ) -> Tuned:
-    """Tune a deblurrer's weights against frozen detectors; the same call goes on where a killed one stopped.
+    """Tune a deblurer's weights against frozen detectors; the same call goes on where a killed one stopped.
 
     Args:
-        name: of the deblurrer, or ``spandrel:FILE``.
+        name: of the deblurer, or ``spandrel:FILE``.
         out: folder for checkpoint, log, samples, weights and validation frames.
         data: folders of sharp photographs or of pairs, and videos, as for :func:`detbench.gan.sources.load_folders`.
         detectors: names or ``.pt`` files.
         budget: seconds, which become a number of iterations once, after a short timing.
         validation: as ``data``; every eighth clip of the data by default.
-        weights: a safetensors file to start from, in place of the deblurrer's own.
+        weights: a safetensors file to start from, in place of the deblurer's own.
         blur_px: smallest and largest extent of the blur that sharp pictures get, in pixels.
         imgsz: the longer side in pixels to which the detector will scale frames.
         seed: of the crops.
         device: as for :func:`detbench.gan.train.train`.
 
     Raises:
-        DetbenchError: the deblurrer has no weights to tune or cannot be differentiated; a detector has no detection
+        DetbenchError: the deblurer has no weights to tune or cannot be differentiated; a detector has no detection
             head; the data have no object; the budget is too short.
     """
     spec, preset = _tunable(name, weights)
@@ -100,7 +100,7 @@ def tune(
 
 
 def recipe_for(spec: DeblurerSpec, preset: str) -> Recipe:
-    """How a deblurrer is tuned; detectors and data are still to be named.
+    """How a deblurer is tuned; detectors and data are still to be named.
 
     Weights of a recipe of ours stand half its learning rate, and larger steps; published ones are trained with care.
     """
@@ -129,7 +129,7 @@ def recipe_for(spec: DeblurerSpec, preset: str) -> Recipe:
 
 
 def _tunable(name: str, weights: Path | None) -> tuple[DeblurerSpec, str]:
-    """A deblurrer's definition and the preset that its weights have.
+    """A deblurer's definition and the preset that its weights have.
 
     Raises:
         DetbenchError: it has no weights to tune, or they cannot be differentiated.

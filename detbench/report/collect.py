@@ -21,9 +21,9 @@ class Group:
 
     Attributes:
         floor: the blurred frames as they are.
-        runs: deblurrers on the blurred frames, in the order given.
+        runs: deblurers on the blurred frames, in the order given.
         ceiling: the sharp frames, re-encoded.
-        harm: deblurrers on the sharp frames.
+        harm: deblurers on the sharp frames.
         alternatives: the blurred frames as they are before a larger detector or at a larger ``imgsz``.
         unfinished: directories of runs that are not complete.
     """
@@ -37,7 +37,7 @@ class Group:
 
     @property
     def labels(self) -> Mapping[Path, str]:
-        """A short name for each run, by its path; runs of one deblurrer are told apart by what differs."""
+        """A short name for each run, by its path; runs of one deblurer are told apart by what differs."""
         plain = table.labels([self.floor, *self.runs, self.ceiling, *self.harm])
         return table.labels([self.floor, *self.alternatives]) | plain
 

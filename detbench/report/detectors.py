@@ -1,4 +1,4 @@
-"""The same deblurrers before several detectors: whom do they help, and is what they add there?"""
+"""The same deblurers before several detectors: whom do they help, and is what they add there?"""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from detbench.types import RunResult
 
 
 def gains(groups: Sequence[Group]) -> Table:
-    """F1 of each deblurrer before each detector, with the paired difference to the blurred frames.
+    """F1 of each deblurer before each detector, with the paired difference to the blurred frames.
 
-    Detectors that no deblurrer was trained through lead, and the first of them gives the order of the rows.
+    Detectors that no deblurer was trained through lead, and the first of them gives the order of the rows.
 
     Args:
         groups: runs on the same frames, one group a detector and ``imgsz``; what is not in all of them is left out.
@@ -38,7 +38,7 @@ def gains(groups: Sequence[Group]) -> Table:
     notes = [
         *(group.signature for group in groups),
         "The number beside a detector is its imgsz. Each is scored against what it sees itself in the sharp frames. In"
-        " brackets 95 % intervals: paired bootstrap over clips, not corrected for the number of deblurrers.",
+        " brackets 95 % intervals: paired bootstrap over clips, not corrected for the number of deblurers.",
         *(
             f"*: {detector} was in the loss that trained {', '.join(names)}."
             for detector, names in trained_through.items()
@@ -49,13 +49,13 @@ def gains(groups: Sequence[Group]) -> Table:
 
 
 def leading(groups: Sequence[Group]) -> list[Group]:
-    """The groups of detectors that no deblurrer was trained through, then the others, each in the order given."""
+    """The groups of detectors that no deblurer was trained through, then the others, each in the order given."""
     trained_through = _trained_through(groups)
     return sorted(groups, key=lambda group: _detector(group) in trained_through)
 
 
 def conclusions(groups: Sequence[Group]) -> list[str]:
-    """What can be concluded of F1 before each detector, those that no deblurrer was trained through first."""
+    """What can be concluded of F1 before each detector, those that no deblurer was trained through first."""
     return [
         f"{eye(group)}: {sentence}"
         for group in leading(groups)
@@ -108,7 +108,7 @@ def _ranked(group: Group) -> list[RunResult]:
 
 
 def _named(group: Group) -> dict[str, RunResult]:
-    """Floor, deblurrers with the best F1 first, and ceiling by the names of their rows."""
+    """Floor, deblurers with the best F1 first, and ceiling by the names of their rows."""
     return {group.labels[run.path]: run for run in (group.floor, *_ranked(group), group.ceiling)}
 
 

@@ -93,7 +93,7 @@ class Report:
 
     @cached_property
     def runs(self) -> dict[str, RunResult]:
-        """Deblurrers on blurred frames by name, the best F1 first."""
+        """Deblurers on blurred frames by name, the best F1 first."""
         ranked = sorted(self.group.runs, key=lambda run: -run.f1)
         return {self.labels[run.path]: run for run in ranked}
 
@@ -228,7 +228,7 @@ class Report:
             words,
             figures=[
                 self.figure("f1-time", time, "F1 of each run against milliseconds a frame"),
-                self.figure("f1-psnr", psnr, "F1 of each run against PSNR", "Does PSNR rank deblurrers as F1 does?"),
+                self.figure("f1-psnr", psnr, "F1 of each run against PSNR", "Does PSNR rank deblurers as F1 does?"),
             ],
         )
 
@@ -326,7 +326,7 @@ class Report:
         )
 
     def harm(self) -> page.Section | None:
-        """What deblurrers do to frames that need no help."""
+        """What deblurers do to frames that need no help."""
         if not self.group.harm:
             return None
         results = [*self.group.harm, self.group.ceiling]
@@ -346,12 +346,12 @@ class Report:
             Part(rows[-1:], source=self.group.signature, ranked=False),
         )
         notes = ("Missed: objects of the sharp frames that the detector no longer finds in them once deblurred.",)
-        table = Table("Deblurrers on sharp frames", columns, parts, notes, "harm")
+        table = Table("Deblurers on sharp frames", columns, parts, notes, "harm")
         return page.Section(
             "harm",
             "Do no harm",
             [
-                "What a deblurrer does to frames that are sharp already: the last row, JPEG at quality 95, is what a"
+                "What a deblurer does to frames that are sharp already: the last row, JPEG at quality 95, is what a"
                 " change does that nobody can see. What hardly changes a frame can be above it."
             ],
             [self.table(table)],
@@ -397,7 +397,7 @@ class Report:
 
 
 def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequence[str]) -> str:
-    """The verdict in a line: which deblurrers help the detector, by F1; empty where that cannot be told."""
+    """The verdict in a line: which deblurers help the detector, by F1; empty where that cannot be told."""
     rows = {model: row for model in models if (row := found[model, "f1"])["p_holm"] is not None}
     shown = {model: row for model, row in rows.items() if row["p_holm"] < compare.LEVEL}
     parts = {
@@ -461,10 +461,10 @@ def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterato
         )
         report = Report(a, out)
         said = (
-            f"Spearman's rank correlation of F1 over {len(both)} deblurrers:"
+            f"Spearman's rank correlation of F1 over {len(both)} deblurers:"
             f" {found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}] (95 %, bootstrap over clips)."
             if np.isfinite(found.low)
-            else f"Rank correlation over {len(both)} deblurrers: not enough data."
+            else f"Rank correlation over {len(both)} deblurers: not enough data."
         )
         yield page.Section(f"swap-{number}", "Does the ranking survive?", [said], [report.table(table)])
 

@@ -1,4 +1,4 @@
-"""What the training records of runs say of where their deblurrers come from: what was in the loss, what was seen."""
+"""What the training records of runs say of where their deblurers come from: what was in the loss, what was seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT = "bdd"
 
 
 def in_the_loss(runs: Iterable[RunResult]) -> dict[str, list[str]]:
-    """The detectors that deblurrers were trained through: of each, the names of those deblurrers."""
+    """The detectors that deblurers were trained through: of each, the names of those deblurers."""
     found: dict[str, list[str]] = {}
     for name, record in _records(runs).items():
         for detector in record.get("recipe", {}).get("detector") or ():
@@ -22,7 +22,7 @@ def in_the_loss(runs: Iterable[RunResult]) -> dict[str, list[str]]:
 
 
 def have_seen(runs: Iterable[RunResult], folder: str = KEPT) -> list[str]:
-    """The deblurrers that were trained on a folder, or whose training started from weights that were."""
+    """The deblurers that were trained on a folder, or whose training started from weights that were."""
     records = _records(runs)
 
     def seen(name: str | None, before: frozenset[str] = frozenset()) -> bool:
@@ -36,5 +36,5 @@ def have_seen(runs: Iterable[RunResult], folder: str = KEPT) -> list[str]:
 
 
 def _records(runs: Iterable[RunResult]) -> dict[str, Mapping[str, Any]]:
-    """The training record of each deblurrer; empty where it has none of ours."""
+    """The training record of each deblurer; empty where it has none of ours."""
     return {run.spec.deblurer: run.environment.get("training", {}) for run in runs}

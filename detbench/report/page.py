@@ -40,7 +40,7 @@ MOST = 24
 """Frames in a gallery at most."""
 
 VIEWS = 240
-"""Restored frames in a gallery at most: with many deblurrers, there are fewer frames of each."""
+"""Restored frames in a gallery at most: with many deblurers, there are fewer frames of each."""
 
 BUDGET = 11_000_000
 """Bytes that a gallery's pictures may take: a page should stay below 15 MB."""
@@ -171,7 +171,7 @@ def gallery(
 ) -> Gallery:
     """Choose the frames on which most changed, and write their pictures as WebP below ``out``.
 
-    Each frame comes as every run restored it, so that deblurrers can be compared.
+    Each frame comes as every run restored it, so that deblurers can be compared.
 
     Args:
         runs: on the same frames.

@@ -189,7 +189,7 @@ def f1_against_time(
 def f1_against_psnr(
     runs: Mapping[str, RunResult], floor: RunResult, ceiling: RunResult, correlation: stats.Interval | None = None
 ) -> Figure:
-    """F1 against PSNR: does PSNR rank deblurrers as the detector does?
+    """F1 against PSNR: does PSNR rank deblurers as the detector does?
 
     Args:
         runs: by their names.
@@ -348,7 +348,7 @@ def training_curves(families: Mapping[tuple[str, str], Mapping[str, NDArray[np.f
     """What trainings were validated by over their iterations, one plot a family.
 
     Args:
-        families: (points, 2) iteration and measure, by the deblurrer's name, by its family and a key of
+        families: (points, 2) iteration and measure, by the deblurer's name, by its family and a key of
             :data:`VALIDATED`.
     """
     figure = _figure(1.6 * max(len(families), 1))

@@ -13,7 +13,7 @@ from detbench.types import RunSpec
 
 def test_time_is_spent_in_the_networks(tmp_path, monkeypatch, capsys):
     """From the first frame to the last, at most a tenth of the time goes elsewhere than into forward passes."""
-    spent = {"deblurrer": 0.0}
+    spent = {"deblurer": 0.0}
     build, look = Deblurer.build, detect.Detector.__call__
     detectors = set()
 
@@ -22,7 +22,7 @@ def test_time_is_spent_in_the_networks(tmp_path, monkeypatch, capsys):
         net.register_forward_pre_hook(lambda *_: started.append(time.perf_counter()))
 
         def stop(*_):
-            spent["deblurrer"] += time.perf_counter() - started.pop()
+            spent["deblurer"] += time.perf_counter() - started.pop()
 
         net.register_forward_hook(stop)
         return net
@@ -45,10 +45,10 @@ def test_time_is_spent_in_the_networks(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(kept.Frames, "find", lambda self, keys: None)  # all is restored, and kept
     runner.run(RunSpec("dc250", device="cpu"), tmp_path / "runs")
     detector = sum(d.forward_seconds for d in detectors)
-    outside = 1 - (spent["deblurrer"] + detector) / spent["wall"]
+    outside = 1 - (spent["deblurer"] + detector) / spent["wall"]
     with capsys.disabled():
         print(
-            f"\n75 frames of street: deblurrer {spent['deblurrer'] / spent['wall']:.1%},"
+            f"\n75 frames of street: deblurer {spent['deblurer'] / spent['wall']:.1%},"
             f" detector {detector / spent['wall']:.1%}, elsewhere {outside:.1%} of the time (need < 10%)"
         )
     assert outside < 0.10

@@ -1,0 +1,59 @@
+"""Files: what stands for their content, and how they are replaced. Once, for everybody."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from detbench.types import canonical_hash
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 (hexadecimal) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def source_hash(path: Path) -> str:
+    """The SHA-256 (hexadecimal) of what a Python file does: of its syntax tree without comments and docstrings.
+
+    The same for all versions of Python that read the file alike.
+    """
+    return canonical_hash(_plain(ast.parse(path.read_text("utf-8"))))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which becomes ``path`` if all goes well; missing parent folders are made.
+
+    It ends as ``path`` does, since some writers go by that, and lies in the same folder: a rename is atomic within one
+    file system only.
+    """
+    partial = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as plain data, without texts that are statements: docstrings, of attributes too."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node if not _is_text(item)]
+    if isinstance(node, ast.AST):
+        # Empty fields are left out: versions of Python differ in which ones a node has.
+        fields = {name: _plain(value) for name, value in ast.iter_fields(node) if value is not None}
+        return [type(node).__name__, {name: value for name, value in fields.items() if value != []}]
+    return repr(node)
+
+
+def _is_text(node: Any) -> bool:
+    """Whether a statement is a text alone."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
