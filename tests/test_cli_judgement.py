@@ -187,7 +187,7 @@ def test_new_weights_of_a_file_make_a_row_older(tmp_path, monkeypatch):
     entry.weights.write_bytes(b"second")
     assert publish.older(tmp_path / "reports") == ["mine"]
     assert publish.stale(tmp_path / "reports") == []
-    (tmp_path / "mine.py").write_text('"""mine: another."""\n')
+    (tmp_path / "mine.py").write_text('"""mine: one."""\nWIDTH = 3\n')
     assert publish.older(tmp_path / "reports") == []
     assert publish.stale(tmp_path / "reports") == ["mine has changed"]
 
