@@ -53,8 +53,12 @@ ALLOWED = {
     "gan.validate": {"detect", "match", "restore"}
     | {f"gan.{part}" for part in ("data", "detector", "recipe", "sources")},
     "gan.prepare": {"weights", "registry"} | {f"gan.{part}" for part in ("detector", "recipe", "sources", "validate")},
+    "gan.checkpoint": {"gan.recipe", "gan.step"},
     "gan.train": {"weights", "environment", "progress"}
-    | {f"gan.{part}" for part in ("data", "log", "prepare", "recipe", "sources", "step", "validate", "vgg")},
+    | {
+        f"gan.{part}"
+        for part in ("checkpoint", "data", "log", "prepare", "recipe", "sources", "step", "validate", "vgg")
+    },
     "gan.tune": {"images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
     "gan.ablation": {"registry", "runner", "gan.train"},
     "gan.schedule": {"progress", "weights", "gan.train"},

@@ -13,7 +13,7 @@ from deblurers._canny import canny
 from deblurers._deblurgan import ConvLSTM, DeblurGAN
 from deblurers.deblurgan_edge import SPEC
 from detbench.gan.data import Batch
-from detbench.gan.step import Stage, players, step
+from detbench.gan.step import Stage, step, training_state
 
 
 def naive_convolution(image, weight, bias):
@@ -140,6 +140,6 @@ def test_the_oracle_setting_gives_the_sharp_crops_to_the_generator():
     fabric = Fabric(accelerator="cpu")
     for preset in ("oracle", "compact"):
         recipe = replace(SPEC.presets[preset].recipe, content={"l1": 1.0})
-        step(players(Net(), recipe, fabric), recipe, Stage(recipe.content, False, recipe.ema), batch, fabric)
+        step(training_state(Net(), recipe, fabric), recipe, Stage(recipe.content, False, recipe.ema), batch, fabric)
     assert torch.equal(given[0], sharp)
     assert given[1] is None

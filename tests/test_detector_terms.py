@@ -16,7 +16,7 @@ from detbench.gan.data import Batch
 from detbench.gan.detector import FrozenDetector, View, find_objects, mean_terms, task_loss, terms
 from detbench.gan.prepare import teacher_of
 from detbench.gan.recipe import Recipe
-from detbench.gan.step import players, stage, step
+from detbench.gan.step import stage, step, training_state
 from detbench.types import DetbenchError
 
 CPU = torch.device("cpu")
@@ -123,12 +123,12 @@ def test_the_gradient_reaches_the_picture_and_no_weight(frozen, traffic):
     assert all(not parameter.requires_grad and parameter.grad is None for parameter in frozen._net.parameters())
 
 
-def small_players(recipe):
+def small_state(recipe):
     """A small dark-channel network and its opponent, if any, on a CPU."""
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu")
     net = registry.get("dc250").build(width=4, levels=2, dropout_blocks=1, global_skip=True)
-    return players(net, recipe, fabric), fabric
+    return training_state(net, recipe, fabric), fabric
 
 
 def batch(traffic):
@@ -141,7 +141,7 @@ TASK = Recipe({"l1": 1.0}, detector_features=5.0, detector_classes=1.0, detector
 
 
 def test_training_leaves_the_detector_as_it_was(frozen, traffic):
-    both, fabric = small_players(TASK)
+    both, fabric = small_state(TASK)
     generator = [parameter.clone() for parameter in both.generator.parameters()]
     before = {name: value.clone() for name, value in frozen.state().items()}
     rows = [step(both, TASK, stage(TASK, i), batch(traffic), fabric, [frozen]).row() for i in (1, 2, 3)]
@@ -158,7 +158,7 @@ def test_training_leaves_the_detector_as_it_was(frozen, traffic):
 def test_the_terms_join_the_adversarial_loss(frozen, traffic):
     opponent = {"kind": "score", "width": 4}
     recipe = dataclasses.replace(TASK, adversarial="bce", adversarial_weight=3.0, discriminator=opponent)
-    both, fabric = small_players(recipe)
+    both, fabric = small_state(recipe)
     given = batch(traffic)
     seen = step(both, recipe, stage(recipe, 1), given, fabric, [frozen])
     row = seen.row()
@@ -171,7 +171,7 @@ def test_the_terms_join_the_adversarial_loss(frozen, traffic):
 
 def test_a_teacher_is_a_further_target(traffic):
     recipe = dataclasses.replace(TASK, teacher="unsharp", teacher_weight=4.0)
-    both, fabric = small_players(recipe)
+    both, fabric = small_state(recipe)
     given = batch(traffic)
     shown = []
 
@@ -203,7 +203,7 @@ def test_gradients_are_clipped(frozen, traffic):
     norms = []
     for limit in (0.0, 0.01):
         recipe = dataclasses.replace(TASK, clip_gradient=limit)
-        both, fabric = small_players(recipe)
+        both, fabric = small_state(recipe)
         step(both, recipe, stage(recipe, 1), batch(traffic), fabric, [frozen])
         norms.append(torch.cat([parameter.grad.flatten() for parameter in both.generator.parameters()]).norm().item())
     assert norms[0] > 0.1

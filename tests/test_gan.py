@@ -148,19 +148,19 @@ def test_a_resumed_training_equals_an_uninterrupted_one(folder, tmp_path):
 
     from detbench.gan import train as module
 
-    saved = module._checkpoint
+    saved = module.save_checkpoint
 
     def kill(out, both, record, progress):
         saved(out, both, record, progress)
         if progress["iteration"]:
             raise Killed
 
-    module._checkpoint = kill
+    module.save_checkpoint = kill
     try:
         with pytest.raises(Killed):
             start(folder, tmp_path / "cut", every=2)
     finally:
-        module._checkpoint = saved
+        module.save_checkpoint = saved
     start(folder, tmp_path / "cut", every=2)
     whole, cut = (tensors(tmp_path / run / "last.safetensors") for run in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)

@@ -11,7 +11,7 @@ from detbench import images, registry
 from detbench.gan import data, discriminators, losses
 from detbench.gan.initialise import INITIALISE
 from detbench.gan.sources import load_folders
-from detbench.gan.step import Stage, players, step
+from detbench.gan.step import Stage, step, training_state
 from detbench.gan.train import train
 from detbench.types import Preset
 from detbench.weights import load_weights
@@ -89,7 +89,7 @@ def test_one_step_lowers_its_loss(name, photos):
     recipe = spec.presets["compact"].recipe
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu")
-    both = players(spec.build(**spec.presets["compact"].options), recipe, fabric)
+    both = training_state(spec.build(**spec.presets["compact"].options), recipe, fabric)
     both.set_learning_rate(1e-4)
     batches = data.Batches(load_folders([photos]), recipe, 0, 0, torch.device("cpu"))
     batch = batches.batch(0)
@@ -123,7 +123,7 @@ def test_a_short_training_lowers_the_validation_error(name, photos, tmp_path):
 def test_what_corrects_its_input_starts_by_copying(name):
     preset = SPECS[name].presets["compact"]
     torch.manual_seed(0)
-    net = players(SPECS[name].build(**preset.options), preset.recipe, Fabric(accelerator="cpu")).generator
+    net = training_state(SPECS[name].build(**preset.options), preset.recipe, Fabric(accelerator="cpu")).generator
     frame = torch.rand(1, 3, 32, 32) * 2 - 1
     assert (net(frame) - frame).abs().mean() < 0.05
 

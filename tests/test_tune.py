@@ -262,7 +262,7 @@ class Killed(Exception):
 
 def killed(footage, out, at, monkeypatch, **options):
     """A tuning that is killed when it has kept a checkpoint of an iteration."""
-    saved = trainer._checkpoint
+    saved = trainer.save_checkpoint
 
     def kill(out, both, record, progress):
         saved(out, both, record, progress)
@@ -270,7 +270,7 @@ def killed(footage, out, at, monkeypatch, **options):
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "_checkpoint", kill)
+        patched.setattr(trainer, "save_checkpoint", kill)
         with pytest.raises(Killed):
             start(footage, out, **options)
 

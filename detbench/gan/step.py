@@ -20,7 +20,7 @@ from detbench.gan.recipe import Recipe
 
 
 @dataclass
-class Players:
+class TrainingState:
     """Everything that training changes.
 
     Attributes:
@@ -37,12 +37,12 @@ class Players:
     g_optimizer: Any
     d_optimizer: Any
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """State dictionaries by name, for a checkpoint."""
         return {name: part.state_dict() for name, part in vars(self).items() if part is not None}
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go back to what :meth:`state` gave."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to what :meth:`state_dict` gave."""
         for name, part in vars(self).items():
             if part is not None:
                 part.load_state_dict(state[name])
@@ -54,7 +54,7 @@ class Players:
                 group["lr"] = rate
 
 
-def players(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> Players:
+def training_state(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> TrainingState:
     """A generator with first weights by the recipe, its discriminator and their optimizers, on Fabric's device.
 
     Args:
@@ -74,7 +74,7 @@ def players(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> Players:
     if fabric.device.type == "cuda":  # on a CPU compiling takes longer than it saves in a short training
         generator.compile()
     generator, g_optimizer = _set_up(generator, recipe, fabric)
-    return Players(generator, discriminator, averaged, g_optimizer, d_optimizer)
+    return TrainingState(generator, discriminator, averaged, g_optimizer, d_optimizer)
 
 
 def _set_up(net: nn.Module, recipe: Recipe, fabric: Fabric) -> tuple[Any, Any]:
@@ -128,7 +128,7 @@ class Losses:
 
 
 def step(
-    players: Players,
+    state: TrainingState,
     recipe: Recipe,
     stage: Stage,
     batch: Batch,
@@ -143,7 +143,7 @@ def step(
     first forward pass of the generator serves both networks.
 
     Args:
-        players: what is updated.
+        state: what is updated.
         recipe: by which.
         stage: what of it holds now.
         batch: crops in [-1, 1].
@@ -153,10 +153,10 @@ def step(
     """
     blurred, sharp = batch.blurred, batch.sharp
     given = (blurred, sharp) if recipe.setting == "oracle" else (blurred,)
-    outputs = players.generator(*given)
+    outputs = state.generator(*given)
     d_loss = torch.zeros((), device=blurred.device)
     if stage.adversarial:
-        d_loss = _train_discriminator(players, recipe, blurred, sharp, _last(outputs).detach(), fabric)
+        d_loss = _train_discriminator(state, recipe, blurred, sharp, _last(outputs).detach(), fabric)
     target = losses.target(stage.content, outputs, sharp)
     with fabric.autocast():
         views = [detector.look(sharp, batch.scale) for detector in detectors]
@@ -164,12 +164,12 @@ def step(
     terms: dict[str, Tensor] = {}
     for number in range(recipe.generator_steps if stage.adversarial else 1):
         if number:
-            outputs = players.generator(*given)
+            outputs = state.generator(*given)
         g_loss = content = losses.content_loss(stage.content, outputs, target)
         if stage.adversarial:
             game = losses.ADVERSARIAL[str(recipe.adversarial)]
             with fabric.autocast():  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
-                scores = players.discriminator.module(blurred, _last(outputs))
+                scores = state.discriminator.module(blurred, _last(outputs))
             g_loss = g_loss + recipe.adversarial_weight * game.generator(scores.float())
         if detectors:
             with fabric.autocast():
@@ -179,21 +179,21 @@ def step(
         if shown is not None:
             terms["teacher"] = F.l1_loss(_last(outputs).float(), shown)
             g_loss = g_loss + recipe.teacher_weight * terms["teacher"]
-        players.g_optimizer.zero_grad()
+        state.g_optimizer.zero_grad()
         fabric.backward(g_loss)
         if recipe.clip_gradient:
-            fabric.clip_gradients(players.generator, players.g_optimizer, max_norm=recipe.clip_gradient)
-        players.g_optimizer.step()
-        average(players.averaged, players.generator.module, stage.ema)
+            fabric.clip_gradients(state.generator, state.g_optimizer, max_norm=recipe.clip_gradient)
+        state.g_optimizer.step()
+        average(state.averaged, state.generator.module, stage.ema)
     detached = {name: term.detach() for name, term in terms.items()}
     return Losses(d_loss.detach(), g_loss.detach(), content.detach(), detached, _last(outputs).detach())
 
 
 def _train_discriminator(
-    players: Players, recipe: Recipe, blurred: Tensor, sharp: Tensor, fake: Tensor, fabric: Fabric
+    state: TrainingState, recipe: Recipe, blurred: Tensor, sharp: Tensor, fake: Tensor, fabric: Fabric
 ) -> Tensor:
     """The discriminator's updates on one batch; its last loss. Afterwards its weights ask for no gradients."""
-    game, judge = losses.ADVERSARIAL[str(recipe.adversarial)], players.discriminator
+    game, judge = losses.ADVERSARIAL[str(recipe.adversarial)], state.discriminator
     judge.requires_grad_(True)
     d_loss = torch.zeros((), device=blurred.device)
     for _ in range(recipe.discriminator_steps):
@@ -203,9 +203,9 @@ def _train_discriminator(
             with fabric.autocast():
                 penalty = losses.gradient_penalty(judge.module, blurred, sharp, fake, recipe.penalty_per_pixel)
             penalised = d_loss + recipe.gradient_penalty * penalty
-        players.d_optimizer.zero_grad()
+        state.d_optimizer.zero_grad()
         fabric.backward(penalised)
-        players.d_optimizer.step()
+        state.d_optimizer.step()
     judge.requires_grad_(False)
     return d_loss
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ import torch
 from lightning.fabric import Fabric
 
 from detbench import environment
-from detbench.files import replacing
 from detbench.gan import vgg
+from detbench.gan.checkpoint import planned, resume, save_checkpoint
 from detbench.gan.data import Batch, Batches
 from detbench.gan.log import Log
 from detbench.gan.prepare import (
@@ -36,7 +34,7 @@ from detbench.gan.prepare import (
 )
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Sources, load_training
-from detbench.gan.step import Players, Stage, players, stage, step
+from detbench.gan.step import Losses, Stage, TrainingState, stage, step, training_state
 from detbench.gan.validate import Crops, Frames
 from detbench.progress import say
 from detbench.types import DeblurerSpec, DetbenchError
@@ -104,136 +102,200 @@ def train(
         DetbenchError: the deblurer has no such preset or no recipe, the checkpoint belongs to another training, or
             the training diverged again and again.
     """
+    started = time.monotonic()
     preset = preset or spec.preset
     recipe = recipe_of(name, spec, preset, recipe, iterations)
     if weights:
         recipe = dataclasses.replace(recipe, init_from=str(weights))
-    options = dict(spec.presets[preset].options)
-    started, deadline = time.monotonic(), time.monotonic() + budget
-    training, held_out = sources or load_training(data, validation)
-    fabric = fabric_on(device)
-    fabric.launch()
-    detectors = frozen_detectors(recipe, training, fabric)
-    torch.manual_seed(seed)
-    net = spec.build(**options)
-    origin = load_first(net, recipe)
-    teacher = teacher_of(recipe, fabric)
-    both = players(between_minus_one_and_one(net, spec.value_range), recipe, fabric)
-    record = {
-        "deblurer": name,
-        "preset": preset,
-        "options": options,
-        "recipe": dataclasses.asdict(recipe),
-        "perceptual": vgg.source() if any("perceptual" in loss for loss in recipe.content) else None,
-        "init": origin,
-        "detectors": {detector.name: detector.sha256 for detector in detectors} or None,
-        "seed": seed,
-        "every": every,
-        "data": training.record,
-        "validation": held_out.record,
-    }
-    validate: Crops | Frames = Crops(held_out, recipe)
-    if detectors:
-        validate = Frames(held_out, recipe, detectors, spec.presets[preset].multiple_of, precision_of(fabric))
-    batches = Batches(training, recipe, seed, fabric.global_rank, fabric.device)
+    sources = sources or load_training(data, validation)
+    training = _Training(name, spec, preset, recipe, sources, out, every, seed, device)
     if fit is not None:
-        plan = _planned(out)
+        training.fit(fit - (time.monotonic() - started))
+    return training.run(started + budget)
+
+
+class _Training:
+    """One training: what it consists of, and how far it has come."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: DeblurerSpec,
+        preset: str,
+        recipe: Recipe,
+        sources: tuple[Sources, Sources],
+        out: Path,
+        every: int,
+        seed: int,
+        device: str,
+    ) -> None:
+        self.name, self.recipe, self.out, self.every = name, recipe, out, every
+        training, held_out = sources
+        options = dict(spec.presets[preset].options)
+        self.fabric = fabric_on(device)
+        self.fabric.launch()
+        self.detectors = frozen_detectors(recipe, training, self.fabric)
+        torch.manual_seed(seed)
+        net = spec.build(**options)
+        origin = load_first(net, recipe)
+        self.teacher = teacher_of(recipe, self.fabric)
+        self.state = training_state(between_minus_one_and_one(net, spec.value_range), recipe, self.fabric)
+        self.record: dict[str, Any] = {
+            "deblurer": name,
+            "preset": preset,
+            "options": options,
+            "recipe": dataclasses.asdict(recipe),
+            "perceptual": vgg.source() if any("perceptual" in loss for loss in recipe.content) else None,
+            "init": origin,
+            "detectors": {detector.name: detector.sha256 for detector in self.detectors} or None,
+            "seed": seed,
+            "every": every,
+            "data": training.record,
+            "validation": held_out.record,
+        }
+        self.validate: Crops | Frames = Crops(held_out, recipe)
+        if self.detectors:
+            multiple, precision = spec.presets[preset].multiple_of, precision_of(self.fabric)
+            self.validate = Frames(held_out, recipe, self.detectors, multiple, precision)
+        self.batches = Batches(training, recipe, seed, self.fabric.global_rank, self.fabric.device)
+        self.iteration, self.idle = 0, 0
+        self.waited, self.since = 0.0, time.monotonic()
+
+    def fit(self, seconds: float) -> None:
+        """Make so many seconds a number of iterations, or take the number that an earlier call made of them.
+
+        Raises:
+            DetbenchError: they are too few.
+        """
+        plan = planned(self.out)
         if plan is None:
-            once = partial(step, both, recipe, fabric=fabric, detectors=detectors, teacher=teacher)
-            plan = _affordable(both, recipe, batches, once, validate, fit - (time.monotonic() - started))
-        recipe, every = dataclasses.replace(recipe, iterations=plan[0]), plan[1]
-        record |= {"recipe": dataclasses.asdict(recipe), "every": every}
-    progress = _resume(out, both, record)
-    if progress and fabric.is_global_zero:
-        say(f"going on from iteration {progress['iteration']} of {recipe.iterations}, kept in {out / 'checkpoint.pt'}")
-    if not progress:
-        progress = {"iteration": 0, "best": -np.inf, "seconds": 0.0, "rollbacks": 0, "changes": []}
-        if fabric.is_global_zero:  # something to roll back to from the first iteration on
-            _checkpoint(out, both, record, progress)
+            plan = _affordable(self.state, self.recipe, self.batches, self._step, self.validate, seconds)
+        self.recipe, self.every = dataclasses.replace(self.recipe, iterations=plan[0]), plan[1]
+        self.record |= {"recipe": dataclasses.asdict(self.recipe), "every": self.every}
 
-    stream = batches.stream(progress["iteration"], progress["rollbacks"])
-    log = Log(out, progress["iteration"], progress["seconds"]) if fabric.is_global_zero else None
-    iteration, idle = progress["iteration"], 0
-    begun, waited, since = time.monotonic() - progress["seconds"], 0.0, time.monotonic()
-    while iteration < recipe.iterations:
-        iteration += 1
-        waiting = time.monotonic()
-        batch = next(stream)
-        waited += time.monotonic() - waiting
-        rate = learning_rate(recipe, iteration) * 0.5 ** progress["rollbacks"]
-        both.set_learning_rate(rate)
-        now = stage(recipe, iteration)
-        seen = step(both, recipe, now, batch, fabric, detectors, teacher)
-        if iteration % LOG_EVERY and iteration % every and iteration < recipe.iterations:
-            continue
+    def run(self, deadline: float) -> Path:
+        """Train from the checkpoint, or from the beginning, up to the last iteration or a moment of the clock.
 
-        error = (seen.restored - batch.sharp).square().mean().clamp_min(1e-10)
-        row = seen.row() | {"psnr_train": 10 * float(torch.log10(4 / error))}
-        row = _mean_over_devices(row | {"over": float(time.monotonic() > deadline)}, fabric)
-        over = row.pop("over") > 0
-        idle = idle + 1 if now.adversarial and 0 <= row["d_loss"] < IDLE_LOSS else 0
-        if (reason := _diverged(row, idle)) is not None:
-            fabric.barrier()
-            progress = _resume(out, both, record) or progress
-            progress["rollbacks"] += 1
-            if progress["rollbacks"] > ROLLBACKS:
-                raise DetbenchError(
-                    f"{name}: {reason} at iteration {iteration}, after {ROLLBACKS} returns to a checkpoint: {out} holds"
-                    " the last good state."
-                )
-            if log:
-                say(f"{name}: {reason} at iteration {iteration}: back to {progress['iteration']}, at half the rate")
-                log = Log(out, progress["iteration"], time.monotonic() - begun)
-                _checkpoint(out, both, record, progress)  # a kill must not forget that it happened
-            iteration, idle = progress["iteration"], 0
-            stream = batches.stream(iteration, progress["rollbacks"])
-            continue
+        Raises:
+            DetbenchError: the checkpoint belongs to another training, or the training diverged again and again.
+        """
+        self._begin()
+        while self.iteration < self.recipe.iterations:
+            self.iteration += 1
+            waiting = time.monotonic()
+            batch = next(self.stream)
+            self.waited += time.monotonic() - waiting
+            rate = learning_rate(self.recipe, self.iteration) * 0.5 ** self.progress["rollbacks"]
+            self.state.set_learning_rate(rate)
+            now = stage(self.recipe, self.iteration)
+            losses = self._step(now, batch)
+            if self.iteration % LOG_EVERY and not self._pauses():
+                continue
+            row, over = self._row(losses, batch, time.monotonic() > deadline)
+            self.idle = self.idle + 1 if now.adversarial and 0 <= row["d_loss"] < IDLE_LOSS else 0
+            if (reason := _diverged(row, self.idle)) is not None:
+                self._roll_back(reason)
+                continue
+            row |= {"learning_rate": rate, "waiting": self.waited / (time.monotonic() - self.since)}
+            self._report(row, pause=over or self._pauses())
+            if over:
+                break
+            self.waited, self.since = 0.0, time.monotonic()
+        self.fabric.barrier()  # the others wait for the one that writes
+        return self.out / "best.safetensors"
 
-        row["learning_rate"] = rate
-        row["waiting"] = waited / (time.monotonic() - since)
-        pause = iteration % every == 0 or iteration == recipe.iterations or over
-        if log and pause:
-            verdict = validate(both.averaged)
-            row |= verdict.row
-            log.sample(iteration, validate.shown, verdict.restored)
-            if progress["iteration"] <= recipe.shared_iterations < iteration:
-                progress["best"] = -np.inf  # weights of the shared stage are not this recipe's
-            progress.update(iteration=iteration, seconds=time.monotonic() - begun)
-            full = record | {
-                "iterations": iteration,
-                "images_seen": iteration * recipe.batch * fabric.world_size,
-                "wall_seconds": round(progress["seconds"]),
-                "rollbacks": progress["rollbacks"],
-                "changes": progress["changes"],
-                **verdict.row,
-                "environment": environment.describe(),
-            }
-            if verdict.score > progress["best"]:
-                progress["best"] = verdict.score
-                save_weights(out / "best.safetensors", both.averaged, full)
-            save_weights(out / "last.safetensors", both.averaged, full)
-        if log:
-            log.write(iteration, recipe.iterations, time.monotonic() - begun, row)
-            if pause:  # last of all: what the log lacks when a kill comes sooner is done again
-                _checkpoint(out, both, record, progress)
-        if over:
-            break
-        waited, since = 0.0, time.monotonic()
-    fabric.barrier()  # the others wait for the one that writes
-    return out / "best.safetensors"
+    def _begin(self) -> None:
+        """Go back to the checkpoint, or make the first one."""
+        progress = resume(self.out, self.state, self.record)
+        if progress and self.fabric.is_global_zero:
+            say(
+                f"going on from iteration {progress['iteration']} of {self.recipe.iterations}, kept in"
+                f" {self.out / 'checkpoint.pt'}"
+            )
+        if not progress:
+            progress = {"iteration": 0, "best": -np.inf, "seconds": 0.0, "rollbacks": 0, "changes": []}
+            if self.fabric.is_global_zero:  # something to roll back to from the first iteration on
+                save_checkpoint(self.out, self.state, self.record, progress)
+        self.progress: dict[str, Any] = progress
+        self.iteration = progress["iteration"]
+        self.stream = self.batches.stream(self.iteration, progress["rollbacks"])
+        self.log = Log(self.out, self.iteration, progress["seconds"]) if self.fabric.is_global_zero else None
+        self.begun = time.monotonic() - progress["seconds"]
+        self.waited, self.since = 0.0, time.monotonic()
 
+    def _step(self, now: Stage, batch: Batch) -> Losses:
+        """One iteration's updates."""
+        return step(self.state, self.recipe, now, batch, self.fabric, self.detectors, self.teacher)
 
-def _planned(out: Path) -> tuple[int, int] | None:
-    """What :func:`_affordable` said when the training in a folder began; None if there is none."""
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        return None
-    record = torch.load(path, map_location="cpu", weights_only=True)["record"]
-    return int(record["recipe"]["iterations"]), int(record["every"])
+    def _pauses(self) -> bool:
+        """Whether weights are validated and written after this iteration."""
+        return self.iteration % self.every == 0 or self.iteration == self.recipe.iterations
+
+    def _row(self, losses: Losses, batch: Batch, over: bool) -> tuple[dict[str, float], bool]:
+        """A line of the log, and whether time is over on any device: all see the same, and decide alike."""
+        error = (losses.restored - batch.sharp).square().mean().clamp_min(1e-10)
+        row = losses.row() | {"psnr_train": 10 * float(torch.log10(4 / error)), "over": float(over)}
+        row = _mean_over_devices(row, self.fabric)
+        return row, row.pop("over") > 0
+
+    def _roll_back(self, reason: str) -> None:
+        """Go back to the last checkpoint, at half the learning rate.
+
+        Raises:
+            DetbenchError: that has been done too often.
+        """
+        self.fabric.barrier()
+        progress = resume(self.out, self.state, self.record) or self.progress
+        progress["rollbacks"] += 1
+        if progress["rollbacks"] > ROLLBACKS:
+            raise DetbenchError(
+                f"{self.name}: {reason} at iteration {self.iteration}, after {ROLLBACKS} returns to a checkpoint:"
+                f" {self.out} holds the last good state."
+            )
+        if self.log:
+            back = f"back to {progress['iteration']}, at half the rate"
+            say(f"{self.name}: {reason} at iteration {self.iteration}: {back}")
+            self.log = Log(self.out, progress["iteration"], time.monotonic() - self.begun)
+            save_checkpoint(self.out, self.state, self.record, progress)  # a kill must not forget that it happened
+        self.progress, self.iteration, self.idle = progress, progress["iteration"], 0
+        self.stream = self.batches.stream(self.iteration, progress["rollbacks"])
+
+    def _report(self, row: dict[str, float], pause: bool) -> None:
+        """Write a line of the log and, in a pause, weights and a checkpoint; the first device does."""
+        if not self.log:
+            return
+        if pause:
+            row |= self._validate()
+        self.log.write(self.iteration, self.recipe.iterations, time.monotonic() - self.begun, row)
+        if pause:  # last of all: what the log lacks when a kill comes sooner is done again
+            save_checkpoint(self.out, self.state, self.record, self.progress)
+
+    def _validate(self) -> Mapping[str, float]:
+        """Validate the averaged weights and write them, as the best too if they are; gives the log's columns."""
+        assert self.log
+        verdict = self.validate(self.state.averaged)
+        self.log.sample(self.iteration, self.validate.shown, verdict.restored)
+        if self.progress["iteration"] <= self.recipe.shared_iterations < self.iteration:
+            self.progress["best"] = -np.inf  # weights of the shared stage are not this recipe's
+        self.progress.update(iteration=self.iteration, seconds=time.monotonic() - self.begun)
+        full = self.record | {
+            "iterations": self.iteration,
+            "images_seen": self.iteration * self.recipe.batch * self.fabric.world_size,
+            "wall_seconds": round(self.progress["seconds"]),
+            "rollbacks": self.progress["rollbacks"],
+            "changes": self.progress["changes"],
+            **verdict.row,
+            "environment": environment.describe(),
+        }
+        if verdict.score > self.progress["best"]:
+            self.progress["best"] = verdict.score
+            save_weights(self.out / "best.safetensors", self.state.averaged, full)
+        save_weights(self.out / "last.safetensors", self.state.averaged, full)
+        return verdict.row
 
 
 def _affordable(
-    both: Players,
+    state: TrainingState,
     recipe: Recipe,
     batches: Batches,
     once: Callable[[Stage, Batch], Any],
@@ -247,9 +309,9 @@ def _affordable(
     Raises:
         DetbenchError: too few.
     """
-    state, random = copy.deepcopy(both.state()), torch.get_rng_state()
+    before, random = copy.deepcopy(state.state_dict()), torch.get_rng_state()
     started = time.monotonic()
-    validate(both.averaged)
+    validate(state.averaged)
     validation = time.monotonic() - started
     last = stage(recipe, recipe.iterations)  # with all its losses
     for number in range(TIMED + 2):
@@ -257,7 +319,7 @@ def _affordable(
             started = time.monotonic()
         once(last, batches.batch(number))
     iteration = (time.monotonic() - started) / TIMED
-    both.load(state)
+    state.load_state_dict(before)
     torch.set_rng_state(random)
     left = seconds - (1 + AFTERWARDS) * validation - (TIMED + 2) * iteration
     validations = min(VALIDATIONS, int(VALIDATING * left / validation))
@@ -301,44 +363,3 @@ def learning_rate(recipe: Recipe, iteration: int) -> float:
     else:
         share = min(1.0, (1 - done) / max(1 - recipe.decay_from, 1e-9)) if recipe.decay_from < 1 else 1.0
     return recipe.learning_rate * share * min(1.0, iteration / max(recipe.warmup, 1))
-
-
-def _checkpoint(out: Path, both: Players, record: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
-    """Everything needed to go on as if nothing had happened, replaced atomically."""
-    state = {"players": both.state(), "record": dict(record), "progress": dict(progress)}
-    with replacing(out / "checkpoint.pt") as partial:
-        torch.save(state | {"random": torch.get_rng_state()}, partial)
-
-
-def _resume(out: Path, both: Players, record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Go back to the checkpoint; None where there is none.
-
-    While L1 trains alone, a checkpoint serves every recipe that differs in nothing but its own losses.
-
-    Raises:
-        DetbenchError: it was made by another training.
-    """
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    was, now = (json.loads(json.dumps(r)) for r in (state["record"], record))  # in which tuples are lists
-    # A field that is younger than the checkpoint had its default then.
-    then, planned = (json.loads(json.dumps(dataclasses.asdict(Recipe(**r.pop("recipe"))))) for r in (was, now))
-    changed = {key: then.get(key) for key in planned if then.get(key) != planned[key]}
-    allowed, skipped = {"iterations"}, {"every"}
-    done = state["progress"]["iteration"]
-    alone = [done <= Recipe(**r).shared_iterations for r in (then, planned)]
-    if all(alone):  # what has not mattered yet may differ
-        allowed |= {"content", "l1_until", "adversarial_from"}
-        skipped |= {"deblurer", "perceptual"}
-    different = [key for key in now if key not in skipped and was.get(key) != now[key]]
-    different += ["recipe"] * (bool(changed.keys() - allowed) or any(alone) != all(alone))
-    if different:
-        raise DetbenchError(f"{path} was made with another {', '.join(different)}: choose another --out, or remove it.")
-    both.load(state["players"])
-    torch.set_rng_state(state["random"])
-    progress: dict[str, Any] = state["progress"]
-    if changed:
-        progress["changes"].append({"iteration": progress["iteration"], "recipe_was": changed})
-    return progress

@@ -17,7 +17,7 @@ from detbench.gan.detector import FrozenDetector
 from detbench.gan.initialise import INITIALISE, initialise_normal
 from detbench.gan.prepare import fabric_on
 from detbench.gan.sources import Sources
-from detbench.gan.step import Stage, players, stage, step
+from detbench.gan.step import Stage, stage, step, training_state
 
 SPECS = {name: registry.get(name) for name in registry.entries()}
 TRAINED = [  # against a discriminator alone, which the plain step knows
@@ -74,7 +74,7 @@ def test_a_step_is_faster_than_a_plain_one(name, capsys, monkeypatch):
     recipe, build, blurred, sharp = prepared(name)
     fabric = fabric_on("cpu")
     torch.manual_seed(1)
-    both = players(build(), recipe, fabric)
+    both = training_state(build(), recipe, fabric)
     torch.manual_seed(1)
     generator = build()
     discriminator = discriminators.build(recipe.crop, **recipe.discriminator)
@@ -156,7 +156,7 @@ def test_the_network_does_not_wait_for_data(capsys):
     rng = np.random.default_rng(0)
     photos = [rng.integers(0, 256, (300, 400, 3), np.uint8) for _ in range(8)]
     fabric = Fabric(accelerator="cpu")
-    both = players(build(), recipe, fabric)
+    both = training_state(build(), recipe, fabric)
     stream = Batches(Sources(photos), recipe, 0, 0, fabric.device).stream(0)
     next(stream)
     waited, started = 0.0, time.perf_counter()
@@ -177,7 +177,7 @@ def test_memory_is_flat(capsys):
     recipe = dataclasses.replace(recipe, content={"l1": 100.0})
     net = SPECS["deblurgan_comb"].build(width=4, blocks=1)
     fabric = Fabric(accelerator="cpu")
-    both = players(net, recipe, fabric)
+    both = training_state(net, recipe, fabric)
     batch = Batch(blurred, sharp, scale=(1.0,) * len(sharp))
     peak = {}
     for number in range(1, 1001):
@@ -196,7 +196,7 @@ def test_a_detector_in_the_loss_costs_little(capsys):
     assert (recipe.crop, recipe.batch) == (256, 2)
     fabric = fabric_on("cpu")
     torch.manual_seed(0)
-    both = players(spec.build(), recipe, fabric)
+    both = training_state(spec.build(), recipe, fabric)
     frozen = FrozenDetector("yolo26n", fabric.device)
     sharp = torch.nn.functional.interpolate(torch.rand(2, 3, 32, 32), recipe.crop) * 2 - 1
     sharp = sharp.contiguous(memory_format=torch.channels_last)
