@@ -1,0 +1,156 @@
+"""Commands that judge runs: figure, report, compare, check, claims, publish."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+from detbench.cli._app import app, errors
+from detbench.cli._options import DeviceOption, RunsArgument, WeightsOption
+from detbench.cli._print import print_table
+from detbench.types import DetbenchError
+
+
+@app.command()
+def figure(
+    run_path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The picture: .png, .pdf or .svg.")],
+) -> None:
+    """Draw what the detector saw in a run's best, median and worst frame."""
+    with errors():
+        from detbench import figure as module
+        from detbench import store
+
+        if target.suffix not in (".png", ".pdf", ".svg"):
+            raise DetbenchError(f"{target}: name it .png, .pdf or .svg.")
+        result = store.read(run_path)
+        panels = module.panels(result, module.best_median_worst(result))
+        module.draw(result, store.read_detections(run_path), panels, target)
+        print(f"drawn: {target}", file=sys.stderr)
+
+
+@app.command()
+def report(
+    runs: RunsArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the page, its tables and its figures.")] = Path(
+        "reports/report"
+    ),
+    group: Annotated[
+        bool, typer.Option("--group", help="A part for each dataset, detector and setting among the runs.")
+    ] = False,
+) -> None:
+    """Make a page to look at, with tables (Markdown, LaTeX, CSV) and figures (PNG, PDF, SVG) beside it."""
+    with errors():
+        from detbench.report import collect, document
+
+        print(document.write(collect.collect(runs, split=group), out))
+
+
+@app.command()
+def compare(
+    runs: RunsArgument,
+    threshold: Annotated[
+        Literal["run", "loco"],
+        typer.Option(help="loco: each run counts from the confidence that is best for it on all other clips."),
+    ] = "run",
+    without: Annotated[
+        Optional[list[str]], typer.Option(metavar="CLIP", help="A clip to leave out; repeat for several.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
+) -> None:
+    """Compare runs with the first of them: intervals clustered by clip, p-values, and what can be concluded."""
+    with errors():
+        from detbench import compare as module
+        from detbench import store
+        from detbench.report import collect
+
+        results = [store.read(path) for path in collect.find(runs)[0]]
+        if len(results) < 2:
+            raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")
+        found = module.compare(results, threshold, without or ())
+        signature = "|".join([results[0].environment["signature"], *(f"without:{clip}" for clip in found.without)])
+        if as_json:
+            told = {"rows": found.rows(), "sentences": found.sentences(), "signature": signature}
+            print(json.dumps(told, indent=1))
+            return
+        print_table(list(module.HEADINGS), found.cells())
+        print(*found.sentences(), f"signature: {signature}", sep="\n")
+
+
+@app.command()
+def check(
+    baseline: Annotated[Path, typer.Option(help="Folder with the run that others are held to.")] = Path(
+        "reports/baseline"
+    ),
+    update: Annotated[bool, typer.Option("--update", help="Write a new baseline, and tell what changes.")] = False,
+    out: Annotated[Optional[Path], typer.Option(help="Keep the new run's directory in this folder.")] = None,
+    junit: Annotated[Optional[Path], typer.Option(help="Write JUnit XML to this file.")] = None,
+    summary: Annotated[Optional[Path], typer.Option(help="Append a Markdown summary to this file.")] = None,
+    weights: WeightsOption = None,
+    device: Annotated[
+        Optional[str], typer.Option(help="In place of the baseline's: auto, cpu, cuda or cuda:N.")
+    ] = None,
+) -> None:
+    """Run a baseline's spec anew; exit 1 if scores fell for sure, 2 if they cannot be compared.
+
+    A deblurer that fails on a frame exits with 1, too. On GitHub, annotations are printed and the summary goes to the
+    job's page by itself.
+    """
+    with errors():
+        from detbench import check as module
+
+        given = str(weights) if weights else None
+        if update:
+            print(*module.update(baseline, weights=given, device=device), sep="\n")
+            return
+        try:
+            verdict = module.check(baseline, out, weights=given, device=device)
+        except module.CannotCompare as error:
+            module.deliver(error, junit, summary)
+            raise
+        print(module.summary(verdict))
+        module.deliver(verdict, junit, summary)
+        if not verdict.passed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def claims(
+    device: DeviceOption = "auto",
+    target: Annotated[Path, typer.Option("--out", help="The page to write, as Markdown.")] = Path("reports/claims.md"),
+) -> None:
+    """Test what the publications claim, and what we do, on `street`; runs what is not run yet."""
+    with errors():
+        from detbench import claims as module
+
+        found = module.write(target, device=device)
+        print_table(["claim", "verdict", ""], [[claim.key, claim.verdict, claim.says] for claim in found])
+        print(f"written: {target}", file=sys.stderr)
+
+
+@app.command()
+def publish(
+    device: DeviceOption = "auto",
+    check: Annotated[
+        bool, typer.Option("--check", help="Run nothing; say what is not as published, and exit 1 if anything is not.")
+    ] = False,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Run nothing; mark the rows that are older than their weights.")
+    ] = False,
+) -> None:
+    """Run every shipped deblurer on `street` before several detectors; write reports/ and the README's leaderboard."""
+    with errors():
+        from detbench import publish as module
+
+        root = Path.cwd()
+        if not (check or mark):
+            print(*module.publish(root, device=device), sep="\n")
+        for path in module.mark(root) if mark else ():
+            print(path)
+        if check and (told := module.stale(root / "reports") + module.waiting(root / "reports")):
+            print(*told, sep="\n")
+            raise typer.Exit(1)

@@ -1,0 +1,132 @@
+"""Commands that restore and score: run, deblur."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+from detbench.cli._app import app, errors
+from detbench.cli._options import DEFAULTS, DeblurerOption, DeviceOption, PrecisionOption, WeightsOption
+from detbench.cli._print import benchmark_json, print_benchmark
+from detbench.types import RunSpec
+
+
+@app.command()
+def run(
+    deblurer: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--deblurer",
+            "--deblurrer",
+            help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE. Repeat for several; all for all that"
+            " run as they are. Default: dc250.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="See `detbench list datasets`; or a folder with sharp/ and blur/.")
+    ] = DEFAULTS.dataset,
+    detector: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="See `detbench list detectors`; or a .pt or .onnx file. Repeat for several, a table each. Default:"
+            f" {DEFAULTS.detector}."
+        ),
+    ] = None,
+    conf: Annotated[float, typer.Option(help="Drop detections scored below this.")] = DEFAULTS.conf,
+    nms_iou: Annotated[float, typer.Option(help="IoU of the detector's non-maximum suppression.")] = DEFAULTS.nms_iou,
+    match_iou: Annotated[
+        float, typer.Option(help="IoU from which a detection is the reference object.")
+    ] = DEFAULTS.match_iou,
+    imgsz: Annotated[
+        Optional[list[int]],
+        typer.Option(
+            help="Longer side in pixels that the detector works at. Repeat for several, a table each. Default:"
+            f" {DEFAULTS.imgsz}."
+        ),
+    ] = None,
+    limit: Annotated[Optional[int], typer.Option(help="Score the first N frames only.")] = None,
+    given: Annotated[
+        Literal["blurred", "sharp"],
+        typer.Option("--input", help="What the deblurer gets: sharp shows what harm it does to frames without blur."),
+    ] = DEFAULTS.input,
+    noise: Annotated[
+        float, typer.Option(help="Variance of Gaussian noise on the blurred frames, for values in 0..1.")
+    ] = DEFAULTS.noise,
+    seed: Annotated[int, typer.Option(help="Of deblurers that draw random numbers.")] = DEFAULTS.seed,
+    seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")] = 1,
+    device: DeviceOption = DEFAULTS.device,
+    precision: PrecisionOption = DEFAULTS.precision,
+    weights: WeightsOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for run directories.")] = Path("reports/runs"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the table as JSON; several as a list, with their detector and imgsz.")
+    ] = False,
+) -> None:
+    """Score a deblurer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded).
+
+    Restored frames are kept in the cache, 10 GB of them, and what was not used for longest goes first: before another
+    detector, or with another --imgsz or --conf, no frame is restored again. DETBENCH_CACHE_GB sets another limit; 0
+    keeps none.
+    """
+    with errors():
+        spec = RunSpec(
+            "",
+            dataset=dataset,
+            input=given,
+            conf=conf,
+            nms_iou=nms_iou,
+            match_iou=match_iou,
+            limit=limit,
+            noise=noise,
+            seed=seed,
+            device=device,
+            precision=precision,
+            weights=str(weights) if weights else None,
+        )
+        from detbench import registry
+        from detbench.runner import benchmarks
+
+        names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
+        specs = [replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)]
+        views: list[dict[str, Any]] = [
+            {"detector": which, "imgsz": size}
+            for which in dict.fromkeys(detector or [DEFAULTS.detector])
+            for size in dict.fromkeys(imgsz or [DEFAULTS.imgsz])
+        ]
+        found = benchmarks(specs, views, out)
+        if as_json:
+            told = [benchmark_json(results) for results in found]
+            print(
+                json.dumps(told[0] if len(views) == 1 else [v | t for v, t in zip(views, told, strict=True)], indent=1)
+            )
+            return
+        for i, (view, results) in enumerate(zip(views, found, strict=True)):
+            if len(views) > 1:
+                print("\n" * (i > 0) + f"{view['detector']}, imgsz {view['imgsz']}")
+            print_benchmark(results)
+
+
+@app.command()
+def deblur(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a folder of images, or a video.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")],
+    deblurer: DeblurerOption = "dc250",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    weights: WeightsOption = None,
+) -> None:
+    """Restore your own frames. Writes 8-bit RGB: transparency, colour profiles and sound are not kept."""
+    with errors("the images written so far are complete"):
+        from detbench import deblur as module
+        from detbench.runner import restorer
+
+        restore = restorer(
+            RunSpec(deblurer, device=device, precision=precision, weights=str(weights) if weights else None)
+        )
+        count = module.deblur(source, target, restore)
+        print(f"{count} frame{'s' if count != 1 else ''} restored: {target}", file=sys.stderr)

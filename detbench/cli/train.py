@@ -1,0 +1,164 @@
+"""Commands that train: train, tune."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from detbench.cli._app import app, errors
+from detbench.cli._options import DEFAULTS, DeviceOption
+from detbench.cli._print import compared, print_benchmark
+from detbench.types import DetbenchError, RunSpec
+
+
+@app.command()
+def train(
+    name: Annotated[Optional[str], typer.Argument(help="The deblurer to train.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Train all that have a recipe, one after the other.")
+    ] = False,
+    budget: Annotated[
+        str, typer.Option(help="Stop after 90s, 30m or 2h; the same command goes on. Shared out with --all.")
+    ] = "",
+    data: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="Photos, sharp/ and blur/ pairs, a GoPro tree, or a pack; repeat for several. Default: street_train."
+        ),
+    ] = None,
+    validation: Annotated[
+        Optional[list[Path]],
+        typer.Option(help="The same, for validation. Default: every eighth of the street_train photos."),
+    ] = None,
+    pack: Annotated[
+        Optional[Path], typer.Option(help="Write the training data to this folder as packs, and do not train.")
+    ] = None,
+    weights: Annotated[
+        Optional[Path],
+        typer.Option("--from", help="A .safetensors file to start from, as the recipe does not."),
+    ] = None,
+    steps: Annotated[Optional[int], typer.Option(min=1, help="Iterations, in place of the recipe's.")] = None,
+    preset: Annotated[Optional[str], typer.Option(help="Size of the network, such as paper or compact.")] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Folder for checkpoints, log and weights. Default: reports/training/NAME; its parent for --all."
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Iterations between validations and checkpoints.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the first weights and the crops.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a deblurer by its recipe; the same command goes on after a kill. Works under torchrun."""
+    with errors("the same command goes on from the last checkpoint"):
+        if weights and name is None:
+            raise DetbenchError(f"--from {weights} is for one deblurer: name it.")
+        if weights and not weights.is_file():
+            raise DetbenchError(f"The weights {weights} do not exist.")
+        if (name is not None) + everything + (pack is not None) != 1:
+            raise DetbenchError("Give the name of a deblurer, or --all, or --pack DIR.")
+        from detbench import registry
+        from detbench.gan import pack as pack_
+        from detbench.gan import schedule, sources
+        from detbench.gan.train import train as train_
+
+        if pack:
+            for path in pack_.pack(sources.load_training(data, validation)[0], pack):
+                print(path)
+            return
+        trainings, time = Path("reports/training"), schedule.seconds(budget) if budget else math.inf
+        options: dict[str, Any] = {
+            "data": data,
+            "validation": validation,
+            "preset": preset,
+            "weights": weights,
+            "iterations": steps,
+            "seed": seed,
+            "device": device,
+            "every": every,
+        }
+        if name is None:
+            specs = {name: registry.get(name) for name in registry.entries()}
+            left = schedule.train_all(specs, out or trainings, time, **options)
+            print(f"not finished: {', '.join(left)}" if left else "all are finished", file=sys.stderr)
+            return
+        best = train_(name, registry.get(name), out or trainings / name, budget=time, **options)
+        print(f"best weights: {best}\ntry them: detbench run --deblurer {name} --weights {best}", file=sys.stderr)
+
+
+@app.command()
+def tune(
+    name: Annotated[str, typer.Argument(help="The deblurer whose weights are tuned, or spandrel:FILE.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Sharp photos or a video, which are blurred here, or sharp/ and blur/ pairs, or a GoPro tree; repeat"
+            " for several."
+        ),
+    ],
+    detector: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="See `detbench list detectors`; or a .pt file. Repeat for several: the loss is their mean. Default:"
+            f" {DEFAULTS.detector}."
+        ),
+    ] = None,
+    budget: Annotated[str, typer.Option(help="How long, as 90s, 30m or 2h, from the start to the table.")] = "2h",
+    blur_px: Annotated[
+        str, typer.Option(metavar="LEAST:MOST", help="Extent in pixels of the blur that sharp pictures get.")
+    ] = "4:20",
+    imgsz: Annotated[int, typer.Option(help="Longer side in pixels that the detector will work at.")] = DEFAULTS.imgsz,
+    weights: Annotated[
+        Optional[Path], typer.Option("--from", help="A .safetensors file to start from, not the deblurer's own.")
+    ] = None,
+    validation: Annotated[
+        Optional[list[Path]], typer.Option(help="As --data. Default: every eighth clip of the data.")
+    ] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="Folder for checkpoints, log and weights. Default: reports/tuning/NAME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the crops and their blur.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Tune a deblurer so that your detector sees in its frames what it sees in sharp ones.
+
+    The detector stays as it is. Pictures of some clips are kept back, and show what it sees before and after. The same
+    command goes on after a kill.
+    """
+    with errors("the same command goes on from the last checkpoint"):
+        from detbench import compare as module
+        from detbench.gan import schedule
+        from detbench.gan.tune import tune as tune_
+        from detbench.runner import benchmarks
+
+        detectors = list(dict.fromkeys(detector or [DEFAULTS.detector]))
+        place = out or Path("reports/tuning") / Path(name.partition(":")[2] or name).stem
+        tuned = tune_(
+            name,
+            place,
+            data=data,
+            detectors=detectors,
+            budget=schedule.seconds(budget),
+            validation=validation,
+            weights=weights,
+            blur_px=schedule.extents(blur_px),
+            imgsz=imgsz,
+            seed=seed,
+            device=device,
+        )
+        spec = RunSpec(name, dataset=str(tuned.validation), imgsz=imgsz, device=device)
+        starts = [replace(spec, weights=str(each) if each else None) for each in (weights, tuned.weights)]
+        views = [{"detector": each} for each in detectors]
+        for view, results in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
+            print(f"{view['detector']} on {len(results[0].scores)} frames that were not trained on:")
+            print_benchmark(results)
+            said = compared(results).sentences()
+            for line in module.compare(results[1:3]).sentences():  # after against before
+                if line not in said:
+                    print(line)
+        print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")
