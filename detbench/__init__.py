@@ -1,7 +1,7 @@
 """detbench: does a deblurer help a detector see?
 
 >>> result = detbench.run(detbench.RunSpec("dc250"))  # doctest: +SKIP
->>> result.frame.sort_values("psnr_db")  # doctest: +SKIP
+>>> result.to_pandas().sort_values("psnr_db")  # doctest: +SKIP
 """
 
 from typing import TYPE_CHECKING, Any

@@ -26,7 +26,7 @@ from detbench import compare, runner, stats, store
 from detbench.match import match
 from detbench.types import DetbenchError, Detections, FrameScore, RunResult
 
-TOLERANCES = {key: metric.matters for key, metric in compare.METRICS.items()} | {"reference": 0.02}
+TOLERANCES = {key: metric.min_effect for key, metric in compare.METRICS.items()} | {"reference": 0.02}
 """What each metric may fall by: the least difference that matters.
 
 ``reference`` is how far the objects seen in the sharp frames are the baseline's, as F1: encoding the frames as JPEG 95,
@@ -406,7 +406,7 @@ def _anew(before: RunResult, **places: str | None) -> Iterator[RunResult]:
         raise CannotCompare(f"The baseline's run cannot be made here. {error}") from error
     _refuse(before, replace(before, spec=spec))  # before the work
     with tempfile.TemporaryDirectory(prefix="detbench-check-") as folder:
-        yield runner.run(spec, Path(folder), anew=True)  # the gate believes no cache
+        yield runner.run(spec, Path(folder), rerun=True)  # the gate believes no cache
 
 
 def _refuse(before: RunResult, now: RunResult) -> None:

@@ -31,7 +31,7 @@ SAME = "no difference that matters"
 """Verdicts: the interval lies above 0, below 0, around it; a deblurer has no weights; or all of the interval is too
 near to 0 to matter."""
 
-MATTERS = {key: metric.matters for key, metric in METRICS.items()} | {"grid_db": 0.5}
+MATTERS = {key: metric.min_effect for key, metric in METRICS.items()} | {"grid_db": 0.5}
 """The least difference in each measure that matters; of grids, our choice."""
 
 MEASURES = {key: (metric.heading, metric.form) for key, metric in METRICS.items()} | {

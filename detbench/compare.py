@@ -42,8 +42,8 @@ class Metric:
         heading: what it is called.
         form: how its values are written.
         statistic: from (..., 6) sums to (...); more is better.
-        matters: the least difference that matters. A hundredth of F1 is less than one object in a hundred; 0.05 dB and
-            0.002 are below what anybody can see, and yet many times the differences between processors.
+        min_effect: the smallest difference that matters. A hundredth of F1 is less than one object in a hundred;
+            0.05 dB and 0.002 are below what anybody can see, and yet many times the differences between processors.
         more: what a run does that has more of it.
         less: what a run does that has less.
     """
@@ -51,7 +51,7 @@ class Metric:
     heading: str
     form: str
     statistic: stats.Statistic
-    matters: float
+    min_effect: float
     more: str
     less: str
 
@@ -144,7 +144,7 @@ class Comparison:
         models: the first is the reference.
         differences: of each other model in each metric, in this order.
         clips: how many frames each clip has.
-        threshold: ``run``, or ``loco``: see :func:`compare`.
+        threshold: ``run``, or ``leave-one-clip-out``: see :func:`compare`.
         without: how many frames were left out of each clip that was.
     """
 
@@ -203,7 +203,7 @@ class Comparison:
                 else ""
             )
             said.append(f"Intervals are of 95 %, by paired bootstrap over {len(self.clips)} clips{adjusted}.")
-        if self.threshold == "loco":
+        if self.threshold == "leave-one-clip-out":
             said.append("Each run counts from the confidence that is best for it on all other clips.")
         said += [f"Left out: {_count(frames, 'frame')} of {clip}." for clip, frames in self.without.items()]
         said += [_seeds(model) for model in self.models if len(model.runs) > 1]
@@ -212,7 +212,7 @@ class Comparison:
 
 def compare(
     results: Sequence[RunResult],
-    threshold: Literal["run", "loco"] = "run",
+    threshold: Literal["run", "leave-one-clip-out"] = "run",
     without: Collection[str] = (),
     resamples: int = 10_000,
 ) -> Comparison:
@@ -224,10 +224,12 @@ def compare(
 
     Args:
         results: the first is what the others are compared with; the same run counts once.
-        threshold: which detections count. ``run``: those from the runs' own ``conf`` on. ``loco``: each model's from
-            the confidence that is best for it on all other clips (:func:`loco`), so that models are not ranked on one
-            arbitrary confidence. That reads the runs' detections and wants them kept down to a low score.
-        without: clips to leave out, such as one that holds most of the objects; ``loco`` chooses on them all the same.
+        threshold: which detections count. ``run``: those from the runs' own ``conf`` on. ``leave-one-clip-out``: each
+            model's from the confidence that is best for it on all other clips (:func:`leave_one_clip_out`), so that
+            models are not ranked on one arbitrary confidence. That reads the runs' detections and wants them kept down
+            to a low score.
+        without: clips to leave out, such as one that holds most of the objects; ``leave-one-clip-out`` chooses on them
+            all the same.
         resamples: of the bootstrap.
 
     Returns:
@@ -235,7 +237,7 @@ def compare(
 
     Raises:
         DetbenchError: no runs; runs that cannot be compared (the message names what differs in which); no such clip to
-            leave out, or nothing left; detections that cannot be read, or only one clip, with ``loco``.
+            leave out, or nothing left; detections that cannot be read, or only one clip, with ``leave-one-clip-out``.
     """
     if not results:
         raise DetbenchError("There is nothing to compare: give the directories of finished runs.")
@@ -257,9 +259,9 @@ def compare(
     order = [score.id for score in results[0].scores]
     clips = [score.clip for score in results[0].scores]
     values = [scores(result, order) for result in results]
-    if threshold == "loco":
+    if threshold == "leave-one-clip-out":
         for result, of_run in zip(whole, values, strict=True):
-            of_run[:, :3] = _loco_counts(result, order)
+            of_run[:, :3] = _other_clips_counts(result, order)
 
     gathered = _gather(results)
     names = _names([results[members[0]] for members in gathered])
@@ -356,7 +358,7 @@ def counts_by_threshold(
     return np.stack([counts[..., 1], counts[..., 0], objects_ - counts[..., 1]], axis=-1)
 
 
-def loco(
+def leave_one_clip_out(
     seen: Sequence[Detections],
     reference: Sequence[Detections],
     clips: Sequence[str],
@@ -382,7 +384,7 @@ def loco(
     """
     names, clip = np.unique(np.asarray(clips), return_inverse=True)
     if len(names) < 2:
-        raise DetbenchError("A threshold cannot be chosen on other clips: there is only one. Compare without loco.")
+        raise DetbenchError("A threshold cannot be chosen on other clips: there is only one. Compare at the runs' own.")
     counts = counts_by_threshold(seen, reference, match_iou, thresholds)
     by_clip = np.zeros((len(names), *counts.shape[1:]), np.int64)
     np.add.at(by_clip, clip, counts)
@@ -392,10 +394,12 @@ def loco(
     return chosen
 
 
-def _loco_counts(result: RunResult, order: Sequence[str]) -> NDArray[np.int64]:
+def _other_clips_counts(result: RunResult, order: Sequence[str]) -> NDArray[np.int64]:
     """A run's (frames, 3) counts from thresholds chosen on other clips, of some of its frames in the given order."""
     detections = store.read_detections(result.path)
-    counts = loco(detections["restored"], detections["sharp"], [s.clip for s in result.scores], result.spec.match_iou)
+    counts = leave_one_clip_out(
+        detections["restored"], detections["sharp"], [s.clip for s in result.scores], result.spec.match_iou
+    )
     place = {score.id: i for i, score in enumerate(result.scores)}
     return counts[[place[id] for id in order]]
 

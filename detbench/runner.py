@@ -42,13 +42,13 @@ IN_FLIGHT = 4
 """Batches that are decoded ahead of the networks, and as many that are scored behind them."""
 
 
-def run(spec: RunSpec, out: Path = RUNS, anew: bool = False) -> RunResult:
+def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
     """Restore, detect and score every frame of a dataset; a finished run is read from disk, a killed one goes on.
 
     Args:
         spec: what to run.
         out: folder of run directories; the run's own is ``out/<dataset>-<deblurer>-<hash8>``.
-        anew: take no restored frame from the cache, and keep none there.
+        rerun: take no restored frame from the cache, and keep none there.
 
     Returns:
         The scores of all frames.
@@ -73,7 +73,7 @@ def run(spec: RunSpec, out: Path = RUNS, anew: bool = False) -> RunResult:
         floor = min(spec.conf, store.FLOOR)
         detector = detect.Detector(weights, conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
-        frames = _frames(spec, 0 if anew else kept.limit())
+        frames = _frames(spec, 0 if rerun else kept.limit())
         started = time.monotonic()
         with store.Journal(_references(spec)) as references, store.Journal(path / "journal.jsonl") as journal:
             loop = Loop(spec, restorer(spec), detector, references, frames, path)

@@ -249,8 +249,7 @@ class RunResult:
     scores: tuple[FrameScore, ...]
     path: Path
 
-    @property
-    def frame(self) -> pd.DataFrame:
+    def to_pandas(self) -> pd.DataFrame:
         """One row a frame, one column a field of :class:`FrameScore`."""
         import pandas as pd
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from detbench import compare, stats, store
-from detbench.compare import counts_by_threshold, loco
+from detbench.compare import counts_by_threshold, leave_one_clip_out
 from detbench.match import match
 from detbench.types import DetbenchError, Detections, FrameScore, RunResult, RunSpec
 
@@ -309,7 +309,7 @@ def test_loco_equals_the_naive_loop():
     reference = [crowd(rng, 8) for _ in range(14)]
     clips = list("aabbbcdeefffgh")
     thresholds = np.arange(1, 20) / 20
-    counted = loco(seen, reference, clips, 0.3, thresholds)
+    counted = leave_one_clip_out(seen, reference, clips, 0.3, thresholds)
     assert counted.tolist() == [list(row) for row in naive_loco(seen, reference, clips, 0.3, thresholds)]
 
 
@@ -323,14 +323,18 @@ def test_a_clips_own_frames_have_no_say_in_its_threshold():
     good = boxes([0.9, 0.4], [0, 50])
     seen = [good, boxes([0.1], [0]), good]
     reference = [boxes([1], [0])] * 3
-    assert loco(seen, reference, list("abc"), 0.5, np.array([0.1, 0.5])).tolist() == [[1, 1, 0], [0, 0, 1], [1, 1, 0]]
+    assert leave_one_clip_out(seen, reference, list("abc"), 0.5, np.array([0.1, 0.5])).tolist() == [
+        [1, 1, 0],
+        [0, 0, 1],
+        [1, 1, 0],
+    ]
 
 
 def test_loco_of_nothing_and_of_one_clip():
     empty = [Detections.empty()] * 3
-    assert loco(empty, empty, list("abc"), 0.5).tolist() == [[0, 0, 0]] * 3
+    assert leave_one_clip_out(empty, empty, list("abc"), 0.5).tolist() == [[0, 0, 0]] * 3
     with pytest.raises(DetbenchError, match="only one"):
-        loco(empty, empty, list("aaa"), 0.5)
+        leave_one_clip_out(empty, empty, list("aaa"), 0.5)
 
 
 def test_comparing_with_loco_reads_the_runs_detections(run, tmp_path):
@@ -344,9 +348,9 @@ def test_comparing_with_loco_reads_the_runs_detections(run, tmp_path):
         sizes = [(80, 80)] * FRAMES
         store.finish(result.path, result.spec, result.environment, list(result.scores), seen, {0: "a", 1: "b"}, sizes)
         written.append(store.read(result.path))
-    comparison = compare.compare(written, threshold="loco", resamples=100)
+    comparison = compare.compare(written, threshold="leave-one-clip-out", resamples=100)
     detections = store.read_detections(written[1].path)
-    expected = loco(detections["restored"], detections["sharp"], CLIPS, 0.5)
+    expected = leave_one_clip_out(detections["restored"], detections["sharp"], CLIPS, 0.5)
     assert (comparison.models[1].values[0, :, :3] == expected).all()
     assert (comparison.models[1].values[0, :, 3] == [s.psnr_db for s in written[1].scores]).all()
-    assert {row["threshold"] for row in comparison.rows()} == {"loco"}
+    assert {row["threshold"] for row in comparison.rows()} == {"leave-one-clip-out"}

@@ -84,7 +84,7 @@ def test_another_look_restores_nothing(spec, restored, tmp_path, monkeypatch, ch
 )
 def test_what_changes_pixels_is_restored(spec, restored, tmp_path, change):
     other = dataclasses.replace(spec, **change)
-    alone = runner.run(other, tmp_path / "alone", anew=True)
+    alone = runner.run(other, tmp_path / "alone", rerun=True)
     runner.run(spec, tmp_path / "runs")
     restored.clear()
     assert untimed(runner.run(other, tmp_path / "runs")) == untimed(alone)
@@ -167,7 +167,7 @@ class Neighbours(torch.nn.Module):
 def test_a_frame_in_another_batch_is_another_frame(spec, restored, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Neighbours))
     monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
-    alone = runner.run(spec, tmp_path / "alone", anew=True)
+    alone = runner.run(spec, tmp_path / "alone", rerun=True)
     runner.run(dataclasses.replace(spec, limit=5), tmp_path / "runs")  # its last batch holds one frame
     restored.clear()
     assert untimed(runner.run(spec, tmp_path / "runs")) == untimed(alone)
@@ -177,7 +177,7 @@ def test_a_frame_in_another_batch_is_another_frame(spec, restored, tmp_path, mon
 def test_stochastic_deblurers_draw_what_they_drew(spec, pairs, restored, tmp_path, monkeypatch):
     images.write_image(pairs / "blur" / "frame1.png", images.read_image(pairs / "blur" / "frame0.png"))
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Noise))
-    alone = runner.run(spec, tmp_path / "alone", anew=True)
+    alone = runner.run(spec, tmp_path / "alone", rerun=True)
     for name in ("first", "again"):
         assert untimed(runner.run(spec, tmp_path / name)) == untimed(alone)
     assert sum(restored) == 12
@@ -204,7 +204,7 @@ def test_what_was_not_used_for_longest_goes_first(home):
 
 
 def test_a_limit_smaller_than_a_run_changes_no_number(spec, home, tmp_path, monkeypatch):
-    alone = runner.run(spec, tmp_path / "alone", anew=True)
+    alone = runner.run(spec, tmp_path / "alone", rerun=True)
     monkeypatch.setenv("DETBENCH_CACHE_GB", "0.000004")
     for name in ("first", "again"):
         assert untimed(runner.run(spec, tmp_path / name)) == untimed(alone)
@@ -212,7 +212,7 @@ def test_a_limit_smaller_than_a_run_changes_no_number(spec, home, tmp_path, monk
 
 
 def test_a_full_disk_stops_the_keeping_alone(spec, home, tmp_path, monkeypatch, capsys):
-    alone = runner.run(spec, tmp_path / "alone", anew=True)
+    alone = runner.run(spec, tmp_path / "alone", rerun=True)
     (home / "restored").write_text("no folder")
     assert untimed(runner.run(spec, tmp_path / "runs")) == untimed(alone)
     assert capsys.readouterr().err.count("no more restored frames are kept") == 1

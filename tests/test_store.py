@@ -39,7 +39,7 @@ def test_what_was_written_is_read_to_the_last_digit(written):
     assert result.spec == RunSpec("identity")
     assert (result.total("tp"), result.total("fp"), result.total("fn")) == (1, 1, 1)
     assert result.f1 == pytest.approx(0.5)
-    assert list(result.frame["id"]) == ["a", "b"]
+    assert list(result.to_pandas()["id"]) == ["a", "b"]
 
 
 def test_pycocotools_scores_the_detections(written):

@@ -54,8 +54,11 @@ def report(
 def compare(
     runs: RunsArgument,
     threshold: Annotated[
-        Literal["run", "loco"],
-        typer.Option(help="loco: each run counts from the confidence that is best for it on all other clips."),
+        Literal["run", "leave-one-clip-out", "loco"],
+        typer.Option(
+            help="leave-one-clip-out (or loco): each run counts from the confidence that is best for it on all other"
+            " clips."
+        ),
     ] = "run",
     without: Annotated[
         Optional[list[str]], typer.Option(metavar="CLIP", help="A clip to leave out; repeat for several.")
@@ -71,7 +74,7 @@ def compare(
         results = [store.read(path) for path in collect.find(runs)[0]]
         if len(results) < 2:
             raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")
-        found = module.compare(results, threshold, without or ())
+        found = module.compare(results, "run" if threshold == "run" else "leave-one-clip-out", without or ())
         signature = "|".join([results[0].environment["signature"], *(f"without:{clip}" for clip in found.without)])
         if as_json:
             told = {"rows": found.rows(), "sentences": found.sentences(), "signature": signature}

@@ -245,7 +245,11 @@ class Report:
         rows = []
         for name, run in self.framed.items():
             ap = breakdown.average_precision(self.seen[name], self.reference)
-            chosen = compare.loco(self.seen[name], self.reference, self.clips, spec.match_iou) if several else None
+            chosen = (
+                compare.leave_one_clip_out(self.seen[name], self.reference, self.clips, spec.match_iou)
+                if several
+                else None
+            )
             best = None if chosen is None else float(stats.f1(chosen.sum(axis=0).astype(float)))
             rows.append((name, run.f1, best, ap.ap, ap.ap50, ap.ap75))
         headings = ["F1", "F1, threshold from other clips", "AP", "AP50", "AP75"]
