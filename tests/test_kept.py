@@ -68,10 +68,10 @@ def test_another_look_restores_nothing(spec, restored, tmp_path, monkeypatch, ch
     assert second.path != first.path
     times = {score.id: score.restore_ms for score in first.scores}
     assert all(score.restore_ms == times[score.id] > 0 for score in second.scores)
-    for without in ("anew", "0"):
+    for without in ("rerun", "0"):
         if without == "0":
             monkeypatch.setenv("DETBENCH_CACHE_GB", "0")
-        fresh = runner.run(other, tmp_path / without, anew=without == "anew")
+        fresh = runner.run(other, tmp_path / without, rerun=without == "rerun")
         assert untimed(fresh) == untimed(second)
         assert saw(fresh) == saw(second)
         for score in fresh.scores:
