@@ -1,9 +1,9 @@
 """fastsrn_task_small: fastsrn_task on blocks of 4x4 pixels, tuned again.
 
-A quarter of fastsrn_task's blocks and time, a twentieth of srn's. What a network knows of
-blur survives a smaller frame better than fewer channels: with half of the channels and a third of the blocks pruned,
-6,000 iterations of tuning helped no detector (reports/training/task.md). So fastsrn_task's weights are moved once more,
-as :mod:`deblurers.fastsrn` moves srn's.
+A quarter of fastsrn_task's blocks and time, a twentieth of srn's. What a network knows of blur survives a smaller frame
+better than fewer channels: with half of the channels and a third of the blocks pruned, 6,000 iterations of tuning
+helped no detector (reports/training/task.md). So fastsrn_task's weights are moved once more, as
+:mod:`deblurers.fastsrn` moves srn's.
 """
 
 from __future__ import annotations

@@ -117,6 +117,12 @@ def train(
 class _Training:
     """One training: what it consists of, and how far it has come."""
 
+    progress: dict[str, Any]
+    iteration: int
+    idle: int
+    waited: float
+    since: float
+
     def __init__(
         self,
         name: str,
@@ -158,8 +164,6 @@ class _Training:
             multiple, precision = spec.presets[preset].multiple_of, precision_of(self.fabric)
             self.validate = Frames(held_out, recipe, self.detectors, multiple, precision)
         self.batches = Batches(training, recipe, seed, self.fabric.global_rank, self.fabric.device)
-        self.iteration, self.idle = 0, 0
-        self.waited, self.since = 0.0, time.monotonic()
 
     def fit(self, seconds: float) -> None:
         """Make so many seconds a number of iterations, or take the number that an earlier call made of them.
@@ -216,9 +220,7 @@ class _Training:
             progress = {"iteration": 0, "best": -np.inf, "seconds": 0.0, "rollbacks": 0, "changes": []}
             if self.fabric.is_global_zero:  # something to roll back to from the first iteration on
                 save_checkpoint(self.out, self.state, self.record, progress)
-        self.progress: dict[str, Any] = progress
-        self.iteration = progress["iteration"]
-        self.stream = self.batches.stream(self.iteration, progress["rollbacks"])
+        self._go_on(progress)
         self.log = Log(self.out, self.iteration, progress["seconds"]) if self.fabric.is_global_zero else None
         self.begun = time.monotonic() - progress["seconds"]
         self.waited, self.since = 0.0, time.monotonic()
@@ -257,6 +259,10 @@ class _Training:
             say(f"{self.name}: {reason} at iteration {self.iteration}: {back}")
             self.log = Log(self.out, progress["iteration"], time.monotonic() - self.begun)
             save_checkpoint(self.out, self.state, self.record, progress)  # a kill must not forget that it happened
+        self._go_on(progress)
+
+    def _go_on(self, progress: dict[str, Any]) -> None:
+        """Stand where a checkpoint stands."""
         self.progress, self.iteration, self.idle = progress, progress["iteration"], 0
         self.stream = self.batches.stream(self.iteration, progress["rollbacks"])
 
