@@ -61,6 +61,7 @@ ALLOWED = {
     },
     "gan.tune": {"images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
     "gan.ablation": {"registry", "runner", "gan.train"},
+    "gan.distil": {"progress", "registry", "weights", "gan.data", "gan.sources"},
     "gan.schedule": {"progress", "weights", "gan.train"},
 }
 
