@@ -22,11 +22,13 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import compare, runner, stats, store
+from detbench import compare, metrics, runner, stats, store
+from detbench.counts import Counts
 from detbench.match import match
+from detbench.metrics import Sums
 from detbench.types import DetbenchError, Detections, FrameScore, RunResult
 
-TOLERANCES = {key: metric.min_effect for key, metric in compare.METRICS.items()} | {"reference": 0.02}
+TOLERANCES = {key: metric.min_effect or 0.0 for key, metric in metrics.compared().items()} | {"reference": 0.02}
 """What each metric may fall by: the least difference that matters.
 
 ``reference`` is how far the objects seen in the sharp frames are the baseline's, as F1: encoding the frames as JPEG 95,
@@ -182,20 +184,26 @@ def judge(before: RunResult, now: RunResult) -> Verdict:
         DetbenchError: a run's detections are missing or damaged.
     """
     order = [score.id for score in before.scores]
-    values = np.stack([compare.scores(run, order) for run in (before, now)], axis=1)
-    values[..., 3] = np.minimum(values[..., 3], BEST_PSNR_DB)
+    frames = Sums(np.stack([Sums.of(compare.in_order(run, order)).values for run in (before, now)], axis=1))
+    frames = frames.replaced(psnr_db=np.minimum(frames["psnr_db"], BEST_PSNR_DB))
+    clips = [score.clip for score in before.scores]
+    whole, drawn = Sums(frames.values.sum(axis=0)), Sums(stats.resampled_sums(frames.values, clips))
+    outcomes = [
+        _outcome(key, metric.heading, metric.of(whole), metric.of(drawn)) for key, metric in metrics.compared().items()
+    ]
     agreement = _agreement(_reference(before, order), _reference(now, order), before.spec.match_iou)
-    values = np.concatenate([values, agreement], axis=2)
-    judged = {key: (metric.heading, metric.statistic) for key, metric in compare.METRICS.items()}
-    judged["reference"] = ("reference objects", lambda sums: stats.f1(sums[..., 6:]))
+    resampled = Counts.of(stats.resampled_sums(agreement.columns(), clips))
+    agreement = agreement.sum(axis=0)
+    outcomes.append(_outcome("reference", "reference objects", agreement.f1, resampled.f1))
+    seen = agreement[1].map(int)
+    changes = tuple(_changes(before, now))
+    return Verdict(before, now, tuple(outcomes), changes, (seen.objects, seen.tp, seen.fp))
 
-    whole, sums = values.sum(axis=0), stats.resampled_sums(values, [score.clip for score in before.scores])
-    outcomes = []
-    for key, (heading, statistic) in judged.items():
-        (was, is_), drawn = statistic(whole).tolist(), statistic(sums)
-        outcomes.append(Outcome(key, heading, was, is_, stats.interval(is_ - was, drawn[:, 1] - drawn[:, 0])))
-    still, new, gone = (int(count) for count in whole[1, 6:])
-    return Verdict(before, now, tuple(outcomes), tuple(_changes(before, now)), (still + gone, still, new))
+
+def _outcome(key: str, heading: str, values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Outcome:
+    """What became of a metric, from its values (2,) before and now and those (resamples, 2) of the resamples."""
+    was, is_ = values.tolist()
+    return Outcome(key, heading, was, is_, stats.interval(is_ - was, drawn[:, 1] - drawn[:, 0]))
 
 
 def update(
@@ -424,13 +432,13 @@ def _reference(run: RunResult, order: Sequence[str]) -> list[Detections]:
     return [seen[id] for id in order]
 
 
-def _agreement(before: Sequence[Detections], now: Sequence[Detections], match_iou: float) -> NDArray[np.float64]:
-    """(frames, 2, 3) tp, fp, fn of what was and of what is seen in the sharp frames, against what was."""
-    counts = np.zeros((len(before), 2, 3))
-    for frame, (old, new) in enumerate(zip(before, now, strict=True)):
-        still = int((match(new, old, match_iou) >= 0).sum())
-        counts[frame] = (len(old), 0, 0), (still, len(new) - still, len(old) - still)
-    return counts
+def _agreement(before: Sequence[Detections], now: Sequence[Detections], match_iou: float) -> Counts:
+    """(frames, 2) counts of what was and of what is seen in the sharp frames, against what was."""
+    old, new = (np.array([len(frame) for frame in frames]) for frames in (before, now))
+    still = np.array([(match(its, mine, match_iou) >= 0).sum() for mine, its in zip(before, now, strict=True)])
+    none = np.zeros_like(old)
+    columns = [(old, still), (none, new - still), (none, old - still)]
+    return Counts(*(np.stack(pair, axis=1) for pair in columns))
 
 
 def _changes(before: RunResult, now: RunResult) -> Iterator[tuple[str, str, str]]:

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import datasets, images, quality, registry, runner, stats
-from detbench.compare import METRICS, caution, compare
+from detbench.compare import compare
 from detbench.gan.recipe import Recipe
+from detbench.metrics import metric
+from detbench.report.conclusions import caution
 from detbench.report.tables import Column, Part, Table, caveat, markdown, printed
 from detbench.types import RunResult, RunSpec
 from detbench.weights import read_record
@@ -31,19 +33,8 @@ SAME = "no difference that matters"
 """Verdicts: the interval lies above 0, below 0, around it; a deblurer has no weights; or all of the interval is too
 near to 0 to matter."""
 
-MATTERS = {key: metric.min_effect for key, metric in METRICS.items()} | {"grid_db": 0.5}
-"""The least difference in each measure that matters; of grids, our choice."""
-
-MEASURES = {key: (metric.heading, metric.form) for key, metric in METRICS.items()} | {
-    "grid_db": ("grid artefacts dB (less is better)", "{:.2f}")
-}
-"""Heading and format of what claims are about; ``grid_db`` is :func:`detbench.quality.grid_db`."""
-
 FLOOR = "identity"
 """What stands for the blurred frames in a claim."""
-
-LESS = frozenset({"grid_db"})
-"""Measures of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +44,7 @@ class Finding:
     Attributes:
         better: the deblurer that is claimed to be better.
         worse: the other.
-        measure: a key of :data:`MEASURES`.
+        measure: key of a metric.
         noise: variance of the noise on the blurred frames.
         published: the two numbers as they were printed, in this order; empty if none were.
         ours: the two means or ratios over all frames; empty if one of the deblurers has no weights.
@@ -83,7 +74,7 @@ class Finding:
             inside = max(-self.gain.low, self.gain.high) <= self.margin
             outside = max(self.gain.low, -self.gain.high) > self.margin
             return HOLDS if inside else FAILS if outside else UNDECIDED
-        if max(-self.gain.low, self.gain.high) < MATTERS[self.measure]:
+        if max(-self.gain.low, self.gain.high) < _min_effect(self.measure):
             return SAME
         return HOLDS if self.gain.low > 0 else FAILS if self.gain.high < 0 else UNDECIDED
 
@@ -157,7 +148,7 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
             finding = Finding(names[0], names[1], measure, noise, told, margin=margin, detector=detector)
             if shipped.issuperset(names):
                 better, worse = (run(name, noise, *detector) for name in names)
-                if measure in LESS:
+                if metric(measure).better == "lower":
                     values = (grid(names[0], noise), grid(names[1], noise))
                     ours, gain = _less(values, [score.clip for score in better.scores])
                 else:
@@ -215,8 +206,8 @@ def _intro(floor: RunResult) -> str:
 Made by `detbench claims`, which makes it again. Differences are paired, of the first deblurer less the second, with
 95 % intervals by bootstrap over clips. A row of a table
 
-- makes *no difference that matters* where its interval is within {MATTERS["f1"]:g} of F1, recall or precision,
-  {MATTERS["psnr_db"]:g} dB of PSNR, {MATTERS["ssim"]:g} of SSIM or {MATTERS["grid_db"]:g} dB of grid;
+- makes *no difference that matters* where its interval is within {_min_effect("f1"):g} of F1, recall or precision,
+  {_min_effect("psnr_db"):g} dB of PSNR, {_min_effect("ssim"):g} of SSIM or {_min_effect("grid_db"):g} dB of grid;
 - else *holds* where the interval lies above 0, *does not hold* where it lies below, and is *undecided at this budget*
   where 0 is in it (where two are claimed to be about equal: inside a margin, beyond it, or across its ends);
 - is *not tested* where a deblurer has no weights.
@@ -252,7 +243,7 @@ def _table(claim: Claim) -> Table:
         signature = next((finding.signature for finding in findings if finding.signature), "")
         parts.append(Part(tuple(map(_cells, findings)), heading, signature, ranked=False))
     notes = [*claim.notes, *_in_the_loss(claim), *_unequal(claim)]
-    if any(finding.measure in LESS for finding in claim.findings):
+    if any(metric(finding.measure).better == "lower" for finding in claim.findings):
         notes.append(
             "Grid artefacts: the power of the error (restored less sharp) at the frequencies of a grid of up to"
             f" {quality.GRID} pixels over that of neighbouring frequencies, in dB, mean over frames; errors"
@@ -262,15 +253,20 @@ def _table(claim: Claim) -> Table:
     return Table(claim.key, tuple(map(Column, headings)), tuple(parts), tuple(notes))
 
 
+def _min_effect(measure: str) -> float:
+    """The least difference in a measure that matters."""
+    return metric(measure).min_effect or 0.0
+
+
 def _cells(finding: Finding) -> tuple[str | None, ...]:
     """A finding's row."""
-    heading, form = MEASURES[finding.measure]
+    of = metric(finding.measure)
     return (
         ", ".join("blurred" if name == FLOOR else name for name in (finding.better, finding.worse)),
-        heading,
+        of.heading,
         ", ".join(finding.published) or None,
-        ", ".join(form.format(value) for value in finding.ours) or None,
-        finding.gain.told(form) if finding.gain else None,
+        ", ".join(of.form.format(value) for value in finding.ours) or None,
+        finding.gain.told(of.form) if finding.gain else None,
         finding.verdict,
     )
 

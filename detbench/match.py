@@ -8,26 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench.counts import Counts
 from detbench.types import Detections
 
 
 @dataclass(frozen=True)
-class Counts:
+class FrameCounts(Counts):
     """The detections and reference objects of one restored frame, counted. The reference is the sharp frame.
 
     Attributes:
-        tp: reference objects that were found.
-        fp: detections matched to no reference object.
-        fn: reference objects that were not found.
         recovered: reference objects missed in the blurred frame and found in this one.
         lost: reference objects found in the blurred frame and missed in this one.
         hallucinated: detections that overlap no object of their class, neither in the sharp nor in the blurred
             frame. At most ``fp``: a second box on a real object is a false positive, but nothing was invented.
     """
 
-    tp: int
-    fp: int
-    fn: int
     recovered: int
     lost: int
     hallucinated: int
@@ -91,7 +86,7 @@ def match(detections: Detections, reference: Detections, iou_threshold: float) -
     return np.array(matched, np.int64)
 
 
-def score_frame(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> Counts:
+def score_frame(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> FrameCounts:
     """Count what a deblurer did to the detections of one frame.
 
     Any of the three may be empty.
@@ -114,12 +109,12 @@ def score_frame(restored: Detections, blurred: Detections, sharp: Detections, io
         ...     box = np.array([[x, 0, x + 10, 10] for x in left], np.float32)
         ...     return Detections(box, np.linspace(0.9, 0.5, len(box), dtype=np.float32), np.zeros(len(box), np.int64))
         >>> score_frame(restored=cars(20, 21, 80, 90), blurred=cars(0, 80), sharp=cars(0, 20, 40), iou_threshold=0.5)
-        Counts(tp=1, fp=3, fn=2, recovered=1, lost=1, hallucinated=1)
+        FrameCounts(tp=1, fp=3, fn=2, recovered=1, lost=1, hallucinated=1)
     """
     found = _found(match(restored, sharp, iou_threshold), len(sharp))
     found_before = _found(match(blurred, sharp, iou_threshold), len(sharp))
     tp = int(found.sum())
-    return Counts(
+    return FrameCounts(
         tp=tp,
         fp=len(restored) - tp,
         fn=len(sharp) - tp,

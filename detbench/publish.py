@@ -17,6 +17,7 @@ from detbench import claims, datasets, figure, registry, runner, store
 from detbench.compare import compare
 from detbench.report import detectors, plots, tables
 from detbench.report.collect import Group, collect
+from detbench.report.conclusions import sentences
 from detbench.report.document import Report
 from detbench.types import DetbenchError, RunResult, RunSpec
 
@@ -239,7 +240,7 @@ def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[tables.Table]) -
 def _ranking(group: Group, costs: bool) -> str:
     """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
     ranked = sorted(group.runs, key=lambda run: -run.f1)
-    said = "".join(f"- {sentence}\n" for sentence in compare([group.floor, *ranked]).sentences())
+    said = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *ranked])))
     return f"{tables.markdown(tables.leaderboard(group, costs))}\n{said}"
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench.counts import ratio
+
 MINIMUM_CLIPS = 10
 """With fewer clips there is no interval but "not enough data".
 
@@ -67,27 +69,9 @@ class Interval:
         return self.told()
 
 
-def precision(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From (..., 3) sums of tp, fp, fn to (...) in [0, 1]: tp / (tp + fp); 1 when nothing was detected."""
-    tp, fp = sums[..., 0], sums[..., 1]
-    return _ratio(tp, tp + fp, otherwise=1)
-
-
-def recall(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From (..., 3) sums of tp, fp, fn to (...) in [0, 1]: tp / (tp + fn); 1 when there is nothing to find."""
-    tp, fn = sums[..., 0], sums[..., 2]
-    return _ratio(tp, tp + fn, otherwise=1)
-
-
-def f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From (..., 3) sums of tp, fp, fn to (...) in [0, 1]: 2 tp / (2 tp + fp + fn); 1 when all three are 0."""
-    tp, fp, fn = sums[..., 0], sums[..., 1], sums[..., 2]
-    return _ratio(2 * tp, 2 * tp + fp + fn, otherwise=1)
-
-
 def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """From (..., 2) sums of a value and of 1 to (...): the mean of the value; NaN for no frames."""
-    return _ratio(sums[..., 0], sums[..., 1], otherwise=np.nan)
+    return ratio(sums[..., 0], sums[..., 1], otherwise=np.nan)
 
 
 def resampled_sums(
@@ -164,8 +148,7 @@ def bootstrap_difference(
     For many statistics or runs at once, give :func:`resampled_sums` all their columns.
 
     Args:
-        a: (frames, K) what the statistic sums up, one row a frame: K = 3 columns tp, fp, fn for :func:`f1`,
-            :func:`precision` and :func:`recall`; K = 2 columns value, 1 for :func:`mean`.
+        a: (frames, K) what is summed up for the statistic, one row a frame, such as :class:`detbench.metrics.Sums`'s.
         b: the same of the other run, its frames in the same order.
         statistic: from (..., K) sums to (...).
         clips: as for :func:`resampled_sums`, and so are ``resamples`` and ``seed``.
@@ -222,7 +205,7 @@ def rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     a, b = _ranks(np.asarray(a, np.float64)), _ranks(np.asarray(b, np.float64))
     if a.shape[-1] < MINIMUM_MODELS:
         return np.full(np.broadcast_shapes(a.shape, b.shape)[:-1], np.nan)
-    return _ratio((a * b).sum(axis=-1), np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1)), otherwise=np.nan)
+    return ratio((a * b).sum(axis=-1), np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1)), otherwise=np.nan)
 
 
 def bootstrap_rank_correlation(
@@ -269,12 +252,6 @@ def bootstrap_rank_correlation(
     values = np.concatenate([first, second], axis=2)
     sums = resampled_sums(values, clips, resamples, seed)
     return interval(float(correlation(values.sum(axis=0))), correlation(sums), level)
-
-
-def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], otherwise: float) -> NDArray[np.float64]:
-    """``numerator / denominator``, or ``otherwise`` where the denominator is 0."""
-    result = np.full(np.shape(denominator), otherwise, np.float64)
-    return np.divide(numerator, denominator, out=result, where=denominator != 0)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,21 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detbench.metrics import METRICS, Sums
 from detbench.types import RunResult, RunSpec
-
-COLUMNS = {
-    "precision": ("precision", "{:.3f}"),
-    "recall": ("recall", "{:.3f}"),
-    "f1": ("F1", "{:.3f}"),
-    "gap_closed": ("gap closed", "{:z.1%}"),
-    "recovered": ("recovered", "{:d}"),
-    "lost": ("lost", "{:d}"),
-    "hallucinated": ("hallucinated", "{:d}"),
-    "psnr_db": ("PSNR dB", "{:.2f}"),
-    "ssim": ("SSIM", "{:.4f}"),
-    "restore_ms": ("ms/frame", "{:.0f}"),
-}
-"""Key, heading and format of each column."""
 
 
 def is_floor(result: RunResult) -> bool:
@@ -86,22 +73,16 @@ def rows(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     ``gap_closed`` is the share of the way from the floor's F1 to the ceiling's: None where there is no gap.
     """
     floor, ceiling, names = results[0].f1, results[-1].f1, labels(results)
-    return [
-        {
-            "name": names[result.path],
-            "precision": result.precision,
-            "recall": result.recall,
-            "f1": result.f1,
-            "gap_closed": (result.f1 - floor) / (ceiling - floor) if ceiling > floor else None,
-            "recovered": result.total("recovered"),
-            "lost": result.total("lost"),
-            "hallucinated": result.total("hallucinated"),
-            "psnr_db": result.mean("psnr_db"),
-            "ssim": result.mean("ssim"),
-            "restore_ms": result.mean("restore_ms"),
+    found = []
+    for result in {result.path: result for result in results}.values():
+        total = Sums.of(result.scores).total()
+        values: dict[str, Any] = {
+            key: metric.of(total).item() if metric.function else None for key, metric in METRICS.items()
         }
-        for result in {result.path: result for result in results}.values()
-    ]
+        if ceiling > floor:
+            values["gap_closed"] = (values["f1"] - floor) / (ceiling - floor)
+        found.append({"name": names[result.path], **values})
+    return found
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,4 +92,7 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def cells(row: dict[str, Any]) -> list[str]:
     """A row as text, the name first."""
-    return [row["name"], *("-" if row[key] is None else form.format(row[key]) for key, (_, form) in COLUMNS.items())]
+    return [
+        row["name"],
+        *("-" if row[key] is None else metric.form.format(row[key]) for key, metric in METRICS.items()),
+    ]

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench.counts import Counts
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
@@ -264,22 +266,24 @@ class RunResult:
         return float(np.mean([getattr(s, measure) for s in self.scores]))
 
     @property
+    def counts(self) -> Counts:
+        """Objects found and missed, and false detections, of all frames."""
+        return Counts(self.total("tp"), self.total("fp"), self.total("fn"))
+
+    @property
     def precision(self) -> float:
-        """Tp / (tp + fp) over all objects of all frames; 1 when nothing was detected (nothing was invented)."""
-        tp, fp = self.total("tp"), self.total("fp")
-        return tp / (tp + fp) if tp + fp else 1.0
+        """Over all objects of all frames, in [0, 1]; 1 when nothing was detected (nothing was invented)."""
+        return float(self.counts.precision)
 
     @property
     def recall(self) -> float:
-        """Tp / (tp + fn) over all objects of all frames; 1 when there is nothing to find."""
-        tp, fn = self.total("tp"), self.total("fn")
-        return tp / (tp + fn) if tp + fn else 1.0
+        """Over all objects of all frames, in [0, 1]; 1 when there is nothing to find."""
+        return float(self.counts.recall)
 
     @property
     def f1(self) -> float:
-        """2 tp / (2 tp + fp + fn) over all objects of all frames; 1 when there is nothing to find and nothing found."""
-        tp, errors = self.total("tp"), self.total("fp") + self.total("fn")
-        return 2 * tp / (2 * tp + errors) if tp + errors else 1.0
+        """Over all objects of all frames, in [0, 1]; 1 when there is nothing to find and nothing found."""
+        return float(self.counts.f1)
 
 
 def canonical_hash(data: Any) -> str:

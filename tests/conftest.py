@@ -1,5 +1,6 @@
 """What the tests share: small synthetic frames, and a detector that needs no network."""
 
+import dataclasses
 from typing import ClassVar
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from detbench import assets, datasets, detect, images
-from detbench.types import Detections
+from detbench.types import Detections, FrameScore, RunResult, RunSpec
 
 torch.set_num_threads(1)  # small arrays: more threads only get in each other's way
 
@@ -115,3 +116,40 @@ def bright_boxes(home, monkeypatch, tmp_path):
     """Use :class:`BrightBoxes` in place of YOLO, with an empty cache."""
     monkeypatch.setattr(detect, "Detector", BrightBoxes)
     monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "0" * 64))
+
+
+def crowd(rng, boxes, ties=False):
+    """Boxes of two classes that overlap a lot, so that they compete for objects."""
+    corner = rng.uniform(0, 40, (boxes, 2))
+    xyxy = np.hstack([corner, corner + rng.uniform(15, 30, (boxes, 2))]).astype(np.float32)
+    score = rng.choice([0.1, 0.3, 0.5, 0.7], boxes) if ties else rng.uniform(0.01, 1, boxes)
+    score = np.sort(score)[::-1].astype(np.float32)
+    return Detections(xyxy, score, rng.integers(0, 2, boxes))
+
+
+FRAMES = 24
+CLIPS = [f"clip{i // 2:02}" for i in range(FRAMES)]
+SPEC = RunSpec(
+    "identity", deblurer_hash="0" * 64, dataset_hash="d" * 64, detector_hash="e" * 64, device="cpu", dataset="street"
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Makes runs whose objects, six a frame, are found with a probability, at a PSNR and SSIM with some noise."""
+
+    def make(deblurer="identity", found=0.5, psnr=25.0, ssim=0.8, draw=0, clips=CLIPS, **changes):
+        common, own = np.random.default_rng(0), np.random.default_rng([draw, *deblurer.encode()])
+        ease, rows = common.random((FRAMES, 6)), []
+        for i, clip in enumerate(clips):
+            tp = int((0.9 * ease[i] + 0.1 * own.random(6) < found).sum())
+            noise = own.normal(0, 0.1)
+            rows.append(
+                FrameScore(f"f{i:02}", clip, tp, 1, 6 - tp, 0, 0, 0, psnr + noise, ssim + noise / 100, 5.0, 9.0)
+            )
+        spec = dataclasses.replace(SPEC, deblurer=deblurer, deblurer_hash=deblurer.ljust(64, "0"), **changes)
+        signature = "street:dddddddd|p,r,f1:micro|psnr,ssim:rgb|detbench:1"
+        path = tmp_path / f"street-{deblurer}-{spec.hash8}-{draw}"
+        return RunResult(spec, {"signature": signature}, tuple(rows), path)
+
+    return make

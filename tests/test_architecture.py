@@ -11,34 +11,37 @@ import pytest
 import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
-EVERYWHERE = {"types", "files"}
+EVERYWHERE = {"types", "files", "counts", "metrics"}
 LEAVES = EVERYWHERE | {"progress", "weights", "environment", "assets", "images", "blur", "datasets"}
-LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "deblur", "kept"}
+LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "thresholds", "deblur", "kept"}
 ALLOWED = {
+    "counts": set(),
+    "metrics": {"counts", "types"},
     "types": {"gan.recipe"},  # for a type annotation
     "files": set(),
     "external": set(),
     "registry": {"weights", "assets", "external"},
     "runner": LEAVES | {"registry"},
     "table": {"stats"},
-    "compare": {"match", "stats", "store", "table"},
+    "compare": {"stats", "store", "table", "thresholds"},
     "check": {"datasets", "detect", "match", "stats", "store", "runner", "compare"},
     "figure": {"table", "match", "datasets", "images", "store"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
+    "report.conclusions": {"compare", "stats"},
     "report.tables": {"table", "report.collect", "report.origins"},
     "report.detectors": {"compare", "match", "stats", "store", "table"}
-    | {f"report.{part}" for part in ("collect", "origins", "tables")},
+    | {f"report.{part}" for part in ("collect", "conclusions", "origins", "tables")},
     "report.page": {"datasets", "store", "images", "match"},
-    "report.breakdown": {"compare", "match", "stats"},
+    "report.breakdown": {"match", "thresholds"},
     "report.plots": {"stats", "report.breakdown"},
-    "report.document": {"datasets", "stats", "store", "compare"}
-    | {f"report.{part}" for part in ("breakdown", "collect", "page", "plots", "tables")},
+    "report.document": {"datasets", "stats", "store", "compare", "thresholds"}
+    | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "page", "plots", "tables")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims"}
-    | {f"report.{part}" for part in ("collect", "detectors", "document", "plots", "tables")},
+    | {f"report.{part}" for part in ("collect", "conclusions", "detectors", "document", "plots", "tables")},
     "claims": {"datasets", "images", "quality", "stats", "weights", "registry", "runner", "compare"}
-    | {"gan.recipe", "report.tables"},
+    | {"gan.recipe", "report.conclusions", "report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"assets", "progress"},
     "gan.losses": {"gan.vgg"},

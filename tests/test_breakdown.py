@@ -9,6 +9,7 @@ from conftest import boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detbench.counts import Counts
 from detbench.match import match, score_frame
 from detbench.report import breakdown
 from detbench.report.breakdown import AveragePrecision, Cell, Errors
@@ -62,42 +63,42 @@ def test_matching_once_is_matching_at_each_confidence(seed, match_iou):
     detections, reference = random_frames(seed)
     confidences = np.linspace(0, 1, 21)  # most of them some detection's score
     sweep = breakdown.confidence_sweep(detections, reference, match_iou, confidences)
-    assert sweep.counts.tolist() == [rematched(detections, reference, match_iou, c) for c in confidences]
+    assert sweep.counts.columns().tolist() == [rematched(detections, reference, match_iou, c) for c in confidences]
 
 
 def test_a_detection_counts_at_its_own_score():
     sweep = breakdown.confidence_sweep([squares(0, 50, score=[0.3, 0.1])], [squares(0, 20)], 0.5, [0.1, 0.3, 0.31])
-    assert sweep.counts.tolist() == [[1, 1, 1], [1, 0, 1], [0, 0, 2]]
-    assert sweep.precision.tolist() == [0.5, 1, 1]  # nothing detected: nothing invented
-    assert sweep.recall.tolist() == [0.5, 0.5, 0]
-    assert sweep.f1.tolist() == [0.5, pytest.approx(2 / 3), 0]
+    assert sweep.counts.columns().tolist() == [[1, 1, 1], [1, 0, 1], [0, 0, 2]]
+    assert sweep.counts.precision.tolist() == [0.5, 1, 1]  # nothing detected: nothing invented
+    assert sweep.counts.recall.tolist() == [0.5, 0.5, 0]
+    assert sweep.counts.f1.tolist() == [0.5, pytest.approx(2 / 3), 0]
 
 
 def test_the_default_confidences_hold_the_usual_ones():
     assert {0.01, 0.25, 0.5, 0.99} <= set(breakdown.CONFIDENCES.round(10).tolist())
     frames = [squares(0, score=[0.25])]
     sweep = breakdown.confidence_sweep(frames, frames, 0.5)
-    assert sweep.thresholds[sweep.counts[:, 0] == 1].max() == pytest.approx(0.25)
+    assert sweep.thresholds[sweep.counts.tp == 1].max() == pytest.approx(0.25)
 
 
 def test_the_iou_sweep_matches_at_each_threshold():
     detections, reference = random_frames(3)
     sweep = breakdown.iou_sweep(detections, reference, conf=0.4)
     assert sweep.thresholds == pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
-    assert sweep.counts.tolist() == [rematched(detections, reference, t, 0.4) for t in sweep.thresholds]
-    assert sweep.counts[0, 0] > sweep.counts[-1, 0]
+    assert sweep.counts.columns().tolist() == [rematched(detections, reference, t, 0.4) for t in sweep.thresholds]
+    assert sweep.counts.tp[0] > sweep.counts.tp[-1]
 
 
 def test_a_box_passes_the_thresholds_below_its_overlap():
     sweep = breakdown.iou_sweep([boxes((0, 0, 10, 7))], [boxes((0, 0, 10, 10))], 0.25, [0.5, 0.69, 0.71])
-    assert sweep.counts.tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 1]]
+    assert sweep.counts.columns().tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 1]]
 
 
 def test_rescoring_counts_frame_by_frame():
     detections, reference = random_frames(5)
     got = breakdown.rescore(detections, reference, 0.5, 0.3)
     expected = [rematched([a], [b], 0.5, 0.3) for a, b in zip(detections, reference, strict=True)]
-    assert got.tolist() == expected
+    assert got.columns().tolist() == expected
 
 
 @pytest.mark.parametrize("function", [breakdown.judge, breakdown.rescore, breakdown.errors])
@@ -115,9 +116,9 @@ def test_cells_by_class():
     reference = [squares(0, 20, 60, label=[0, 0, 1]), squares(0, label=[0])]
     ledger = breakdown.judge(detections, reference, 0.5, 0.25)
     assert breakdown.by_class(ledger, {0: "car", 1: "person", 2: "bus"}) == [
-        Cell("car", tp=1, fp=0, fn=2),  # the second frame's detection is below 0.25
-        Cell("person", tp=0, fp=1, fn=1),
-        Cell("class 7", tp=0, fp=1, fn=0),  # no bus: there is none
+        Cell("car", Counts(1, 0, 2)),  # the second frame's detection is below 0.25
+        Cell("person", Counts(0, 1, 1)),
+        Cell("class 7", Counts(0, 1, 0)),  # no bus: there is none
     ]
 
 
@@ -130,9 +131,9 @@ def test_cells_by_size_take_the_area_of_the_reference():
     reference = [boxes(square(33), square(95.9, 1000), square(96, 1500))]
     ledger = breakdown.judge(detections, reference, 0.5)
     assert breakdown.by_size(ledger) == [
-        Cell("small", tp=0, fp=1, fn=0),
-        Cell("medium", tp=1, fp=0, fn=1),
-        Cell("large", tp=0, fp=1, fn=1),
+        Cell("small", Counts(0, 1, 0)),
+        Cell("medium", Counts(1, 0, 1)),
+        Cell("large", Counts(0, 1, 1)),
     ]
 
 
@@ -141,9 +142,9 @@ def test_cells_by_severity():
     reference = [squares(0), squares(0), squares(0, 20)]
     ledger = breakdown.judge(detections, reference, 0.5)
     assert breakdown.by_severity(ledger, [20.0, 30.0, 25.0]) == [
-        Cell("light", tp=1, fp=1, fn=0),
-        Cell("medium", tp=0, fp=0, fn=2),
-        Cell("strong", tp=1, fp=0, fn=0),
+        Cell("light", Counts(1, 1, 0)),
+        Cell("medium", Counts(0, 0, 2)),
+        Cell("strong", Counts(1, 0, 0)),
     ]
 
 
@@ -170,15 +171,12 @@ def test_cells_add_up_to_the_run(seed):
     ledger = breakdown.judge(detections, reference, 0.5, 0.3)
     psnr = np.random.default_rng(seed).uniform(20, 30, len(reference))
     for cells in (breakdown.by_class(ledger, {}), breakdown.by_size(ledger), breakdown.by_severity(ledger, psnr)):
-        assert [sum(cell.tp for cell in cells), sum(cell.fp for cell in cells), sum(cell.fn for cell in cells)] == total
+        assert sum((cell.counts for cell in cells), Counts(0, 0, 0)).columns().tolist() == total
 
 
 def test_a_cell_needs_ten_objects_to_be_trusted():
-    assert Cell("a", tp=4, fp=0, fn=6).enough
-    assert not Cell("a", tp=4, fp=100, fn=5).enough
-    cell = Cell("a", tp=6, fp=2, fn=4)
-    assert (cell.objects, cell.precision, cell.recall, cell.f1) == (10, 0.75, 0.6, pytest.approx(12 / 18))
-    assert Cell("a", 0, 0, 0).f1 == 1  # as everywhere else; what keeps it out of a plot is `enough`
+    assert Cell("a", Counts(4, 0, 6)).enough
+    assert not Cell("a", Counts(4, 100, 5)).enough
 
 
 # Average precision
@@ -313,9 +311,9 @@ def test_runs_without_objects(frames):
     nothing = [NONE] * frames
     ledger = breakdown.judge(nothing, nothing, 0.5)
     assert breakdown.by_class(ledger, {0: "car"}) == []
-    assert breakdown.by_size(ledger) == [Cell(name, 0, 0, 0) for name in ("small", "medium", "large")]
+    assert breakdown.by_size(ledger) == [Cell(name, Counts(0, 0, 0)) for name in ("small", "medium", "large")]
     assert not any(cell.enough for cell in breakdown.by_severity(ledger, [25.0] * frames))
-    assert breakdown.rescore(nothing, nothing, 0.5, 0.25).tolist() == [[0, 0, 0]] * frames
-    assert breakdown.confidence_sweep(nothing, nothing, 0.5).counts.tolist() == [[0, 0, 0]] * 99
-    assert breakdown.iou_sweep(nothing, nothing, 0.25).f1.tolist() == [1.0] * 10
+    assert breakdown.rescore(nothing, nothing, 0.5, 0.25).columns().tolist() == [[0, 0, 0]] * frames
+    assert breakdown.confidence_sweep(nothing, nothing, 0.5).counts.columns().tolist() == [[0, 0, 0]] * 99
+    assert breakdown.iou_sweep(nothing, nothing, 0.25).counts.f1.tolist() == [1.0] * 10
     assert set(vars(breakdown.errors(nothing, nothing, 0.25)).values()) == {0}

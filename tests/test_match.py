@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import detbench.match
-from detbench.match import Counts, confirmed, iou, match, score_frame
+from detbench.match import FrameCounts, confirmed, iou, match, score_frame
 from detbench.types import Detections
 
 NONE = Detections.empty()
@@ -162,22 +162,32 @@ NEAR = (1, 0, 11, 10)  # overlaps SQUARE by 9/11
 @pytest.mark.parametrize(
     ("restored", "blurred", "sharp", "expected"),
     [
-        pytest.param(NONE, NONE, NONE, Counts(0, 0, 0, 0, 0, 0), id="nothing anywhere"),
-        pytest.param(NONE, NONE, boxes(SQUARE), Counts(0, 0, 1, 0, 0, 0), id="never found"),
-        pytest.param(boxes(SQUARE), NONE, boxes(SQUARE), Counts(1, 0, 0, 1, 0, 0), id="recovered"),
-        pytest.param(NONE, boxes(SQUARE), boxes(SQUARE), Counts(0, 0, 1, 0, 1, 0), id="lost"),
-        pytest.param(boxes(NEAR), boxes(SQUARE), boxes(SQUARE), Counts(1, 0, 0, 0, 0, 0), id="kept"),
-        pytest.param(boxes(SQUARE), NONE, NONE, Counts(0, 1, 0, 0, 0, 1), id="hallucinated"),
-        pytest.param(boxes(NEAR), boxes(SQUARE), NONE, Counts(0, 1, 0, 0, 0, 0), id="the blur's phantom"),
+        pytest.param(NONE, NONE, NONE, FrameCounts(0, 0, 0, 0, 0, 0), id="nothing anywhere"),
+        pytest.param(NONE, NONE, boxes(SQUARE), FrameCounts(0, 0, 1, 0, 0, 0), id="never found"),
+        pytest.param(boxes(SQUARE), NONE, boxes(SQUARE), FrameCounts(1, 0, 0, 1, 0, 0), id="recovered"),
+        pytest.param(NONE, boxes(SQUARE), boxes(SQUARE), FrameCounts(0, 0, 1, 0, 1, 0), id="lost"),
+        pytest.param(boxes(NEAR), boxes(SQUARE), boxes(SQUARE), FrameCounts(1, 0, 0, 0, 0, 0), id="kept"),
+        pytest.param(boxes(SQUARE), NONE, NONE, FrameCounts(0, 1, 0, 0, 0, 1), id="hallucinated"),
+        pytest.param(boxes(NEAR), boxes(SQUARE), NONE, FrameCounts(0, 1, 0, 0, 0, 0), id="the blur's phantom"),
         pytest.param(
-            boxes(SQUARE, NEAR), NONE, boxes(SQUARE), Counts(1, 1, 0, 1, 0, 0), id="a second box on an object"
-        ),
-        pytest.param(boxes(SQUARE, NEAR), boxes(SQUARE), NONE, Counts(0, 2, 0, 0, 0, 0), id="two boxes on a phantom"),
-        pytest.param(
-            boxes(SQUARE, label=[1]), boxes(SQUARE), boxes(SQUARE), Counts(0, 1, 1, 0, 1, 1), id="turned into another"
+            boxes(SQUARE, NEAR), NONE, boxes(SQUARE), FrameCounts(1, 1, 0, 1, 0, 0), id="a second box on an object"
         ),
         pytest.param(
-            boxes(SQUARE, FAR), boxes(FAR, FARTHER), boxes(SQUARE, FARTHER), Counts(1, 1, 1, 1, 1, 0), id="all at once"
+            boxes(SQUARE, NEAR), boxes(SQUARE), NONE, FrameCounts(0, 2, 0, 0, 0, 0), id="two boxes on a phantom"
+        ),
+        pytest.param(
+            boxes(SQUARE, label=[1]),
+            boxes(SQUARE),
+            boxes(SQUARE),
+            FrameCounts(0, 1, 1, 0, 1, 1),
+            id="turned into another",
+        ),
+        pytest.param(
+            boxes(SQUARE, FAR),
+            boxes(FAR, FARTHER),
+            boxes(SQUARE, FARTHER),
+            FrameCounts(1, 1, 1, 1, 1, 0),
+            id="all at once",
         ),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from detbench import images
+from detbench.counts import Counts
 from detbench.report import breakdown, plots
 from detbench.report.breakdown import Cell, Errors
 from detbench.stats import Interval
@@ -37,9 +38,9 @@ def blind(frames=3):
 FLOOR, CEILING = run("identity", 0.4), run("jpeg95", 0.97, psnr_db=43)
 CURVE = np.array([[1000.0 * i, 26 - 1 / i] for i in range(1, 50)])
 MANY = {name: run(name, 0.3 + 0.03 * i, psnr_db=21 + i % 5, ms=30 * 1.4**i) for i, name in enumerate(NAMES)}
-CELLS = [Cell("car", 60, 9, 40), Cell("bus", 5, 1, 6), Cell("boat", 2, 0, 1)]
-SWEEP = breakdown.Sweep(np.array([0.1, 0.5, 0.9]), np.array([[8, 4, 2], [6, 1, 4], [0, 0, 10]]))
-NOTHING = breakdown.Sweep(np.array([0.1, 0.5]), np.zeros((2, 3), np.int64))
+CELLS = [Cell("car", Counts(60, 9, 40)), Cell("bus", Counts(5, 1, 6)), Cell("boat", Counts(2, 0, 1))]
+SWEEP = breakdown.Sweep(np.array([0.1, 0.5, 0.9]), Counts.of(np.array([[8, 4, 2], [6, 1, 4], [0, 0, 10]])))
+NOTHING = breakdown.Sweep(np.array([0.1, 0.5]), Counts.of(np.zeros((2, 3), np.int64)))
 ERRORS = Errors(classification=1, localisation=2, both=3, duplicate=4, background=5, missed=6)
 
 
@@ -93,7 +94,7 @@ PLOTS = {
     "cells": lambda: plots.cell_bars({"dc250": CELLS}, CELLS, CELLS),
     "cells of six": lambda: plots.cell_bars({n: CELLS for n in NAMES[:6]}, CELLS, CELLS, "recall"),
     "cells of all": lambda: plots.cell_bars({n: CELLS for n in NAMES}, CELLS, CELLS, "precision"),
-    "many classes": lambda: plots.cell_bars({"dc250": [Cell(f"class {i}", i, 1, 1) for i in range(40, 0, -1)]}),
+    "many classes": lambda: plots.cell_bars({"dc250": [Cell(f"class {i}", Counts(i, 1, 1)) for i in range(40, 0, -1)]}),
     "errors": lambda: plots.error_bars(dict.fromkeys(NAMES, ERRORS)),
     "errors of one": lambda: plots.error_bars({"dc250": ERRORS}),
 }
@@ -111,7 +112,9 @@ POOR = {
     "iou of nothing": lambda: plots.iou_curves(NOTHING),
     "no cells": lambda: plots.cell_bars({}),
     "no classes": lambda: plots.cell_bars({"dc250": []}, [], []),
-    "empty cells": lambda: plots.cell_bars({"dc250": [Cell("small", 0, 0, 0)]}, [Cell("small", 0, 0, 0)]),
+    "empty cells": lambda: plots.cell_bars(
+        {"dc250": [Cell("small", Counts(0, 0, 0))]}, [Cell("small", Counts(0, 0, 0))]
+    ),
     "no errors of none": lambda: plots.error_bars({}),
 }
 
@@ -169,7 +172,7 @@ def test_intervals_are_of_the_value_over_clips():
     error = 1.96 * math.sqrt(0.25 / 1000)  # a thousand objects, found or not
     assert recall.high - recall.low == pytest.approx(2 * error, rel=0.25)
     one_clip = replace(result, scores=tuple(replace(s, clip="a") for s in result.scores))
-    assert math.isnan(plots.intervals(one_clip)["F1"].low)
+    assert math.isnan(plots.intervals(one_clip)["f1"].low)
 
 
 def test_points_lie_where_they_should():
@@ -208,7 +211,7 @@ def test_no_detections_have_no_precision():
 def test_small_cells_are_hatched(drawn):
     figure = plots.cell_bars({"dc250": CELLS}, CELLS)
     bars = figure.axes[0].patches
-    assert [bar.get_width() for bar in bars] == pytest.approx([cell.f1 for cell in CELLS])
+    assert [bar.get_width() for bar in bars] == pytest.approx([float(cell.counts.f1) for cell in CELLS])
     assert [bool(bar.get_hatch()) for bar in bars] == [False, False, True]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["car (100)", "bus (11)", "boat (3)"]
     assert "not enough data" in drawn(figure)

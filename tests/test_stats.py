@@ -8,20 +8,30 @@ import pytest
 import scipy.stats
 
 from detbench import stats
+from detbench.counts import Counts
 from detbench.stats import (
     Interval,
     bootstrap_difference,
     bootstrap_rank_correlation,
-    f1,
     holm,
     interval,
     mean,
-    precision,
     rank_correlation,
-    recall,
     resampled_sums,
 )
-from detbench.types import FrameScore, RunResult, RunSpec
+
+
+def f1(sums):
+    """As a statistic of (..., 3) sums of tp, fp and fn."""
+    return Counts.of(sums).f1
+
+
+def precision(sums):
+    return Counts.of(sums).precision
+
+
+def recall(sums):
+    return Counts.of(sums).recall
 
 
 def random_counts(frames, seed):
@@ -34,27 +44,7 @@ def values(x):
     return np.stack([x, np.ones_like(x)], axis=1)
 
 
-@pytest.mark.parametrize(
-    ("tp", "fp", "fn", "expected"),
-    [
-        (0, 0, 0, (1, 1, 1)),  # nothing to find, nothing found
-        (0, 3, 0, (0, 1, 0)),  # nothing to find
-        (0, 0, 3, (1, 0, 0)),  # nothing detected
-        (3, 0, 0, (1, 1, 1)),
-        (6, 2, 4, (0.75, 0.6, 12 / 18)),
-    ],
-)
-def test_statistics_of_counts(tp, fp, fn, expected, tmp_path):
-    sums = np.array([tp, fp, fn], float)
-    assert [float(s(sums)) for s in (precision, recall, f1)] == pytest.approx(expected)
-    score = FrameScore("a", "a", tp, fp, fn, 0, 0, 0, 30.0, 0.9, 1.0, 1.0)
-    result = RunResult(RunSpec("identity"), {}, (score,), tmp_path)
-    assert (result.precision, result.recall, result.f1) == pytest.approx(expected)
-
-
 def test_statistics_keep_the_leading_axes():
-    sums = np.array([[[6, 2, 4], [0, 0, 0]]], float)
-    assert f1(sums).tolist() == [[12 / 18, 1]]
     assert mean(np.array([[10, 4], [3, 2]], float)).tolist() == [2.5, 1.5]
     assert math.isnan(mean(np.zeros(2)))
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 def print_benchmark(results: list[RunResult]) -> None:
     """A benchmark's table, what can be concluded of it, its signature, and where its runs lie."""
     from detbench import table
+    from detbench.metrics import METRICS
+    from detbench.report.conclusions import sentences
 
     print_table(
-        ["", *(heading for heading, _ in table.COLUMNS.values())], [table.cells(row) for row in table.rows(results)]
+        ["", *(metric.heading for metric in METRICS.values())], [table.cells(row) for row in table.rows(results)]
     )
     if models := table.models(results):
-        print(*compared(results).sentences(), sep="\n")
+        print(*sentences(compared(results)), sep="\n")
     print(f"signature: {results[0].environment['signature']}")
     for result in models.values():
         print(f"run: {result.path}")

@@ -69,7 +69,7 @@ def compare(
     with errors():
         from detbench import compare as module
         from detbench import store
-        from detbench.report import collect
+        from detbench.report import collect, conclusions
 
         results = [store.read(path) for path in collect.find(runs)[0]]
         if len(results) < 2:
@@ -77,11 +77,11 @@ def compare(
         found = module.compare(results, "run" if threshold == "run" else "leave-one-clip-out", without or ())
         signature = "|".join([results[0].environment["signature"], *(f"without:{clip}" for clip in found.without)])
         if as_json:
-            told = {"rows": found.rows(), "sentences": found.sentences(), "signature": signature}
+            told = {"rows": found.rows(), "sentences": conclusions.sentences(found), "signature": signature}
             print(json.dumps(told, indent=1))
             return
-        print_table(list(module.HEADINGS), found.cells())
-        print(*found.sentences(), f"signature: {signature}", sep="\n")
+        print_table(list(conclusions.HEADINGS), conclusions.cells(found))
+        print(*conclusions.sentences(found), f"signature: {signature}", sep="\n")
 
 
 @app.command()

@@ -134,6 +134,7 @@ def tune(
         from detbench import compare as module
         from detbench.gan import schedule
         from detbench.gan.tune import tune as tune_
+        from detbench.report.conclusions import sentences
         from detbench.runner import benchmarks
 
         detectors = list(dict.fromkeys(detector or [DEFAULTS.detector]))
@@ -157,8 +158,8 @@ def tune(
         for view, results in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
             print(f"{view['detector']} on {len(results[0].scores)} frames that were not trained on:")
             print_benchmark(results)
-            said = compared(results).sentences()
-            for line in module.compare(results[1:3]).sentences():  # after against before
+            said = sentences(compared(results))
+            for line in sentences(module.compare(results[1:3])):  # after against before
                 if line not in said:
                     print(line)
         print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")

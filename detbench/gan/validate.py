@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from detbench.counts import Counts
 from detbench.gan.data import cut, psnr_db, to_tensor, validation_frames, validation_pairs
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Photo, Sources
@@ -145,7 +146,7 @@ def _f1(seen: Sequence[Detections], reference: Sequence[Detections]) -> float:
     from detbench import match
 
     found = sum(int((match.match(mine, its, MATCH_IOU) >= 0).sum()) for mine, its in zip(seen, reference, strict=True))
-    return 2 * found / max(sum(map(len, seen)) + sum(map(len, reference)), 1)
+    return float(Counts(found, sum(map(len, seen)) - found, sum(map(len, reference)) - found).f1)
 
 
 @torch.inference_mode()

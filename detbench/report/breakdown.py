@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detbench import stats
-from detbench.compare import counts_by_threshold
+from detbench.counts import Counts
 from detbench.match import iou, match
+from detbench.thresholds import counts_by_threshold
 from detbench.types import Detections
 
 CONFIDENCES = np.linspace(0.01, 0.99, 99)
@@ -44,26 +44,11 @@ class Sweep:
 
     Attributes:
         thresholds: (T,) float64 in [0, 1], of the confidence or of the IoU.
-        counts: (T, 3) int64, tp, fp and fn at each.
+        counts: (T,) at each.
     """
 
     thresholds: NDArray[np.float64]
-    counts: NDArray[np.int64]
-
-    @property
-    def precision(self) -> NDArray[np.float64]:
-        """(T,) in [0, 1]; 1 where nothing was detected."""
-        return stats.precision(self.counts.astype(np.float64))
-
-    @property
-    def recall(self) -> NDArray[np.float64]:
-        """(T,) in [0, 1]; 1 where there is nothing to find."""
-        return stats.recall(self.counts.astype(np.float64))
-
-    @property
-    def f1(self) -> NDArray[np.float64]:
-        """(T,) in [0, 1]; 1 where there is nothing to find and nothing found."""
-        return stats.f1(self.counts.astype(np.float64))
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -72,44 +57,16 @@ class Cell:
 
     Attributes:
         name: what it is the cell of.
-        tp: reference objects that were found.
-        fp: detections that match no reference object.
-        fn: reference objects that were not found.
+        counts: of its objects and detections.
     """
 
     name: str
-    tp: int
-    fp: int
-    fn: int
-
-    @property
-    def precision(self) -> float:
-        """In [0, 1]; 1 when nothing was detected."""
-        return float(stats.precision(self._counts))
-
-    @property
-    def recall(self) -> float:
-        """In [0, 1]; 1 when there is nothing to find."""
-        return float(stats.recall(self._counts))
-
-    @property
-    def f1(self) -> float:
-        """In [0, 1]; 1 when there is nothing to find and nothing found."""
-        return float(stats.f1(self._counts))
-
-    @property
-    def objects(self) -> int:
-        """Reference objects."""
-        return self.tp + self.fn
+    counts: Counts
 
     @property
     def enough(self) -> bool:
         """Whether there are :data:`ENOUGH` reference objects to trust the numbers."""
-        return self.objects >= ENOUGH
-
-    @property
-    def _counts(self) -> NDArray[np.float64]:
-        return np.array([self.tp, self.fp, self.fn], np.float64)
+        return bool(self.counts.objects >= ENOUGH)
 
 
 @dataclass(frozen=True)
@@ -208,9 +165,7 @@ def judge(
     )
 
 
-def rescore(
-    detections: Sequence[Detections], reference: Sequence[Detections], match_iou: float, conf: float
-) -> NDArray[np.int64]:
+def rescore(detections: Sequence[Detections], reference: Sequence[Detections], match_iou: float, conf: float) -> Counts:
     """Count the detections of each frame against another reference, such as what a larger detector is to find.
 
     Args:
@@ -220,7 +175,7 @@ def rescore(
         conf: detections with a lower score are left out.
 
     Returns:
-        (frames, 3) int64: tp, fp and fn, as the statistics of :mod:`detbench.stats` want them.
+        (frames,) each.
     """
     ledger = judge(detections, reference, match_iou, conf)
     return _group(ledger, ledger.detection_frame, ledger.object_frame, ledger.frames)
@@ -259,8 +214,8 @@ def iou_sweep(
         ious: (T,) thresholds in [0, 1].
     """
     thresholds = np.asarray(ious, np.float64)
-    counts = [rescore(detections, reference, threshold, conf).sum(axis=0) for threshold in thresholds.tolist()]
-    return Sweep(thresholds, np.array(counts, np.int64).reshape(-1, 3))
+    counts = [rescore(detections, reference, threshold, conf).sum().columns() for threshold in thresholds.tolist()]
+    return Sweep(thresholds, Counts.of(np.array(counts, np.int64).reshape(-1, 3)))
 
 
 def average_precision(detections: Sequence[Detections], reference: Sequence[Detections]) -> AveragePrecision:
@@ -302,7 +257,7 @@ def by_class(ledger: Ledger, class_names: Mapping[int, str]) -> list[Cell]:
     detection, object_ = np.split(index, [len(ledger.detection_label)])
     counts = _group(ledger, detection, object_, len(labels))
     cells = _cells([class_names.get(label, f"class {label}") for label in labels.tolist()], counts)
-    return sorted(cells, key=lambda cell: -cell.objects)
+    return sorted(cells, key=lambda cell: -cell.counts.objects)
 
 
 def by_size(ledger: Ledger) -> list[Cell]:
@@ -421,23 +376,18 @@ def _concatenate(arrays: Sequence[NDArray[Any]], dtype: type[Any]) -> NDArray[An
     return np.concatenate([np.zeros((0, *arrays[0].shape[1:]), dtype), *arrays]) if arrays else np.zeros(0, dtype)
 
 
-def _group(
-    ledger: Ledger, detection_group: NDArray[np.int64], object_group: NDArray[np.int64], groups: int
-) -> NDArray[np.int64]:
-    """(groups, 3) tp, fp and fn: correct detections count where their object is."""
-    return np.stack(
-        [
-            np.bincount(object_group[ledger.found], minlength=groups),
-            np.bincount(detection_group[~ledger.correct], minlength=groups),
-            np.bincount(object_group[~ledger.found], minlength=groups),
-        ],
-        axis=1,
+def _group(ledger: Ledger, detection_group: NDArray[np.int64], object_group: NDArray[np.int64], groups: int) -> Counts:
+    """(groups,) counts; correct detections are counted where their object is."""
+    return Counts(
+        np.bincount(object_group[ledger.found], minlength=groups),
+        np.bincount(detection_group[~ledger.correct], minlength=groups),
+        np.bincount(object_group[~ledger.found], minlength=groups),
     )
 
 
-def _cells(names: Sequence[str], counts: NDArray[np.int64]) -> list[Cell]:
-    """(groups, 3) counts with their names."""
-    return [Cell(name, *row) for name, row in zip(names, counts.tolist(), strict=True)]
+def _cells(names: Sequence[str], counts: Counts) -> list[Cell]:
+    """(groups,) counts with their names."""
+    return [Cell(name, counts[i].map(int)) for i, name in enumerate(names)]
 
 
 def _coco(frames: Sequence[Detections], labels: Sequence[int]) -> Any:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from detbench import compare, stats, store, table
 from detbench.match import confirmed
+from detbench.metrics import METRICS
+from detbench.report import conclusions as words
 from detbench.report.collect import Group
 from detbench.report.origins import in_the_loss
 from detbench.report.tables import Column, Table, Value, framed
@@ -31,7 +33,7 @@ def gains(groups: Sequence[Group]) -> Table:
         who = eye(group) + "*" * (_detector(group) in trained_through)
         columns += [
             Column(f"{who}: F1", "{:.3f}", "highest"),
-            Column(f"{who}: gap closed", table.COLUMNS["gap_closed"][1], "highest"),
+            Column(f"{who}: gap closed", METRICS["gap_closed"].form, "highest"),
             Column(f"{who}: F1 less blurred's"),
         ]
     here = {_detector(group) for group in groups}
@@ -59,7 +61,7 @@ def conclusions(groups: Sequence[Group]) -> list[str]:
     return [
         f"{eye(group)}: {sentence}"
         for group in leading(groups)
-        for sentence in compare.compare([group.floor, *_ranked(group)]).conclusions()
+        for sentence in words.conclusions(compare.compare([group.floor, *_ranked(group)]))
         if "F1" in sentence
     ]
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detbench import compare, datasets, stats, store
-from detbench.report import breakdown, page, plots, tables
+from detbench.counts import Counts
+from detbench.metrics import METRICS, Sums
+from detbench.report import breakdown, conclusions, page, plots, tables
 from detbench.report.collect import Group
 from detbench.report.tables import Column, Part, Table, framed
+from detbench.thresholds import leave_one_clip_out
 from detbench.types import DetbenchError, Detections, RunResult
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 BARS = 6
 """Runs that a figure shows side by side; of more, those with the best F1."""
 
-SHOWN = ("f1", "recall", "precision", "psnr_db")
+SHOWN = ("f1", "precision", "recall", "psnr_db")
 """Metrics of the table of differences."""
 
 
@@ -157,13 +159,13 @@ class Report:
         models = [model.name for model in compared.models[1:]]
         columns = [Column("against blurred")]
         for metric in SHOWN:
-            columns += [Column(compare.METRICS[metric].heading), Column("p")]
+            columns += [Column(METRICS[metric].heading), Column("p")]
         rows = []
         for model in models:
             cells: list[tables.Value] = [model]
             for metric in SHOWN:
                 row = found[model, metric]
-                cells += [_difference(row, compare.METRICS[metric].form), _p(row["p_holm"])]
+                cells += [_difference(row, METRICS[metric].form), _p(row["p_holm"])]
             rows.append(tuple(cells))
         differences = Table(
             "Differences to the blurred frames",
@@ -172,8 +174,12 @@ class Report:
             ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
             "differences",
         )
-        few = len(models) <= compare.FEW or len(compared.clips) < stats.MINIMUM_CLIPS  # else the table says it
-        words = [_headline(found, models), *(compared.conclusions() if few else ()), *compared.remarks()]
+        few = len(models) <= conclusions.FEW or len(compared.clips) < stats.MINIMUM_CLIPS  # else the table says it
+        words = [
+            _headline(found, models),
+            *(conclusions.conclusions(compared) if few else ()),
+            *conclusions.remarks(compared),
+        ]
         unfinished = [f"Unfinished, and left out: {path}." for path in group.unfinished]
         return page.Section(
             "verdict",
@@ -199,17 +205,15 @@ class Report:
         others = {
             self.labels[other.path]: (
                 other.mean("restore_ms") + other.mean("detect_ms"),
-                float(stats.f1(self._rescored(other).sum(axis=0).astype(float))),
+                float(self._rescored(other).sum().f1),
             )
             for other in group.alternatives
         }
         time = plots.f1_against_time(self.runs, group.floor, group.ceiling, others)
-        values = [compare.scores(run) for run in self.runs.values()]
+        frames = [Sums.of(run.scores).values for run in self.runs.values()]
         correlation = (
-            stats.bootstrap_rank_correlation(
-                [v[:, :3] for v in values], [v[:, [3, 5]] for v in values], stats.f1, stats.mean, self.clips
-            )
-            if values
+            stats.bootstrap_rank_correlation(frames, frames, _statistic("f1"), _statistic("psnr_db"), self.clips)
+            if frames
             else None
         )
         psnr = plots.f1_against_psnr(self.runs, group.floor, group.ceiling, correlation)
@@ -232,8 +236,8 @@ class Report:
             ],
         )
 
-    def _rescored(self, other: RunResult) -> NDArray[np.int64]:
-        """Counts of what an alternative sees, against the objects that all others are to find."""
+    def _rescored(self, other: RunResult) -> Counts:
+        """(frames,) counts of what an alternative sees, against the objects that all others are to find."""
         spec = self.group.floor.spec
         seen = store.read_detections(other.path)["restored"]
         return breakdown.rescore(seen, self.reference, spec.match_iou, spec.conf)
@@ -246,11 +250,9 @@ class Report:
         for name, run in self.framed.items():
             ap = breakdown.average_precision(self.seen[name], self.reference)
             chosen = (
-                compare.leave_one_clip_out(self.seen[name], self.reference, self.clips, spec.match_iou)
-                if several
-                else None
+                leave_one_clip_out(self.seen[name], self.reference, self.clips, spec.match_iou) if several else None
             )
-            best = None if chosen is None else float(stats.f1(chosen.sum(axis=0).astype(float)))
+            best = None if chosen is None else float(chosen.sum().f1)
             rows.append((name, run.f1, best, ap.ap, ap.ap50, ap.ap75))
         headings = ["F1", "F1, threshold from other clips", "AP", "AP50", "AP75"]
         columns = (Column("method"), *(Column(heading, "{:.3f}", "highest") for heading in headings))
@@ -400,6 +402,11 @@ class Report:
         return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
 
 
+def _statistic(metric: str) -> stats.Statistic:
+    """A metric as a function of the sums of what :class:`Sums` holds."""
+    return lambda values: METRICS[metric].of(Sums(values))
+
+
 def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequence[str]) -> str:
     """The verdict in a line: which deblurers help the detector, by F1; empty where that cannot be told."""
     rows = {model: row for model in models if (row := found[model, "f1"])["p_holm"] is not None}
@@ -414,12 +421,12 @@ def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequen
 
 def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signature: str) -> Table:
     """F1 of each run in each cell."""
-    names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run if cell.objects))
-    objects = {cell.name: cell.objects for of_run in cells.values() for cell in of_run}
+    names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run if cell.counts.objects))
+    objects = {cell.name: cell.counts.objects for of_run in cells.values() for cell in of_run}
 
     def row(name: str) -> tuple[tables.Value, ...]:
         found = {cell.name: cell for cell in cells[name]}
-        return (name, *(found[n].f1 if n in found and objects[n] else None for n in names))
+        return (name, *(float(found[n].counts.f1) if n in found and objects[n] else None for n in names))
 
     rows = tuple(map(row, cells))
     enough = {name: objects[name] >= breakdown.ENOUGH for name in names}
@@ -452,9 +459,9 @@ def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterato
         both = [name for name in runs[0] if name in runs[1]]
         if not both:
             continue
-        values = [[compare.scores(of[name])[:, :3] for name in both] for of in runs]
+        frames = [[Sums.of(of[name].scores).values for name in both] for of in runs]
         clips = [score.clip for score in a.floor.scores]
-        found = stats.bootstrap_rank_correlation(values[0], values[1], stats.f1, stats.f1, clips)
+        found = stats.bootstrap_rank_correlation(frames[0], frames[1], _statistic("f1"), _statistic("f1"), clips)
         rows = tuple((name, runs[0][name].f1, runs[1][name].f1) for name in both)
         table = Table(
             "F1 in both",

@@ -24,6 +24,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from detbench import stats
+from detbench.metrics import METRICS, Sums
 from detbench.report.breakdown import ENOUGH, Cell, Errors, Sweep
 from detbench.types import RunResult
 
@@ -41,9 +42,10 @@ FLOOR: dict[str, Any] = {"color": BLACK, "linestyle": (0, (1, 1)), "linewidth": 
 CEILING: dict[str, Any] = {"color": GREEN, "linestyle": (0, (4, 1.5)), "linewidth": 1.1}
 SOLID: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 4}
 HOLLOW: dict[str, Any] = SOLID | {"marker": "D", "markerfacecolor": "white", "markeredgewidth": 0.9}
+MEASURES = ("f1", "precision", "recall")
+"""What :func:`score_bars` shows."""
 FLOOR_NAME, CEILING_NAME = "floor (blurred)", "ceiling (JPEG 95)"
 
-LABEL = {"f1": "F1", "precision": "precision", "recall": "recall"}
 BESIDE = (
     ((4, 0), "left", "center"),
     ((-4, 0), "right", "center"),
@@ -111,13 +113,10 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def intervals(result: RunResult) -> dict[str, stats.Interval]:
-    """F1, precision and recall of a run, each with its 95 % bootstrap interval over clips."""
-    counts = np.array([[s.tp, s.fp, s.fn] for s in result.scores], np.float64).reshape(-1, 3)
-    resampled = stats.resampled_sums(counts, [s.clip for s in result.scores])
-    return {
-        name: stats.interval(float(statistic(counts.sum(axis=0))), statistic(resampled))
-        for name, statistic in {"F1": stats.f1, "precision": stats.precision, "recall": stats.recall}.items()
-    }
+    """:data:`MEASURES` of a run, each with its 95 % bootstrap interval over clips."""
+    frames = Sums.of(result.scores)
+    drawn = Sums(stats.resampled_sums(frames.values, [s.clip for s in result.scores]))
+    return {key: stats.interval(float(METRICS[key].of(frames.total())), METRICS[key].of(drawn)) for key in MEASURES}
 
 
 @_styled
@@ -135,8 +134,8 @@ def score_bars(runs: Mapping[str, RunResult], floor: RunResult, ceiling: RunResu
     found = {name: intervals(runs[name]) for name in names}
     figure = _figure(0.75 + 0.15 * max(len(names), 2))
     panels = figure.subplots(1, 3, sharey=True, width_ratios=[1.6, 1, 1])
-    for axes, measure in zip(panels, ("F1", "precision", "recall"), strict=True):
-        axes.set_title(measure)
+    for axes, measure in zip(panels, MEASURES, strict=True):
+        axes.set_title(METRICS[measure].heading)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         axes.set_xticks([0.25, 0.75], minor=True)
@@ -147,10 +146,10 @@ def score_bars(runs: Mapping[str, RunResult], floor: RunResult, ceiling: RunResu
             continue
         values = [found[name][measure] for name in names]
         rows = np.arange(len(names))
-        axes.barh(rows, [value.estimate for value in values], height=0.7, color=BLUE if measure == "F1" else SKY)
+        axes.barh(rows, [value.estimate for value in values], height=0.7, color=BLUE if measure == "f1" else SKY)
         axes.hlines(rows, [v.low for v in values], [v.high for v in values], color=BLACK, linewidth=0.9)
         for run, style in ((floor, FLOOR), (ceiling, CEILING)):
-            axes.axvline(getattr(run, measure.lower()), **style)
+            axes.axvline(getattr(run, measure), **style)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(max(len(names), 1) - 0.4, -0.6)
     handles = [Line2D([], [], label=FLOOR_NAME, **FLOOR), Line2D([], [], label=CEILING_NAME, **CEILING)]
@@ -218,7 +217,7 @@ def confidence_curves(sweep: Sweep, conf: float, floor: Sweep | None = None) -> 
         floor: of the blurred frames, for comparison.
     """
     figure, axes = _curves(sweep, floor, "confidence threshold")
-    if not sweep.counts.any():
+    if not (sweep.counts.detections + sweep.counts.fn).any():
         return figure
     axes.axvline(conf, color=GREY, linewidth=0.8)
     axes.annotate(
@@ -261,7 +260,7 @@ def cell_bars(
         measure: ``f1``, ``precision`` or ``recall``.
         most: how many cells to show, in the order given.
     """
-    objects = {cell.name: cell.objects for cells in (*runs.values(), floor, ceiling) for cell in cells}
+    objects = {cell.name: cell.counts.objects for cells in (*runs.values(), floor, ceiling) for cell in cells}
     names = list(objects)[:most]
     slot = 0.8 / max(len(runs), 1)
     figure = _figure(0.75 + len(names) * max(0.24, 0.05 + 0.09 * len(runs)) if names else 1.2)
@@ -271,18 +270,23 @@ def cell_bars(
         return figure
     for number, (cells, colour) in enumerate(zip(runs.values(), _colours(len(runs)), strict=True)):
         for cell in cells:
-            if cell.name in names and cell.tp + cell.fp + cell.fn:  # of nothing, F1 is 1 by convention only
+            if cell.name in names and cell.counts.detections + cell.counts.fn:  # of nothing, F1 is 1 by convention only
                 look = (
                     {"color": colour} if cell.enough else {"facecolor": "#eeeeee", "edgecolor": GREY, "hatch": "////"}
                 )
                 row = names.index(cell.name) + (number + 0.5) * slot - 0.4
-                axes.barh(row, getattr(cell, measure), height=0.9 * slot, linewidth=0.4, **look)
+                axes.barh(row, getattr(cell.counts, measure), height=0.9 * slot, linewidth=0.4, **look)
     for cells, style in ((floor, FLOOR), (ceiling, CEILING)):
         for cell in cells:
             if cell.name in names and cell.enough:
                 row = names.index(cell.name)
                 axes.vlines(
-                    getattr(cell, measure), row - 0.43, row + 0.43, color=style["color"], linewidth=1.6, clip_on=False
+                    getattr(cell.counts, measure),
+                    row - 0.43,
+                    row + 0.43,
+                    color=style["color"],
+                    linewidth=1.6,
+                    clip_on=False,
                 )
     axes.set_yticks(range(len(names)), [f"{name} ({objects[name]})" for name in names])
     for label, name in zip(axes.get_yticklabels(), names, strict=True):
@@ -292,7 +296,7 @@ def cell_bars(
     axes.set_xlim(0, 1)
     axes.grid(axis="x")
     more = f";\n{len(objects) - most} more not shown" if len(objects) > most else ""
-    axes.set_xlabel(f"{LABEL[measure]} (in brackets: reference objects{more})")
+    axes.set_xlabel(f"{METRICS[measure].heading} (in brackets: reference objects{more})")
     handles: list[Any] = [Patch(color=c, label=name) for name, c in zip(runs, _colours(len(runs)), strict=True)]
     for cells, name, style in ((floor, FLOOR_NAME, FLOOR), (ceiling, CEILING_NAME, CEILING)):
         if cells:
@@ -501,13 +505,13 @@ def _curves(sweep: Sweep, floor: Sweep | None, label: str) -> tuple[Figure, Axes
     figure = _figure(2.1)
     axes = figure.subplots()
     axes.set_xlabel(label)
-    if not sweep.counts.any():
+    if not (sweep.counts.detections + sweep.counts.fn).any():
         _not_enough(axes)
         return figure, axes
     colours = {"precision": ORANGE, "recall": BLUE, "f1": BLACK}
     dotted: dict[str, Any] = {"linestyle": FLOOR["linestyle"], "linewidth": 0.9}
     for measure, colour in colours.items():
-        axes.plot(sweep.thresholds, _shown(sweep, measure), color=colour, label=LABEL[measure])
+        axes.plot(sweep.thresholds, _shown(sweep, measure), color=colour, label=METRICS[measure].heading)
         if floor is not None:
             axes.plot(floor.thresholds, _shown(floor, measure), color=colour, **dotted)
     handles = axes.get_legend_handles_labels()[0]
@@ -521,5 +525,5 @@ def _curves(sweep: Sweep, floor: Sweep | None, label: str) -> tuple[Figure, Axes
 
 def _shown(sweep: Sweep, measure: str) -> NDArray[np.float64]:
     """A measure, with NaN for the precision of no detections, which is 1 by convention only."""
-    values = getattr(sweep, measure)
-    return np.where(sweep.counts[:, :2].sum(axis=1) > 0, values, np.nan) if measure == "precision" else values
+    values: NDArray[np.float64] = getattr(sweep.counts, measure)
+    return np.where(sweep.counts.detections > 0, values, np.nan) if measure == "precision" else values

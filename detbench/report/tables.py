@@ -14,9 +14,10 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Literal
 
+from detbench.metrics import METRICS, metric
 from detbench.report.collect import Group
 from detbench.report.origins import have_seen
-from detbench.table import COLUMNS, rows
+from detbench.table import rows
 
 Value = float | int | str | None
 """What a cell may hold: a number to be formatted, a number or words as they are to stand there, or nothing."""
@@ -73,14 +74,8 @@ class Table:
     key: str = ""
 
 
-_ALL = COLUMNS | {
-    "seconds": ("s/frame", "{:.2f}"),
-    "parameters": ("parameters", "{:,}"),
-    "images_seen": ("images seen", "{:,}"),
-}
-_LOWER = frozenset({"restore_ms", "seconds"})
 _RECORDED = frozenset({"parameters", "images_seen"})
-_UNRANKED = _RECORDED | {"lost", "hallucinated"}  # the best is who leaves all frames as they are
+_BEST: Mapping[str, Literal["highest", "lowest", ""]] = {"higher": "highest", "lower": "lowest", "": ""}
 
 
 def leaderboard(group: Group, costs: bool = True) -> Table:
@@ -91,7 +86,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
         costs: with time, and with parameters and images seen as the run's training record, where it has one, tells
             them.
     """
-    keys = [*COLUMNS, "parameters", "images_seen"] if costs else [key for key in COLUMNS if key != "restore_ms"]
+    keys = [*METRICS, "parameters", "images_seen"] if costs else [key for key in METRICS if key != "restore_ms"]
     floor, runs, ceiling = _ours(group, keys)
     ranked = sorted(runs, key=lambda row: (-row["f1"], row["name"]))
     parts = [([floor], False), (ranked, True), ([ceiling], False)]
@@ -211,7 +206,7 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
 def _columns(keys: Sequence[str]) -> tuple[Column, ...]:
     return (
         Column("method"),
-        *(Column(*_ALL[key], "" if key in _UNRANKED else "lowest" if key in _LOWER else "highest") for key in keys),
+        *(Column(of.heading, of.form, _BEST[of.better]) for of in map(metric, keys)),
     )
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from detbench import stats
+from detbench.counts import Counts
 
 STATISTICS = {
-    "F1": lambda sums: stats.f1(sums[..., :3]),
-    "precision": lambda sums: stats.precision(sums[..., :3]),
-    "recall": lambda sums: stats.recall(sums[..., :3]),
+    "F1": lambda sums: Counts.of(sums).f1,
+    "precision": lambda sums: Counts.of(sums).precision,
+    "recall": lambda sums: Counts.of(sums).recall,
     "PSNR": lambda sums: stats.mean(sums[..., [3, 5]]),
     "SSIM": lambda sums: stats.mean(sums[..., [4, 5]]),
 }

@@ -1,0 +1,171 @@
+"""A comparison in words: what can be concluded of it, what cannot, and what to keep in mind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from detbench import stats
+from detbench.compare import LEVEL, Comparison, Difference, Model
+from detbench.metrics import compared, metric
+from detbench.types import RunResult
+
+FEW = 3
+"""Of more models than this, it is said metric by metric what can be concluded, not model by model."""
+
+HEADINGS = ("", "", "value", "SD (seeds)", "reference", "difference", "95 % interval", "p", "p (Holm)")
+"""Of :func:`cells`."""
+
+
+def cells(comparison: Comparison) -> list[list[str]]:
+    """The differences as text, under :data:`HEADINGS`."""
+    rows = [row for row in comparison.rows() if row["model"] != comparison.models[0].name]
+    return [_cells(row) for row in rows]
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """What can be concluded, in words, and what cannot; then what to keep in mind."""
+    return conclusions(comparison) + remarks(comparison)
+
+
+def conclusions(comparison: Comparison) -> list[str]:
+    """What can be concluded and what cannot: of a few models one by one, of many metric by metric."""
+    reference, others = comparison.models[0].name, comparison.models[1:]
+    if not others:
+        return [f"There is nothing to compare {reference} with."]
+    if len(comparison.clips) < stats.MINIMUM_CLIPS:
+        return [
+            f"Not enough data: {_count(len(comparison.clips), 'clip')}, and a conclusion wants {stats.MINIMUM_CLIPS}."
+        ]
+    if len(others) > FEW:
+        return [_overview(key, reference, [d for d in comparison.differences if d.metric == key]) for key in compared()]
+    return [
+        told
+        for model in others
+        for told in _conclusions(model.name, reference, [d for d in comparison.differences if d.model == model.name])
+    ]
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """How the numbers came about, and what to keep in mind."""
+    others, said = comparison.models[1:], []
+    if others and len(comparison.clips) >= stats.MINIMUM_CLIPS:
+        adjusted = (
+            f"; p is after Holm's correction for {len(others)} models, within each metric, intervals are without"
+            if len(others) > 1
+            else ""
+        )
+        said.append(f"Intervals are of 95 %, by paired bootstrap over {len(comparison.clips)} clips{adjusted}.")
+    if comparison.threshold == "leave-one-clip-out":
+        said.append("Each run counts from the confidence that is best for it on all other clips.")
+    said += [f"Left out: {_count(frames, 'frame')} of {clip}." for clip, frames in comparison.without.items()]
+    said += [_seeds(model) for model in comparison.models if len(model.runs) > 1]
+    return said + caution(comparison.models[0].runs[0]) + _moved(comparison.models)
+
+
+def caution(result: RunResult) -> list[str]:
+    """A warning if much of what is compared is of one clip: intervals over clips rest on their being many and alike."""
+    frames: Counter[str] = Counter()
+    objects: Counter[str] = Counter()
+    for score in result.scores:
+        frames[score.clip] += 1
+        objects[score.clip] += score.tp + score.fn
+    [(largest, share)] = (objects if objects.total() else frames).most_common(1) or [("", 0)]
+    if len(frames) < 2 or share <= (objects.total() or frames.total()) / 3:
+        return []
+    return [
+        f"Caution: {frames[largest]} of {frames.total()} frames and {objects[largest]} of {objects.total()} objects are"
+        f" of one clip, {largest}. Where chance leaves it out, scores differ much: intervals are lopsided, and may be"
+        f" too narrow. `detbench compare --without {largest}` leaves it out."
+    ]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of :func:`cells`."""
+    shown = metric(row["metric"])
+
+    def told(key: str, form: str) -> str:
+        return "-" if row[key] is None else form.format(row[key])
+
+    interval = "no interval" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]"
+    return [
+        row["model"],
+        shown.heading,
+        told("value", shown.form),
+        told("seed_deviation", shown.form),
+        told("reference_value", shown.form),
+        told("difference", "{:+.3g}"),
+        interval,
+        told("p", "{:.4f}"),
+        told("p_holm", "{:.4f}"),
+    ]
+
+
+def _conclusions(model: str, reference: str, found: Sequence[Difference]) -> list[str]:
+    """A sentence for each difference that was shown, one for those that were not, and one for what has no interval."""
+    said, unsure, mute = [], [], []
+    for difference in found:
+        of, gain = metric(difference.metric), difference.interval
+        p = "p < 0.001" if difference.p_holm < 0.001 else f"p = {difference.p_holm:.3f}"
+        told = f"{of.heading} {gain.told(of.form)}, {p}"
+        if difference.p_holm < LEVEL:
+            verb = of.more if gain.low > 0 else of.less
+            said.append(f"{model} {verb} than {reference}: {told}.")
+        elif np.isnan(difference.p_holm):
+            mute.append(of.heading)
+        else:
+            unsure.append(told)
+    if unsure:
+        said.append(f"No difference could be shown between {model} and {reference}: {'; '.join(unsure)}.")
+    if mute:
+        why = "it is infinite where a frame equals the sharp one"
+        said.append(f"{model} and {reference} cannot be compared in {', '.join(mute)}: {why}.")
+    return said
+
+
+def _overview(key: str, reference: str, found: Sequence[Difference]) -> str:
+    """One sentence on one metric of many models: which are above the reference, which below, and which are not sure."""
+    of = metric(key)
+    parts: dict[str, list[str]] = {"higher": [], "lower": [], "no difference shown": [], "no comparison possible": []}
+    for difference in found:
+        gain = difference.interval
+        told = f"{difference.model} {gain.told(of.form)}"
+        if difference.p_holm < LEVEL:
+            parts["higher" if gain.low > 0 else "lower"].append(told)
+        elif np.isnan(difference.p_holm):
+            parts["no comparison possible"].append(difference.model)
+        else:
+            parts["no difference shown"].append(difference.model)
+    told = "; ".join(f"{word}: {', '.join(models)}" for word, models in parts.items() if models)
+    return f"{of.heading} against {reference}'s: {told}."
+
+
+def _seeds(model: Model) -> str:
+    """How much the seeds of a model matter, in words."""
+    told = [
+        f"{of.heading} {of.form.format(by.mean())} \N{PLUS-MINUS SIGN} {of.form.format(by.std(ddof=1))}"
+        for key, of in compared().items()
+        if np.isfinite(by := model.by_seed(key)).all()
+    ]
+    return (
+        f"{model.name} over {len(model.runs)} seeds (mean \N{PLUS-MINUS SIGN} standard deviation): {', '.join(told)}."
+    )
+
+
+def _moved(models: Sequence[Model]) -> list[str]:
+    """A warning for each model whose reference objects are not the first's, as with other versions of packages."""
+    objects = [model.frames.counts.objects for model in models]
+    moved = [(objects[0][:1] != of_model).any(axis=0).sum() for of_model in objects]
+    return [
+        f"Caution: the detector saw other objects in the sharp frames when {model.name} was run than when"
+        f" {models[0].name} was ({_count(int(frames), 'frame')}): were packages updated between? Run both again."
+        for model, frames in zip(models, moved, strict=True)
+        if frames
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,79 @@
+"""Each metric is described once: a new entry is found by tables, pages, comparisons and the gate."""
+
+import numpy as np
+import pytest
+from conftest import CLIPS, FRAMES
+
+from detbench import check, compare, store, table
+from detbench.metrics import FIELDS, METRICS, OTHERS, Metric, Sums, compared, metric
+from detbench.report import document
+from detbench.report.collect import Group
+from detbench.report.conclusions import sentences
+from detbench.types import Detections
+
+
+def test_a_new_metric_is_found_everywhere(run, tmp_path, monkeypatch):
+    missed = Metric(
+        "missed",
+        "{:.1%}",
+        "lower",
+        lambda sums: 1 - sums.counts.recall,
+        min_effect=0.01,
+        more="misses more",
+        less="misses less",
+    )
+    monkeypatch.setitem(METRICS, "missed", missed)
+    floor, better, ceiling = run(), run("dc250", 0.75, 26), run("jpeg95", 0.95, 40, input="sharp")
+    share = floor.counts.fn / floor.counts.objects
+
+    row = table.rows([floor, better, ceiling])[0]
+    assert row["missed"] == pytest.approx(share)
+    assert f"{share:.1%}" in table.cells(row)
+    page = document.Report(Group(floor, (better,), ceiling), tmp_path / "page").leaderboard()
+    assert '<th scope="col">missed</th>' in page.tables[0]
+    assert f"<td>{share:.1%}</td>" in page.tables[0]
+    comparison = compare.compare([floor, better], resamples=200)
+    assert {row["metric"] for row in comparison.rows()} == {*compared(), "missed"}
+    assert any(sentence.startswith("dc250 misses less than blurred: missed -") for sentence in sentences(comparison))
+    for result in (floor, better):
+        result.path.mkdir()
+        seen = [Detections.empty()] * FRAMES
+        sides = {"sharp": seen, "blurred": seen, "restored": seen}
+        store.finish(result.path, result.spec, result.environment, list(result.scores), sides, {}, [(9, 9)] * FRAMES)
+    outcomes = {outcome.metric: outcome for outcome in check.judge(floor, better).outcomes}
+    assert (outcomes["missed"].heading, outcomes["missed"].baseline) == ("missed", pytest.approx(share))
+
+
+def test_f1_leads_what_is_compared():
+    assert list(compared()) == ["f1", "precision", "recall", "psnr_db", "ssim"]
+
+
+def test_every_metric_is_described_in_full():
+    for key, of in (METRICS | OTHERS).items():
+        assert of == metric(key)
+        assert of.form.format(1)
+        assert of.heading.startswith(of.name)
+    for of in compared().values():
+        assert of.function and of.more and of.less
+
+
+def test_sums_have_names(run):
+    scores = run().scores
+    frames = Sums.of(scores)
+    assert frames.values.shape == (FRAMES, len(FIELDS))
+    assert frames["tp"].tolist() == [score.tp for score in scores]
+    total = frames.total()
+    assert total["frames"] == FRAMES == len(CLIPS)
+    assert total.mean("psnr_db") == np.mean([score.psnr_db for score in scores])
+    assert total.counts.objects == 6 * FRAMES
+    other = frames.replaced(ssim=np.ones(FRAMES))
+    assert other["ssim"].sum() == FRAMES
+    assert (other["psnr_db"] == frames["psnr_db"]).all()
+    assert np.isnan(Sums.of(()).total().mean("ssim"))
+
+
+def test_what_sums_do_not_tell_is_refused():
+    with pytest.raises(ValueError, match="gap closed"):
+        METRICS["gap_closed"].of(Sums.of(()))
+    with pytest.raises(KeyError):
+        metric("no such metric")
