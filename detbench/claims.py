@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from detbench import datasets, images, quality, registry, runner, stats
 from detbench.compare import compare
 from detbench.gan.recipe import Recipe
+from detbench.lineup import FLOOR
 from detbench.metrics import metric
 from detbench.report.conclusions import caution
 from detbench.report.tables import Column, Part, Table, caveat, markdown, printed
@@ -32,9 +33,6 @@ HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided at this
 SAME = "no difference that matters"
 """Verdicts: the interval lies above 0, below 0, around it; a deblurer has no weights; or all of the interval is too
 near to 0 to matter."""
-
-FLOOR = "identity"
-"""What stands for the blurred frames in a claim."""
 
 
 @dataclass(frozen=True)

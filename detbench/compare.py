@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from detbench import metrics, stats, store, table, thresholds
 from detbench.counts import Counts
+from detbench.lineup import labels, role
 from detbench.metrics import Sums
 from detbench.types import DetbenchError, FrameScore, RunResult
 
@@ -222,8 +223,8 @@ def _gather(results: Sequence[RunResult]) -> list[list[int]]:
 
 def _names(firsts: Sequence[RunResult]) -> list[str]:
     """A unique name for each model, from its first run: its label, with its path where that does not tell."""
-    labels = table.labels(firsts)
-    names = [labels[result.path] for result in firsts]
+    named = labels(firsts)
+    names = [named[result.path] for result in firsts]
     return [
         f"{name} ({result.path})" if names.count(name) > 1 else name for name, result in zip(names, firsts, strict=True)
     ]
@@ -251,6 +252,7 @@ def _row(model: Model, key: str, reference: Model, found: Difference | None, thr
     seeds = model.by_seed(key)
     row = {
         "model": model.name,
+        "role": role(model.runs[0].spec),
         "metric": key,
         "threshold": threshold,
         "value": model.value(key),

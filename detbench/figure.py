@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, images, store, table
+from detbench import datasets, images, store
+from detbench.lineup import name
 from detbench.match import ledger
 from detbench.types import DetbenchError, Detections, RunResult
 
@@ -95,7 +96,7 @@ def draw(
         sharp, blurred, restored = (
             detections[side][numbers[id]].above(conf) for side in ("sharp", "blurred", "restored")
         )
-        titles = [f"{id}: blurred", f"{table.name(result)}: +{score.recovered} \N{MINUS SIGN}{score.lost}", "sharp"]
+        titles = [f"{id}: blurred", f"{name(result)}: +{score.recovered} \N{MINUS SIGN}{score.lost}", "sharp"]
         for ax, frame, seen, title in zip(axes, frames, (blurred, restored, sharp), titles, strict=True):
             before = sharp if ax is axes[2] else blurred  # the reference is neither recovered nor missed
             _panel(ax, frame, outcomes(seen, before, sharp, result.spec.match_iou), title)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detbench import claims, datasets, figure, registry, runner, store
 from detbench.compare import compare
+from detbench.lineup import FLOOR
 from detbench.report import detectors, plots, tables
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
@@ -61,9 +62,9 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     """
     base = RunSpec("", device=device)
     names = shipped()
-    results = runner.benchmark([replace(base, deblurer=name) for name in names], runs)
+    results = list(runner.benchmark([replace(base, deblurer=name) for name in names], runs))
     results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
-    results.append(runner.run(replace(base, deblurer="identity", imgsz=CLOSER), runs))
+    results.append(runner.run(replace(base, deblurer=FLOOR, imgsz=CLOSER), runs))
     group = _group(results)
     noisy = _group(runner.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names], runs))
     eyes = [group]
@@ -76,7 +77,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     seeing = [detectors.gains(eyes), detectors.fooling([(eyes[one], eyes[other]) for one, other in WITNESSES])]
     for table in seeing:
         report.table(table)
-    drawn = next(run for run in group.runs if run.spec.deblurer == DRAWN)
+    drawn = next(run for run in group.models if run.spec.deblurer == DRAWN)
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
     figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
 
@@ -114,7 +115,7 @@ def state(groups: Sequence[Group]) -> dict[str, Any]:
     """
     specs = [group.floor.spec for group in groups]
     known = registry.entries()
-    deblurers = {run.spec.deblurer: run.spec.deblurer_hash for run in groups[0].runs}
+    deblurers = {run.spec.deblurer: run.spec.deblurer_hash for run in groups[0].models}
     return {
         "dataset": {"name": specs[0].dataset, "hash": specs[0].dataset_hash},
         "detectors": [{"name": spec.detector, "imgsz": spec.imgsz, "hash": spec.detector_hash} for spec in specs],
@@ -196,7 +197,7 @@ def _published(reports: Path) -> dict[str, Any]:
     return published
 
 
-def _group(results: Sequence[RunResult]) -> Group:
+def _group(results: Iterable[RunResult]) -> Group:
     """Runs that may be compared, as a group."""
     (group,) = collect([result.path for result in results])
     return group
@@ -239,7 +240,7 @@ def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[tables.Table]) -
 
 def _ranking(group: Group, costs: bool) -> str:
     """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
-    ranked = sorted(group.runs, key=lambda run: -run.f1)
+    ranked = sorted(group.models, key=lambda run: -run.f1)
     said = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *ranked])))
     return f"{tables.markdown(tables.leaderboard(group, costs))}\n{said}"
 

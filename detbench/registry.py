@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from detbench import assets, external
 from detbench.files import file_hash, source_hash
+from detbench.lineup import CEILING, FLOOR
 from detbench.types import DeblurerSpec, DetbenchError, Preset, canonical_hash
 from detbench.weights import load_weights, read_record
 
@@ -221,7 +222,7 @@ def runnable() -> list[str]:
     return [
         name
         for name, entry in entries().items()
-        if name not in ("identity", "jpeg95")
+        if name not in (FLOOR, CEILING)
         and ((spec := get(name)).assets or entry.weights.exists() or spec.presets[spec.preset].recipe is None)
     ]
 

@@ -1,45 +1,27 @@
-"""RunSpec → RunResult: the one loop that restores, detects and scores.
-
-The networks run in the calling thread. Decoding ahead and scoring behind them happen in worker threads, and at most
-a few frames are in flight, so memory does not grow with the dataset.
-"""
+"""RunSpec → RunResult: what a run is made of, where it is kept, and whether it has to be made at all."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import re
 import time
-import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from detbench import assets, datasets, detect, environment, images, kept, match, quality, registry, store
+from detbench import assets, datasets, detect, environment, kept, quality, registry, store
 from detbench.files import source_hash
+from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
+from detbench.loop import Loop
 from detbench.progress import say, track
-from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
+from detbench.types import FrameScore, RunResult, RunSpec, canonical_hash
 from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
     from detbench.restore import Restorer
 
-Frame = NDArray[np.uint8]
-
 RUNS = Path("reports/runs")
 """Where run directories go by default."""
-
-BATCH = {"cpu": 1, "cuda": 8}
-"""Frames a batch: a CPU gains nothing from more."""
-
-IN_FLIGHT = 4
-"""Batches that are decoded ahead of the networks, and as many that are scored behind them."""
 
 
 def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
@@ -144,7 +126,7 @@ def restorer(spec: RunSpec) -> Restorer:
     )
 
 
-def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> list[RunResult]:
+def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> Lineup:
     """Runs of one or several deblurers between their floor and their ceiling.
 
     Args:
@@ -152,13 +134,12 @@ def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> list[RunR
         out: as for :func:`run`.
 
     Returns:
-        The blurred frames as they are (``identity``), the deblurers, and the sharp frames re-encoded as JPEG 95, which
-        shows how much of the reference survives a change that nobody can see.
+        The blurred frames as they are, the deblurers, and the sharp frames re-encoded as JPEG 95.
     """
     return benchmarks([specs] if isinstance(specs, RunSpec) else specs, [{}], out)[0]
 
 
-def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path = RUNS) -> list[list[RunResult]]:
+def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path = RUNS) -> list[Lineup]:
     """A benchmark for each of several detectors or settings of theirs.
 
     All look at one deblurer's frames before the next deblurer's turn: the cache then has them, if it has room for
@@ -179,10 +160,10 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
         if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
             _deblurer(spec)
     plain = replace(specs[0], weights=None, seed=0, precision="fp32")
-    floor = replace(plain, deblurer="identity", input="blurred")
-    ceiling = replace(plain, deblurer="jpeg95", input="sharp")
+    floor = replace(plain, deblurer=FLOOR, input="blurred")
+    ceiling = replace(plain, deblurer=CEILING, input="sharp")
     results = [[run(replace(each, **view), out) for view in views] for each in (floor, *specs, ceiling)]
-    return [list(of_view) for of_view in zip(*results, strict=True)]
+    return [lined_up(of_view) for of_view in zip(*results, strict=True)]
 
 
 def signature(spec: RunSpec, dataset: str) -> str:
@@ -196,181 +177,6 @@ def signature(spec: RunSpec, dataset: str) -> str:
         f"|imgsz:{spec.imgsz}|conf:{spec.conf:g}|nms:{spec.nms_iou:g}|iou:{spec.match_iou:g}|p,r,f1:micro"
         f"|{quality.SIGNATURE}|detbench:{__version__}"
     )
-
-
-class Batch(NamedTuple):
-    """Frames that are restored together.
-
-    Attributes:
-        pairs: which they are.
-        sharp: (H, W, 3) uint8 each, as all frames here.
-        blurred: with noise, if the spec wants some.
-        given: those of the two that the deblurer gets.
-        draws: what its random draws depend on: not on where a run was interrupted.
-        keys: under which the restored frames are kept.
-        found: the restored frames that are kept, and the milliseconds that each took; None if any is missing.
-    """
-
-    pairs: tuple[FramePair, ...]
-    sharp: list[Frame]
-    blurred: list[Frame]
-    given: list[Frame]
-    draws: str
-    keys: list[str]
-    found: list[tuple[Frame, float]] | None
-
-
-@dataclass
-class Loop:
-    """The work of one run, frame by frame.
-
-    Attributes:
-        spec: what is run.
-        restorer: the deblurer.
-        detector: looks at sharp, blurred and restored frames alike.
-        references: detections on sharp and blurred frames, kept between runs.
-        kept: restored frames, likewise.
-        path: the run's directory, where the restored frames go for people to look at.
-    """
-
-    spec: RunSpec
-    restorer: Restorer
-    detector: detect.Detector
-    references: store.Journal
-    kept: kept.Frames
-    path: Path
-
-    def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Journal rows of the frames that are not done, in order.
-
-        Frames are cut into batches before those that are done are left out: a batch that a kill cut short is worked
-        on whole again, so the numbers do not depend on where that was.
-        """
-        size = BATCH[self.spec.device.partition(":")[0]]
-        batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
-        todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
-        with ThreadPoolExecutor(2) as pool:
-            scored = (
-                pool.submit(self._score, *work)
-                for batch in _ahead(pool, self._read, todo)
-                for work in self._look(batch)
-            )
-            for row in _behind(scored):
-                if row["score"]["id"] not in done:
-                    yield row["score"]["id"], row
-
-    def _read(self, pairs: tuple[FramePair, ...]) -> Batch:
-        """Read the sharp and blurred frames of a batch, and the restored ones if they are kept."""
-        sharp = [images.read_image(pair.sharp) for pair in pairs]
-        blurred = [datasets.read_blurred(pair, self.spec.noise) for pair in pairs]
-        given = sharp if self.spec.input == "sharp" else blurred
-        draws = f"{self.spec.seed} {pairs[0].id}"
-        keys = self.kept.keys(draws, given)
-        return Batch(pairs, sharp, blurred, given, draws, keys, self.kept.find(keys))
-
-    def _look(self, batch: Batch) -> Iterator[tuple[Any, ...]]:
-        """Run the networks on one batch; gives the arguments of :meth:`_score` for each frame."""
-        restored = batch.found or self._restore(batch)
-        for pair, sharp, blurred, key, (frame, restore_ms) in zip(
-            batch.pairs, batch.sharp, batch.blurred, batch.keys, restored, strict=True
-        ):
-            seen_sharp, _ = self._reference("sharp", pair.id, sharp)
-            seen_blurred, blurred_ms = self._reference("blurred", pair.id, blurred)
-            # The floor changes no pixel, so the detector need not look twice.
-            same = np.array_equal(frame, blurred)
-            seen, detect_ms = (seen_blurred, blurred_ms) if same else self._detect(frame)
-            new = "" if batch.found else key
-            yield pair, sharp, frame, seen_sharp, seen_blurred, seen, restore_ms, detect_ms, new
-
-    def _restore(self, batch: Batch) -> list[tuple[Frame, float]]:
-        """What the deblurer makes of a batch, and the milliseconds a frame."""
-        import torch
-
-        torch.manual_seed(zlib.crc32(batch.draws.encode()))
-        restored: list[tuple[Frame, float]] = []
-        for _, group in itertools.groupby(range(len(batch.given)), key=lambda i: batch.given[i].shape):
-            members = list(group)
-            started = time.perf_counter()
-            try:
-                made = self.restorer([batch.given[i] for i in members])
-            except DetbenchError as error:
-                names = ", ".join(batch.pairs[i].id for i in members)
-                raise DetbenchError(f"{self.spec.deblurer} failed on frame {names}: {error}") from error
-            restore_ms = (time.perf_counter() - started) * 1e3 / len(members)
-            restored += [(frame, restore_ms) for frame in made]
-        return restored
-
-    def _detect(self, frame: Frame) -> tuple[Detections, float]:
-        """What the detector sees, and after how many milliseconds."""
-        started = time.perf_counter()
-        seen = self.detector([frame])[0]
-        return seen, (time.perf_counter() - started) * 1e3
-
-    def _reference(self, side: str, id: str, frame: Frame) -> tuple[Detections, float]:
-        """The same for an unrestored frame, computed once for all deblurers."""
-        key = f"{side}/{id}"
-        if key not in self.references.rows:
-            seen, ms = self._detect(frame)
-            self.references.add(key, store.detections_to_json(seen) | {"ms": ms})
-        row = self.references.rows[key]
-        return store.detections_from_json(row), row["ms"]
-
-    def _score(
-        self,
-        pair: FramePair,
-        sharp: Frame,
-        restored: Frame,
-        seen_sharp: Detections,
-        seen_blurred: Detections,
-        seen: Detections,
-        restore_ms: float,
-        detect_ms: float,
-        key: str,
-    ) -> dict[str, Any]:
-        """The journal's row of one frame, which is kept under a key, if there is one."""
-        conf = self.spec.conf
-        counts = match.score_frame(
-            seen.above(conf), seen_blurred.above(conf), seen_sharp.above(conf), self.spec.match_iou
-        )
-        images.write_image(store.preview(self.path, pair.id), restored)
-        if key:
-            self.kept.add(key, restored, restore_ms)
-        score = FrameScore(
-            id=pair.id,
-            clip=pair.clip,
-            **dataclasses.asdict(counts),
-            psnr_db=quality.psnr_db(restored, sharp),
-            ssim=quality.ssim(restored, sharp),
-            restore_ms=restore_ms,
-            detect_ms=detect_ms,
-        )
-        row = {"score": dataclasses.asdict(score), "size": sharp.shape[:2]}
-        return row | {"detections": store.detections_to_json(seen)}
-
-
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """Results of a function on items, in order, a few of them computed ahead."""
-    return _behind(pool.submit(function, item) for item in items)
-
-
-def _behind(futures: Iterable[Future[Any]]) -> Iterator[Any]:
-    """Results of futures, in order, a few of them left in flight; an error comes after what was begun before it."""
-    waiting: deque[Future[Any]] = deque()
-    iterator, failure = iter(futures), None
-    while True:
-        try:
-            waiting.append(next(iterator))
-        except StopIteration:
-            break
-        except DetbenchError as error:
-            failure = error
-            break
-        if len(waiting) > IN_FLIGHT:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-    if failure:
-        raise failure
 
 
 def _references(spec: RunSpec) -> Path:
@@ -400,7 +206,7 @@ def _frames(spec: RunSpec, limit: float) -> kept.Frames:
     machine = [here["cpu"], here["threads"]] if spec.device == "cpu" else [here["gpu"]]
     code = source_hash(Path(restore.__file__))
     basis = [code, spec.deblurer_hash, spec.precision, here["packages"], *machine]
-    return kept.Frames(basis, 0 if spec.deblurer == "identity" else limit)
+    return kept.Frames(basis, 0 if spec.deblurer == FLOOR else limit)
 
 
 def _path(spec: RunSpec, out: Path) -> Path:

@@ -11,17 +11,19 @@ import pytest
 import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
-EVERYWHERE = {"types", "files", "counts", "metrics"}
+EVERYWHERE = {"types", "files", "counts", "metrics", "lineup"}
 LEAVES = EVERYWHERE | {"progress", "weights", "environment", "assets", "images", "blur", "datasets"}
 LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "thresholds", "deblur", "kept"}
 ALLOWED = {
     "counts": set(),
     "metrics": {"counts", "types"},
+    "lineup": {"types"},
     "types": {"gan.recipe"},  # for a type annotation
     "files": set(),
     "external": set(),
     "registry": {"weights", "assets", "external"},
-    "runner": LEAVES | {"registry"},
+    "loop": LEAVES,
+    "runner": LEAVES | {"registry", "loop"},
     "table": {"stats"},
     "compare": {"stats", "store", "table", "thresholds"},
     "check": {"datasets", "detect", "match", "stats", "store", "runner", "compare"},

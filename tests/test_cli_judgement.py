@@ -47,6 +47,9 @@ def test_compare_says_what_can_be_concluded(runs, data, tmp_path):
     assert told["signature"].startswith("data:")
     loco = invoke("compare", runs["identity"], runs["unsharp"], "--threshold", "loco")
     assert "best for it on all other clips" in loco.stdout
+    folder = invoke("compare", runs["identity"].parent, "--json")  # as `run` wrote it: its ceiling has no place here
+    assert json.loads(folder.stdout) == told
+    assert {row["model"]: row["role"] for row in told["rows"]} == {"blurred": "floor", "unsharp": "model"}
     clip = pd.read_csv(runs["identity"] / "frames.csv")["clip"][0]
     without = invoke("compare", runs["identity"], runs["unsharp"], "--without", clip)
     assert f" of {clip}." in without.stdout

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from detbench import runner, table
+from detbench import runner
+from detbench.lineup import role
 from detbench.report.collect import collect
 from detbench.types import DetbenchError, RunSpec
 
@@ -25,9 +26,9 @@ def runs(spec, tmp_path):
 def test_floor_and_ceiling_are_found_beside_a_run(runs):
     (path,) = runs.glob("*-unsharp-*")
     (group,) = collect([path])
-    assert table.is_floor(group.floor)
-    assert table.is_ceiling(group.ceiling)
-    assert [run.path for run in group.runs] == [path]
+    assert role(group.floor.spec) == "floor"
+    assert role(group.ceiling.spec) == "ceiling"
+    assert [run.path for run in group.models] == [path]
     assert group.signature.startswith("data:")
     assert collect([runs]) == [group]
     assert collect([runs, path, runs]) == [group]
@@ -47,7 +48,7 @@ def test_runs_on_sharp_frames_and_before_other_eyes_have_their_places(spec, runs
 def test_seeds_are_told_apart(spec, runs):
     runner.run(dataclasses.replace(spec, seed=7), runs)
     (group,) = collect([runs])
-    assert sorted(group.labels[run.path] for run in group.runs) == ["unsharp (seed 0)", "unsharp (seed 7)"]
+    assert sorted(group.labels[run.path] for run in group.models) == ["unsharp (seed 0)", "unsharp (seed 7)"]
 
 
 def test_other_settings_are_refused_by_name_or_grouped(spec, runs):
@@ -57,7 +58,7 @@ def test_other_settings_are_refused_by_name_or_grouped(spec, runs):
     groups = collect([runs], split=True)
     assert sorted(group.floor.spec.conf for group in groups) == [0.55, 0.7]
     for group in groups:
-        assert {run.spec.conf for run in (*group.runs, group.ceiling)} == {group.floor.spec.conf}
+        assert {run.spec.conf for run in (*group.models, group.ceiling)} == {group.floor.spec.conf}
 
 
 def test_a_missing_floor_is_said_with_the_remedy(runs, tmp_path):

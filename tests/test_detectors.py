@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from conftest import BrightBoxes, boxes
 
-from detbench import detect, runner, store, table
+from detbench import detect, runner, store
+from detbench.lineup import role
 from detbench.report import detectors, origins, tables
 from detbench.report.collect import Group, collect
 from detbench.types import FrameScore, RunResult, RunSpec
@@ -69,7 +70,7 @@ def test_detectors_that_were_not_in_the_loss_lead(groups):
 
 
 def test_without_a_detector_in_any_loss_the_order_is_the_given_one(groups):
-    plain = [dataclasses.replace(each, runs=each.runs[1:]) for each in groups]
+    plain = [dataclasses.replace(each, models=each.models[1:]) for each in groups]
     made = detectors.gains(plain)
     assert [column.heading for column in made.columns][1::3] == [
         "yolo26n 640: F1",
@@ -80,7 +81,7 @@ def test_without_a_detector_in_any_loss_the_order_is_the_given_one(groups):
 
 
 def test_a_deblurer_that_one_detector_has_not_seen_is_left_out(groups):
-    short = dataclasses.replace(groups[1], runs=groups[1].runs[:2])
+    short = dataclasses.replace(groups[1], models=groups[1].models[:2])
     rows = detectors.gains([groups[0], short]).parts[1].rows
     assert {row[0] for row in rows} == {"tuned", "plain"}
 
@@ -88,7 +89,7 @@ def test_a_deblurer_that_one_detector_has_not_seen_is_left_out(groups):
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_renders_it(form, groups):
     assert "None" not in form(detectors.gains(groups))
-    assert form(detectors.gains([dataclasses.replace(each, runs=()) for each in groups])).endswith("\n")
+    assert form(detectors.gains([dataclasses.replace(each, models=()) for each in groups])).endswith("\n")
 
 
 def test_what_is_added_is_vouched_for_or_not(groups, tmp_path, monkeypatch):
@@ -142,7 +143,7 @@ def test_both_tables_are_made_from_stored_runs(pairs, bright_boxes, tmp_path, mo
     assert [row[4] for row in rows] == [result.f1 for result in other]
     added = [row[1] for part in detectors.fooling([tuple(both), tuple(both[::-1])]).parts for row in part.rows]
     assert added[0] == 0
-    assert table.is_floor(both[0].floor)
+    assert role(both[0].floor.spec) == "floor"
 
 
 def test_records_say_which_detector_was_in_the_loss(tmp_path):

@@ -12,7 +12,7 @@ from conftest import BrightBoxes
 from test_runner import Noise, untimed
 from typer.testing import CliRunner
 
-from detbench import cli, detect, images, kept, registry, restore, runner, store
+from detbench import cli, detect, images, kept, loop, registry, restore, runner, store
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_file_is_restored_again(spec, home, restored, tmp_path, damage
 
 def test_a_batch_of_which_a_frame_is_missing_is_restored_whole(spec, home, restored, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Noise))
-    monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
+    monkeypatch.setattr(loop, "BATCH", {"cpu": 4})
     whole = runner.run(spec, tmp_path / "first")
     assert restored == [4, 2]
     next(path for path in files(home) if path.name.endswith("-3")).unlink()
@@ -166,7 +166,7 @@ class Neighbours(torch.nn.Module):
 
 def test_a_frame_in_another_batch_is_another_frame(spec, restored, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Neighbours))
-    monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
+    monkeypatch.setattr(loop, "BATCH", {"cpu": 4})
     alone = runner.run(spec, tmp_path / "alone", rerun=True)
     runner.run(dataclasses.replace(spec, limit=5), tmp_path / "runs")  # its last batch holds one frame
     restored.clear()

@@ -5,6 +5,7 @@ import pytest
 from conftest import CLIPS, FRAMES
 
 from detbench import check, compare, store, table
+from detbench.lineup import Lineup
 from detbench.metrics import FIELDS, METRICS, OTHERS, Metric, Sums, compared, metric
 from detbench.report import document
 from detbench.report.collect import Group
@@ -26,7 +27,7 @@ def test_a_new_metric_is_found_everywhere(run, tmp_path, monkeypatch):
     floor, better, ceiling = run(), run("dc250", 0.75, 26), run("jpeg95", 0.95, 40, input="sharp")
     share = floor.counts.fn / floor.counts.objects
 
-    row = table.rows([floor, better, ceiling])[0]
+    row = table.rows(Lineup(floor, (better,), ceiling))[0]
     assert row["missed"] == pytest.approx(share)
     assert f"{share:.1%}" in table.cells(row)
     page = document.Report(Group(floor, (better,), ceiling), tmp_path / "page").leaderboard()

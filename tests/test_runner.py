@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from detbench import detect, images, match, quality, registry, runner, store, table
+from detbench import detect, images, loop, match, quality, registry, runner, store, table
+from detbench.lineup import name
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
 TIMES = {"restore_ms": 0.0, "detect_ms": 0.0}
@@ -81,17 +82,18 @@ def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypat
 
 def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch, nothing_kept):
     alone = runner.run(spec, tmp_path / "alone")
-    monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
+    monkeypatch.setattr(loop, "BATCH", {"cpu": 4})
     assert untimed(runner.run(spec, tmp_path / "batched")) == untimed(alone)
 
 
 def test_floor_and_ceiling_frame_the_deblurer(spec, tmp_path):
-    floor, result, ceiling = runner.benchmark(spec, tmp_path / "runs")
-    assert [table.name(r) for r in (floor, result, ceiling)] == ["blurred", "unsharp", "sharp, JPEG 95"]
+    lineup = runner.benchmark(spec, tmp_path / "runs")
+    floor, result, ceiling = lineup
+    assert [name(r) for r in lineup] == ["blurred", "unsharp", "sharp, JPEG 95"]
     assert floor.f1 <= result.f1 <= ceiling.f1
     assert (floor.total("recovered"), floor.total("lost"), floor.total("hallucinated")) == (0, 0, 0)
     assert result.total("tp") - floor.total("tp") == result.total("recovered") - result.total("lost")
-    rows = table.rows([floor, result, ceiling])
+    rows = table.rows(lineup)
     assert (rows[0]["gap_closed"], rows[-1]["gap_closed"]) == (0, 1)
 
 
@@ -105,8 +107,8 @@ def test_no_detections_anywhere_is_a_result(spec, tmp_path):
 def test_the_floors_detections_have_the_time_that_they_took(spec, tmp_path, monkeypatch):
     look = detect.Detector.look
     monkeypatch.setattr(detect.Detector, "look", lambda self, frame: time.sleep(0.01) or look(self, frame))
-    for name in ("first", "from-the-cache"):
-        floor = runner.run(dataclasses.replace(spec, deblurer="identity"), tmp_path / name)
+    for folder in ("first", "from-the-cache"):
+        floor = runner.run(dataclasses.replace(spec, deblurer="identity"), tmp_path / folder)
         assert min(score.detect_ms for score in floor.scores) >= 10
 
 
@@ -209,7 +211,7 @@ def test_an_unreadable_frame_is_named_and_the_rest_is_kept(spec, pairs, tmp_path
 
 
 def test_frames_of_several_sizes_in_one_dataset(spec, pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "BATCH", {"cpu": 4})
+    monkeypatch.setattr(loop, "BATCH", {"cpu": 4})
     for side in ("sharp", "blur"):
         images.write_image(pairs / side / "frame1.png", np.full((16, 200, 3), 90, np.uint8))
     result = runner.run(spec, tmp_path / "runs")

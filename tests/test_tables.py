@@ -198,7 +198,7 @@ def test_the_leaderboard_without_costs(group):
 
 def test_the_better_f1_comes_first_on_the_leaderboard(group, tmp_path):
     better = run(tmp_path, "srn", 8, 0, 2)
-    group = dataclasses.replace(group, runs=(*group.runs, better))
+    group = dataclasses.replace(group, models=(*group.models, better))
     text = tables.markdown(tables.leaderboard(group))
     assert [line.split()[1] for line in text.splitlines() if line.startswith("| ")][2:] == [
         "blurred",
@@ -237,8 +237,8 @@ def test_published_f1_follows_from_precision_and_recall():
 
 
 def test_ours_stand_below_the_published_ones(group, tmp_path):
-    twice = dataclasses.replace(group.runs[1], path=tmp_path / "again", spec=RunSpec("dc250", seed=7))
-    group = dataclasses.replace(group, runs=(*group.runs, twice))
+    twice = dataclasses.replace(group.models[1], path=tmp_path / "again", spec=RunSpec("dc250", seed=7))
+    group = dataclasses.replace(group, models=(*group.models, twice))
     found = {table.key: table for table in tables.published(group)}
     parts = found["dark-channel-1"].parts
     assert [part.heading for part in parts] == [
@@ -265,7 +265,7 @@ def test_ours_stand_below_the_published_ones(group, tmp_path):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_nothing_to_show_renders(form, group):
-    alone = dataclasses.replace(group, runs=())
+    alone = dataclasses.replace(group, models=())
     for table in [
         Table("t", (Column("name"), Column("x")), ()),
         Table("t", (Column("name"), Column("x")), (Part(()),)),

@@ -4,49 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from detbench.types import RunResult
-
 if TYPE_CHECKING:
     from detbench.compare import Comparison
+    from detbench.lineup import Lineup
 
 
-def print_benchmark(results: list[RunResult]) -> None:
+def print_benchmark(lineup: Lineup) -> None:
     """A benchmark's table, what can be concluded of it, its signature, and where its runs lie."""
     from detbench import table
     from detbench.metrics import METRICS
     from detbench.report.conclusions import sentences
 
-    print_table(
-        ["", *(metric.heading for metric in METRICS.values())], [table.cells(row) for row in table.rows(results)]
-    )
-    if models := table.models(results):
-        print(*sentences(compared(results)), sep="\n")
-    print(f"signature: {results[0].environment['signature']}")
-    for result in models.values():
+    headings = ["", *(metric.heading for metric in METRICS.values())]
+    print_table(headings, [table.cells(row) for row in table.rows(lineup)])
+    if lineup.models:
+        print(*sentences(compared(lineup)), sep="\n")
+    print(f"signature: {lineup.signature}")
+    for result in lineup.models:
         print(f"run: {result.path}")
 
 
-def benchmark_json(results: list[RunResult]) -> dict[str, Any]:
+def benchmark_json(lineup: Lineup) -> dict[str, Any]:
     """The same as plain data."""
     from detbench import table
+    from detbench.lineup import labels
 
+    named = labels(lineup)
     return {
-        "rows": [table.plain(row) for row in table.rows(results)],
-        "differences": compared(results).rows(),
-        "signature": results[0].environment["signature"],
-        "runs": {label: str(result.path) for label, result in table.models(results).items()},
+        "rows": [table.plain(row) for row in table.rows(lineup)],
+        "differences": compared(lineup).rows(),
+        "signature": lineup.signature,
+        "runs": {named[result.path]: str(result.path) for result in lineup.models},
     }
 
 
-def compared(results: list[RunResult]) -> Comparison:
+def compared(lineup: Lineup) -> Comparison:
     """A benchmark's deblurers against what they were given."""
-    from detbench import compare as module
-    from detbench import table
+    from detbench.compare import compare
 
-    models = list(table.models(results).values())
-    # Sharp frames, deblurred, are to stay what they were.
-    base = results[-1] if models and models[0].spec.input == "sharp" else results[0]
-    return module.compare([base, *models])
+    return compare([lineup.given, *lineup.models])
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:

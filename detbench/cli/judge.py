@@ -69,9 +69,13 @@ def compare(
     with errors():
         from detbench import compare as module
         from detbench import store
+        from detbench.lineup import to_compare
         from detbench.report import collect, conclusions
 
-        results = [store.read(path) for path in collect.find(runs)[0]]
+        paths = collect.find(runs)[0]
+        results = [store.read(path) for path in paths]
+        if not set(paths) <= set(runs):  # a folder's runs come in the order of their names
+            results = to_compare(results)
         if len(results) < 2:
             raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")
         found = module.compare(results, "run" if threshold == "run" else "leave-one-clip-out", without or ())

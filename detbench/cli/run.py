@@ -100,15 +100,15 @@ def run(
         ]
         found = benchmarks(specs, views, out)
         if as_json:
-            told = [benchmark_json(results) for results in found]
+            told = [benchmark_json(lineup) for lineup in found]
             print(
                 json.dumps(told[0] if len(views) == 1 else [v | t for v, t in zip(views, told, strict=True)], indent=1)
             )
             return
-        for i, (view, results) in enumerate(zip(views, found, strict=True)):
+        for i, (view, lineup) in enumerate(zip(views, found, strict=True)):
             if len(views) > 1:
                 print("\n" * (i > 0) + f"{view['detector']}, imgsz {view['imgsz']}")
-            print_benchmark(results)
+            print_benchmark(lineup)
 
 
 @app.command()

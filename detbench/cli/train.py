@@ -155,11 +155,11 @@ def tune(
         spec = RunSpec(name, dataset=str(tuned.validation), imgsz=imgsz, device=device)
         starts = [replace(spec, weights=str(each) if each else None) for each in (weights, tuned.weights)]
         views = [{"detector": each} for each in detectors]
-        for view, results in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
-            print(f"{view['detector']} on {len(results[0].scores)} frames that were not trained on:")
-            print_benchmark(results)
-            said = sentences(compared(results))
-            for line in sentences(module.compare(results[1:3])):  # after against before
+        for view, lineup in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
+            print(f"{view['detector']} on {len(lineup.floor.scores)} frames that were not trained on:")
+            print_benchmark(lineup)
+            said = sentences(compared(lineup))
+            for line in sentences(module.compare(lineup.models)):  # after against before
                 if line not in said:
                     print(line)
         print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")

@@ -71,8 +71,8 @@ def ablate(
             )
             weights = str(place / "last.safetensors")
             scored = runner.benchmarks([RunSpec(NAME, str(validation), weights=weights)], views, out / "runs")
-            found.setdefault("blurred", [[results[0] for results in scored]])
-            found.setdefault(variant, []).append([results[1] for results in scored])
+            found.setdefault("blurred", [[lineup.floor for lineup in scored]])
+            found.setdefault(variant, []).append([lineup.models[0] for lineup in scored])
     return found
 
 

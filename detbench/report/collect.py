@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detbench import store, table
+from detbench import store
 from detbench.compare import SAME
+from detbench.lineup import CEILING, FLOOR, Lineup, Role, labels, role, shown
 from detbench.types import DetbenchError, RunResult, RunSpec
 
 LOOKING = ("detector_hash", "imgsz")
@@ -16,21 +17,15 @@ LOOKING = ("detector_hash", "imgsz")
 
 
 @dataclass(frozen=True)
-class Group:
-    """Runs on the same frames, before the same detector, with the same settings.
+class Group(Lineup):
+    """A lineup, and what else belongs to it.
 
     Attributes:
-        floor: the blurred frames as they are.
-        runs: deblurers on the blurred frames, in the order given.
-        ceiling: the sharp frames, re-encoded.
         harm: deblurers on the sharp frames.
         alternatives: the blurred frames as they are before a larger detector or at a larger ``imgsz``.
         unfinished: directories of runs that are not complete.
     """
 
-    floor: RunResult
-    runs: tuple[RunResult, ...]
-    ceiling: RunResult
     harm: tuple[RunResult, ...] = ()
     alternatives: tuple[RunResult, ...] = ()
     unfinished: tuple[Path, ...] = ()
@@ -38,13 +33,7 @@ class Group:
     @property
     def labels(self) -> Mapping[Path, str]:
         """A short name for each run, by its path; runs of one deblurer are told apart by what differs."""
-        plain = table.labels([self.floor, *self.runs, self.ceiling, *self.harm])
-        return table.labels([self.floor, *self.alternatives]) | plain
-
-    @property
-    def signature(self) -> str:
-        """What the group's numbers must be quoted with."""
-        return str(self.floor.environment["signature"])
+        return labels([self.floor, *self.alternatives]) | labels([*self, *self.harm])
 
 
 def collect(paths: Iterable[Path], split: bool = False) -> list[Group]:
@@ -71,7 +60,7 @@ def collect(paths: Iterable[Path], split: bool = False) -> list[Group]:
     main = [key for key, members in groups.items() if any(not _is_frame(member) for member in members)] or [*groups][:1]
     if len(main) > 1 and not split:
         raise DetbenchError(_difference(groups[main[0]], groups[main[1]]))
-    others = [r for key, members in groups.items() if key not in main for r in members if table.is_floor(r)]
+    others = [r for key, members in groups.items() if key not in main for r in members if role(r.spec) == "floor"]
     return [_group(groups[key], others, unfinished) for key in main]
 
 
@@ -99,7 +88,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _group(members: Sequence[RunResult], others: Sequence[RunResult], unfinished: Sequence[Path]) -> Group:
-    floor, ceiling = _frame(members, table.is_floor, "floor"), _frame(members, table.is_ceiling, "ceiling")
+    floor, ceiling = _frame(members, "floor"), _frame(members, "ceiling")
     runs = [member for member in members if not _is_frame(member)]
     same = [field for field in SAME if field not in LOOKING]
     alike = [o for o in others if all(getattr(o.spec, field) == getattr(floor.spec, field) for field in same)]
@@ -113,16 +102,16 @@ def _group(members: Sequence[RunResult], others: Sequence[RunResult], unfinished
     )
 
 
-def _frame(members: Sequence[RunResult], is_it: Any, what: str) -> RunResult:
+def _frame(members: Sequence[RunResult], what: Role) -> RunResult:
     """The floor or the ceiling of a group: given, or beside one of its runs."""
     for member in members:
-        if is_it(member):
+        if role(member.spec) == what:
             return member
     for folder in dict.fromkeys(member.path.parent for member in members):
         for manifest in sorted(folder.glob("*/manifest.json")):
-            if '"identity"' in (text := manifest.read_text("utf-8")) or '"jpeg95"' in text:
+            if f'"{FLOOR if what == "floor" else CEILING}"' in manifest.read_text("utf-8"):
                 found = store.read(manifest.parent)
-                if is_it(found) and _key(found) == _key(members[0]):
+                if role(found.spec) == what and _key(found) == _key(members[0]):
                     return found
     spec, plain = members[0].spec, RunSpec("")
     told = ("deblurer", "dataset", "detector", "imgsz", "conf", "nms_iou", "match_iou", "limit", "noise", "weights")
@@ -138,7 +127,7 @@ def _frame(members: Sequence[RunResult], is_it: Any, what: str) -> RunResult:
 
 
 def _is_frame(result: RunResult) -> bool:
-    return table.is_floor(result) or table.is_ceiling(result)
+    return role(result.spec) != "model"
 
 
 def _key(result: RunResult) -> tuple[Any, ...]:
@@ -149,7 +138,7 @@ def _difference(a: Sequence[RunResult], b: Sequence[RunResult]) -> str:
     """Which settings of two groups differ, in words."""
     one, other = (next((m for m in group if not _is_frame(m)), group[0]) for group in (a, b))
     fields = [field for field in SAME if getattr(one.spec, field) != getattr(other.spec, field)]
-    told = ", ".join(f"{field} ({table.told(one.spec, field)} and {table.told(other.spec, field)})" for field in fields)
+    told = ", ".join(f"{field} ({shown(one.spec, field)} and {shown(other.spec, field)})" for field in fields)
     return (
         f"{one.path} and {other.path} cannot be compared: they differ in {told}."
         " Give runs that agree, or --group for a section each."

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import compare, stats, store, table
+from detbench.lineup import Lineup
 from detbench.match import confirmed
 from detbench.metrics import METRICS
 from detbench.report import conclusions as words
@@ -102,11 +103,11 @@ def _detector(group: Group) -> str:
 
 
 def _trained_through(groups: Sequence[Group]) -> dict[str, list[str]]:
-    return in_the_loss(run for group in groups for run in group.runs)
+    return in_the_loss(run for group in groups for run in group.models)
 
 
 def _ranked(group: Group) -> list[RunResult]:
-    return sorted(group.runs, key=lambda run: -run.f1)
+    return sorted(group.models, key=lambda run: -run.f1)
 
 
 def _named(group: Group) -> dict[str, RunResult]:
@@ -116,11 +117,11 @@ def _named(group: Group) -> dict[str, RunResult]:
 
 def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
     """F1, gap closed and the difference to the floor, by row."""
-    compared = compare.compare([group.floor, *group.runs])
+    compared = compare.compare([group.floor, *group.models])
     gained = {d.model: d.interval.told("{:.3f}") for d in compared.differences if d.metric == "f1"}
     by_path = {model.runs[0].path: gained.get(model.name) for model in compared.models}
     named = _named(group)
-    rows = table.rows(list(named.values()))
+    rows = table.rows(Lineup(group.floor, tuple(_ranked(group)), group.ceiling))
     return {
         name: (row["f1"], row["gap_closed"], by_path.get(run.path))
         for (name, run), row in zip(named.items(), rows, strict=True)

@@ -96,7 +96,7 @@ class Report:
     @cached_property
     def runs(self) -> dict[str, RunResult]:
         """Deblurers on blurred frames by name, the best F1 first."""
-        ranked = sorted(self.group.runs, key=lambda run: -run.f1)
+        ranked = sorted(self.group.models, key=lambda run: -run.f1)
         return {self.labels[run.path]: run for run in ranked}
 
     @cached_property
@@ -455,7 +455,7 @@ def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterato
     for number, ((a, title_a), (b, title_b)) in enumerate(pairs, 1):
         if a.floor.spec.dataset_hash != b.floor.spec.dataset_hash or len(a.floor.scores) != len(b.floor.scores):
             continue
-        runs = [{group.labels[run.path]: run for run in group.runs} for group in (a, b)]
+        runs = [{group.labels[run.path]: run for run in group.models} for group in (a, b)]
         both = [name for name in runs[0] if name in runs[1]]
         if not both:
             continue

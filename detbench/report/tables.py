@@ -100,7 +100,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             + (" ms/frame: deblurring alone." if costs else ""),
             *(
                 [f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(seen)}."]
-                if costs and (seen := have_seen(group.runs))
+                if costs and (seen := have_seen(group.models))
                 else []
             ),
         ),
@@ -192,13 +192,12 @@ def _entries() -> list[dict[str, Any]]:
 
 
 def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
-    """Values by key of the floor, the runs and the ceiling."""
-    results = list({run.path: run for run in (group.floor, *group.runs, group.ceiling)}.values())
+    """Values by key of the floor, the models and the ceiling."""
     values = [
         row
         | {"deblurer": result.spec.deblurer, "seconds": row["restore_ms"] / 1e3}
         | {key: result.environment.get("training", {}).get(key) for key in keys if key in _RECORDED}
-        for row, result in zip(rows(results), results, strict=True)
+        for row, result in zip(rows(group), group, strict=True)
     ]
     return values[0], values[1:-1], values[-1]
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from detbench import detect, images, kept, runner
+from detbench import detect, images, kept, loop, runner
 from detbench.registry import Deblurer
 from detbench.types import RunSpec
 
@@ -31,7 +31,7 @@ def test_time_is_spent_in_the_networks(tmp_path, monkeypatch, capsys):
         detectors.add(self)
         return look(self, frames)
 
-    rows = runner.Loop.rows
+    rows = loop.Loop.rows
 
     def timed_rows(self, pairs, done):
         started = time.perf_counter()
@@ -40,7 +40,7 @@ def test_time_is_spent_in_the_networks(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(Deblurer, "build", timed_build)
     monkeypatch.setattr(detect.Detector, "__call__", remember)
-    monkeypatch.setattr(runner.Loop, "rows", timed_rows)
+    monkeypatch.setattr(loop.Loop, "rows", timed_rows)
     monkeypatch.setattr(runner, "_references", lambda spec: tmp_path / "references.jsonl")
     monkeypatch.setattr(kept.Frames, "find", lambda self, keys: None)  # all is restored, and kept
     runner.run(RunSpec("dc250", device="cpu"), tmp_path / "runs")

@@ -1,0 +1,226 @@
+"""The one loop that restores, detects and scores, frame by frame.
+
+The networks run in the calling thread. Decoding ahead and scoring behind them happen in worker threads, and at most
+a few frames are in flight, so memory does not grow with the dataset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import datasets, detect, images, kept, match, quality, store
+from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunSpec
+
+if TYPE_CHECKING:
+    from detbench.restore import Restorer
+
+Frame = NDArray[np.uint8]
+
+BATCH = {"cpu": 1, "cuda": 8}
+"""Frames a batch: a CPU gains nothing from more."""
+
+IN_FLIGHT = 4
+"""Batches that are decoded ahead of the networks, and as many that are scored behind them."""
+
+
+class Batch(NamedTuple):
+    """Frames that are restored together.
+
+    Attributes:
+        pairs: which they are.
+        sharp: (H, W, 3) uint8 each, as all frames here.
+        blurred: with noise, if the spec wants some.
+        given: those of the two that the deblurer gets.
+        draws: what its random draws depend on: not on where a run was interrupted.
+        keys: under which the restored frames are kept.
+        found: the restored frames that are kept, and the milliseconds that each took; None if any is missing.
+    """
+
+    pairs: tuple[FramePair, ...]
+    sharp: list[Frame]
+    blurred: list[Frame]
+    given: list[Frame]
+    draws: str
+    keys: list[str]
+    found: list[tuple[Frame, float]] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """A restored frame, and what the detector saw: all that its scores are computed from.
+
+    Attributes:
+        pair: which frame it is.
+        sharp: (H, W, 3) uint8.
+        frame: likewise, what the deblurer made.
+        seen_sharp: in the sharp frame, as in the others down to a low score.
+        seen_blurred: in the blurred one.
+        seen: in the restored one.
+        restore_ms: what restoring took, in milliseconds.
+        detect_ms: what detecting in it took.
+        key: under which it is to be kept for other runs; empty if it is kept already.
+    """
+
+    pair: FramePair
+    sharp: Frame
+    frame: Frame
+    seen_sharp: Detections
+    seen_blurred: Detections
+    seen: Detections
+    restore_ms: float
+    detect_ms: float
+    key: str
+
+
+@dataclass
+class Loop:
+    """The work of one run, frame by frame.
+
+    Attributes:
+        spec: what is run.
+        restorer: the deblurer.
+        detector: looks at sharp, blurred and restored frames alike.
+        references: detections on sharp and blurred frames, kept between runs.
+        kept: restored frames, likewise.
+        path: the run's directory, where the restored frames go for people to look at.
+    """
+
+    spec: RunSpec
+    restorer: Restorer
+    detector: detect.Detector
+    references: store.Journal
+    kept: kept.Frames
+    path: Path
+
+    def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Journal rows of the frames that are not done, in order.
+
+        Frames are cut into batches before those that are done are left out: a batch that a kill cut short is worked
+        on whole again, so the numbers do not depend on where that was.
+        """
+        size = BATCH[self.spec.device.partition(":")[0]]
+        batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+        todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
+        with ThreadPoolExecutor(2) as pool:
+            scored = (
+                pool.submit(self._score, restored)
+                for batch in _ahead(pool, self._read, todo)
+                for restored in self._look(batch)
+            )
+            for row in _behind(scored):
+                if row["score"]["id"] not in done:
+                    yield row["score"]["id"], row
+
+    def _read(self, pairs: tuple[FramePair, ...]) -> Batch:
+        """Read the sharp and blurred frames of a batch, and the restored ones if they are kept."""
+        sharp = [images.read_image(pair.sharp) for pair in pairs]
+        blurred = [datasets.read_blurred(pair, self.spec.noise) for pair in pairs]
+        given = sharp if self.spec.input == "sharp" else blurred
+        draws = f"{self.spec.seed} {pairs[0].id}"
+        keys = self.kept.keys(draws, given)
+        return Batch(pairs, sharp, blurred, given, draws, keys, self.kept.find(keys))
+
+    def _look(self, batch: Batch) -> Iterator[Restored]:
+        """Run the networks on one batch."""
+        restored = batch.found or self._restore(batch)
+        for pair, sharp, blurred, key, (frame, restore_ms) in zip(
+            batch.pairs, batch.sharp, batch.blurred, batch.keys, restored, strict=True
+        ):
+            seen_sharp, _ = self._reference("sharp", pair.id, sharp)
+            seen_blurred, blurred_ms = self._reference("blurred", pair.id, blurred)
+            # The floor changes no pixel, so the detector need not look twice.
+            same = np.array_equal(frame, blurred)
+            seen, detect_ms = (seen_blurred, blurred_ms) if same else self._detect(frame)
+            new = "" if batch.found else key
+            yield Restored(pair, sharp, frame, seen_sharp, seen_blurred, seen, restore_ms, detect_ms, new)
+
+    def _restore(self, batch: Batch) -> list[tuple[Frame, float]]:
+        """What the deblurer makes of a batch, and the milliseconds a frame."""
+        import torch
+
+        torch.manual_seed(zlib.crc32(batch.draws.encode()))
+        restored: list[tuple[Frame, float]] = []
+        for _, group in itertools.groupby(range(len(batch.given)), key=lambda i: batch.given[i].shape):
+            members = list(group)
+            started = time.perf_counter()
+            try:
+                made = self.restorer([batch.given[i] for i in members])
+            except DetbenchError as error:
+                names = ", ".join(batch.pairs[i].id for i in members)
+                raise DetbenchError(f"{self.spec.deblurer} failed on frame {names}: {error}") from error
+            restore_ms = (time.perf_counter() - started) * 1e3 / len(members)
+            restored += [(frame, restore_ms) for frame in made]
+        return restored
+
+    def _detect(self, frame: Frame) -> tuple[Detections, float]:
+        """What the detector sees, and after how many milliseconds."""
+        started = time.perf_counter()
+        seen = self.detector([frame])[0]
+        return seen, (time.perf_counter() - started) * 1e3
+
+    def _reference(self, side: str, id: str, frame: Frame) -> tuple[Detections, float]:
+        """The same for an unrestored frame, computed once for all deblurers."""
+        key = f"{side}/{id}"
+        if key not in self.references.rows:
+            seen, ms = self._detect(frame)
+            self.references.add(key, store.detections_to_json(seen) | {"ms": ms})
+        row = self.references.rows[key]
+        return store.detections_from_json(row), row["ms"]
+
+    def _score(self, of: Restored) -> dict[str, Any]:
+        """The journal's row of one frame, which is kept for other runs if it has a key."""
+        conf = self.spec.conf
+        counts = match.score_frame(
+            of.seen.above(conf), of.seen_blurred.above(conf), of.seen_sharp.above(conf), self.spec.match_iou
+        )
+        images.write_image(store.preview(self.path, of.pair.id), of.frame)
+        if of.key:
+            self.kept.add(of.key, of.frame, of.restore_ms)
+        score = FrameScore(
+            id=of.pair.id,
+            clip=of.pair.clip,
+            **dataclasses.asdict(counts),
+            psnr_db=quality.psnr_db(of.frame, of.sharp),
+            ssim=quality.ssim(of.frame, of.sharp),
+            restore_ms=of.restore_ms,
+            detect_ms=of.detect_ms,
+        )
+        row = {"score": dataclasses.asdict(score), "size": of.sharp.shape[:2]}
+        return row | {"detections": store.detections_to_json(of.seen)}
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Results of a function on items, in order, a few of them computed ahead."""
+    return _behind(pool.submit(function, item) for item in items)
+
+
+def _behind(futures: Iterable[Future[Any]]) -> Iterator[Any]:
+    """Results of futures, in order, a few of them left in flight; an error comes after what was begun before it."""
+    waiting: deque[Future[Any]] = deque()
+    iterator, failure = iter(futures), None
+    while True:
+        try:
+            waiting.append(next(iterator))
+        except StopIteration:
+            break
+        except DetbenchError as error:
+            failure = error
+            break
+        if len(waiting) > IN_FLIGHT:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+    if failure:
+        raise failure
