@@ -4,14 +4,15 @@ import dataclasses
 import json
 import math
 import shutil
-from xml.etree import ElementTree
 
 import pytest
 import torch
 from conftest import scene
 from torch import nn
 
+from detbench import baseline as baselines
 from detbench import check, detect, images, quality, registry, runner, stats, store
+from detbench.report import ci
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 from detbench.weights import save_weights
 
@@ -84,7 +85,7 @@ def spec(data, write, bright_boxes, monkeypatch):
 
 @pytest.fixture
 def baseline(spec, tmp_path):
-    check.update(tmp_path / "baseline", runner.run(spec, tmp_path / "runs"))
+    baselines.update(tmp_path / "baseline", runner.run(spec, tmp_path / "runs"))
     return tmp_path / "baseline"
 
 
@@ -93,7 +94,7 @@ def words(verdict):
 
 
 def test_the_same_code_and_weights_pass_to_the_last_digit(baseline):
-    verdict = check.check(baseline)
+    verdict = baselines.check(baseline)
     assert verdict.passed
     assert set(words(verdict)) == set(check.TOLERANCES)
     for outcome in verdict.outcomes:
@@ -108,7 +109,7 @@ def test_ten_runs_with_other_thread_counts_pass(baseline):
     try:
         for threads in (2, 3, 4, 5, 6, 7, 8, 12, 16, 1):
             torch.set_num_threads(threads)
-            verdict = check.check(baseline)
+            verdict = baselines.check(baseline)
             assert verdict.passed, threads
             assert ("threads", str(before), str(threads)) in verdict.changes or threads == before
     finally:
@@ -140,7 +141,7 @@ def test_planted_regressions_are_caught(baseline, write, monkeypatch, planted):
         write(weights)
     if code:
         monkeypatch.setattr(Net, "after", staticmethod(code))
-    verdict = check.check(baseline)
+    verdict = baselines.check(baseline)
     assert not verdict.passed
     assert words(verdict)["psnr_db"] == "failed"
     assert verdict.outcomes[-1].now == 1  # the detector is not to blame
@@ -152,36 +153,36 @@ def test_planted_regressions_are_caught(baseline, write, monkeypatch, planted):
 def test_the_detector_seeing_less_is_caught_by_the_counts(baseline, monkeypatch):
     """Fainter frames: the detector misses more objects."""
     monkeypatch.setattr(Net, "after", staticmethod(lambda frames: frames * 0.85))
-    assert {"f1", "recall"} <= {outcome.metric for outcome in check.check(baseline).failures}
+    assert {"f1", "recall"} <= {outcome.metric for outcome in baselines.check(baseline).failures}
 
 
 def test_an_improvement_passes_and_is_called_one(spec, write, tmp_path):
     write(lambda name, tensor: tensor * 0.3 if name.startswith("body.2") else tensor)  # deblurs less
-    check.update(tmp_path / "baseline", runner.run(spec, tmp_path / "runs"))
+    baselines.update(tmp_path / "baseline", runner.run(spec, tmp_path / "runs"))
     write()
-    verdict = check.check(tmp_path / "baseline")
+    verdict = baselines.check(tmp_path / "baseline")
     assert verdict.passed
     assert words(verdict)["psnr_db"] == words(verdict)["ssim"] == "improved"
 
 
 def test_drops_within_the_tolerance_pass(baseline, monkeypatch):
     monkeypatch.setattr(Net, "after", staticmethod(lambda frames: frames * 0.9995))
-    verdict = check.check(baseline)
+    verdict = baselines.check(baseline)
     assert verdict.passed
     assert verdict.outcomes[3].interval.estimate != 0
 
 
 def test_the_run_is_always_made_anew(baseline, tmp_path, monkeypatch):
     kept = tmp_path / "kept"
-    first = check.check(baseline, kept)
+    first = baselines.check(baseline, kept)
     assert first.now.path.parent == kept
     assert store.read(first.now.path) == first.now
     monkeypatch.setattr(Net, "after", staticmethod(half_a_pixel))
-    again = check.check(baseline, kept)
+    again = baselines.check(baseline, kept)
     assert again.now.path == first.now.path
     assert not again.passed
     assert store.read(again.now.path).scores == again.now.scores
-    assert not check.check(baseline).now.path.exists()
+    assert not baselines.check(baseline).now.path.exists()
 
 
 def test_a_detector_gone_blind_fails_although_nothing_is_missed(baseline, monkeypatch, home):
@@ -189,13 +190,13 @@ def test_a_detector_gone_blind_fails_although_nothing_is_missed(baseline, monkey
     look = detect.Detector.look
     monkeypatch.setattr(detect.Detector, "look", lambda self, frame: look(self, frame // 2))
     shutil.rmtree(home / "detections")  # what was seen before is kept there
-    verdict = check.check(baseline)
+    verdict = baselines.check(baseline)
     assert words(verdict)["f1"] != "failed"
     assert words(verdict)["reference"] == "failed"
-    objects, still, new = verdict.reference
-    assert (still, new) == (0, 0)
-    assert f"misses {objects} of the baseline's {objects} objects" in check.summary(verdict)
-    assert any(line.startswith("::warning") for line in check.github(verdict))
+    seen = verdict.reference
+    assert (seen.tp, seen.fp) == (0, 0)
+    assert f"misses {seen.fn} of the baseline's {seen.fn} objects" in ci.summary(verdict)
+    assert any(line.startswith("::warning") for line in ci.github(verdict))
 
 
 def test_equal_frames_are_no_infinite_gain_or_loss(spec, tmp_path, monkeypatch):
@@ -203,12 +204,12 @@ def test_equal_frames_are_no_infinite_gain_or_loss(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(nn.Identity))
     result = runner.run(given, tmp_path / "runs")
     assert result.scores[0].psnr_db == math.inf
-    check.update(tmp_path / "baseline", result)
-    assert words(check.check(tmp_path / "baseline")) == dict.fromkeys(check.TOLERANCES, "passed")
+    baselines.update(tmp_path / "baseline", result)
+    assert words(baselines.check(tmp_path / "baseline")) == dict.fromkeys(check.TOLERANCES, "passed")
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(lambda: nn.AvgPool2d(3, 1, 1)))
-    verdict = check.check(tmp_path / "baseline")
+    verdict = baselines.check(tmp_path / "baseline")
     assert words(verdict)["psnr_db"] == "failed"
-    assert "inf" in check.summary(verdict)
+    assert "inf" in ci.summary(verdict)
 
 
 # --- what does not compare ----------------------------------------------------------------------------------------
@@ -225,9 +226,9 @@ def alter(baseline, **changes):
 def test_another_detector_is_named_by_its_hash(baseline, monkeypatch, tmp_path):
     monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "a" * 64))
     with pytest.raises(
-        check.CannotCompare, match=r"detector_hash \(00000000 of yolo26n and aaaaaaaa of yolo26n\)"
+        baselines.CannotCompare, match=r"detector_hash \(00000000 of yolo26n and aaaaaaaa of yolo26n\)"
     ) as e:
-        check.check(baseline)
+        baselines.check(baseline)
     assert e.value.exit_status == 2
     assert "dataset_hash" not in str(e.value)
 
@@ -235,21 +236,21 @@ def test_another_detector_is_named_by_its_hash(baseline, monkeypatch, tmp_path):
 def test_other_frames_are_named_by_their_hash(baseline, data):
     old = store.read(next(baseline.iterdir())).spec.dataset_hash
     images.write_image(data / "blur" / "frame00.png", scene(0))
-    with pytest.raises(check.CannotCompare, match=rf"dataset_hash \({old[:8]} of data and [0-9a-f]{{8}} of data\)"):
-        check.check(baseline)
+    with pytest.raises(baselines.CannotCompare, match=rf"dataset_hash \({old[:8]} of data and [0-9a-f]{{8}} of data\)"):
+        baselines.check(baseline)
 
 
 def test_other_conventions_of_scores_are_named(baseline, monkeypatch):
     monkeypatch.setattr(quality, "SIGNATURE", "psnr,ssim:luma")
-    with pytest.raises(check.CannotCompare, match=r"how scores are computed .*psnr,ssim:luma"):
-        check.check(baseline)
+    with pytest.raises(baselines.CannotCompare, match=r"how scores are computed .*psnr,ssim:luma"):
+        baselines.check(baseline)
 
 
 def test_other_frames_in_the_table_are_named(baseline):
     (table,) = baseline.glob("*/frames.csv")
     table.write_text(table.read_text().replace("frame03,", "frame99,"))
-    with pytest.raises(check.CannotCompare, match=r"frames \(12 and 12; in one only: frame03, frame99\)"):
-        check.check(baseline)
+    with pytest.raises(baselines.CannotCompare, match=r"frames \(12 and 12; in one only: frame03, frame99\)"):
+        baselines.check(baseline)
 
 
 @pytest.mark.parametrize(
@@ -265,22 +266,22 @@ def test_other_frames_in_the_table_are_named(baseline):
 )
 def test_a_baseline_that_cannot_be_used_is_no_verdict(baseline, damage, message):
     damage(baseline)
-    with pytest.raises(check.CannotCompare, match=message):
-        check.check(baseline)
+    with pytest.raises(baselines.CannotCompare, match=message):
+        baselines.check(baseline)
 
 
 def test_too_few_clips_can_never_fail_and_so_are_refused(spec, tmp_path):
     result = runner.run(dataclasses.replace(spec, limit=9), tmp_path / "runs")
-    with pytest.raises(check.CannotCompare, match="has 9 clips.*10 clips or more"):
-        check.update(tmp_path / "baseline", result)
+    with pytest.raises(baselines.CannotCompare, match="has 9 clips.*10 clips or more"):
+        baselines.update(tmp_path / "baseline", result)
     assert not (tmp_path / "baseline").exists()
 
 
 def test_a_deblurer_that_fails_has_failed(baseline, monkeypatch):
     monkeypatch.setattr(Net, "after", staticmethod(lambda frames: frames * math.nan))
     with pytest.raises(DetbenchError, match="failed on frame frame00") as error:
-        check.check(baseline)
-    assert not isinstance(error.value, check.CannotCompare)
+        baselines.check(baseline)
+    assert not isinstance(error.value, baselines.CannotCompare)
 
 
 # --- baselines ----------------------------------------------------------------------------------------------------
@@ -295,14 +296,14 @@ def test_a_baseline_is_small_and_works_in_another_checkout(baseline, data, tmp_p
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
         (tmp_path / name).rename(tmp_path / "elsewhere" / name)
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert check.check(tmp_path / "elsewhere" / "baseline").passed
+    assert baselines.check(tmp_path / "elsewhere" / "baseline").passed
 
 
 def test_places_can_be_given(baseline, data, tmp_path):
     data.rename(tmp_path / "moved")
-    with pytest.raises(check.CannotCompare, match="no dataset"):
-        check.check(baseline)
-    assert check.check(baseline, dataset=str(tmp_path / "moved")).passed
+    with pytest.raises(baselines.CannotCompare, match="no dataset"):
+        baselines.check(baseline)
+    assert baselines.check(baseline, dataset=str(tmp_path / "moved")).passed
 
 
 def test_other_weights_can_be_tried(baseline, write, tmp_path):
@@ -310,120 +311,32 @@ def test_other_weights_can_be_tried(baseline, write, tmp_path):
     good = (tmp_path / "net.safetensors").read_bytes()
     shutil.copy(write(noise), damaged)
     (tmp_path / "net.safetensors").write_bytes(good)
-    assert check.check(baseline).passed
-    assert not check.check(baseline, weights=str(damaged)).passed
+    assert baselines.check(baseline).passed
+    assert not baselines.check(baseline, weights=str(damaged)).passed
 
 
 def test_an_update_replaces_the_baseline_and_tells_the_difference(baseline, write):
     old = store.read(next(baseline.iterdir()))
     write(noise)
-    told = check.update(baseline)
+    told = baselines.update(baseline)
     new = store.read(next(baseline.iterdir()))
     assert len(list(baseline.iterdir())) == 1
     assert new.spec.deblurer_hash != old.spec.deblurer_hash
     assert "12 frames in 12 clips" in told[0]
     assert any(line.startswith("PSNR dB ") and " → " in line for line in told)
     assert f"deblurer: {old.spec.deblurer_hash[:8]} → {new.spec.deblurer_hash[:8]}" in told
-    assert check.check(baseline).passed
+    assert baselines.check(baseline).passed
 
 
 def test_a_baseline_on_other_frames_is_replaced_saying_so(baseline, spec, data, tmp_path):
     images.write_image(data / "blur" / "frame00.png", scene(0))
-    with pytest.raises(check.CannotCompare):
-        check.update(baseline)
-    told = check.update(baseline, runner.run(spec, tmp_path / "runs"))
+    with pytest.raises(baselines.CannotCompare):
+        baselines.update(baseline)
+    told = baselines.update(baseline, runner.run(spec, tmp_path / "runs"))
     assert any("cannot be compared with" in line and "dataset_hash" in line for line in told)
-    assert check.check(baseline).passed
+    assert baselines.check(baseline).passed
     (run,) = baseline.iterdir()
     (run / "frames.csv").unlink()
-    told = check.update(baseline, runner.run(spec, tmp_path / "runs"))
+    told = baselines.update(baseline, runner.run(spec, tmp_path / "runs"))
     assert any("could not be read" in line for line in told)
-    assert check.check(baseline).passed
-
-
-# --- what is written ----------------------------------------------------------------------------------------------
-
-NASTY = 'a<b>&"c"|`d`\x00\n::error::%'
-
-
-@pytest.fixture
-def verdicts(baseline, write):
-    """A verdict that passed, and one that failed on a deblurer with an impossible name."""
-    passed = check.check(baseline)
-    write(noise)
-    failed = check.check(baseline)
-    spec = dataclasses.replace(failed.now.spec, deblurer=NASTY)
-    scores = tuple(dataclasses.replace(score, id=score.id + "|<b>\x01") for score in failed.now.scores)
-    before = tuple(dataclasses.replace(score, id=score.id + "|<b>\x01") for score in failed.baseline.scores)
-    return passed, dataclasses.replace(
-        failed,
-        now=dataclasses.replace(failed.now, spec=spec, scores=scores),
-        baseline=dataclasses.replace(failed.baseline, scores=before),
-        changes=(*failed.changes, ("training.note", NASTY, "x")),
-    )
-
-
-def test_junit_has_a_case_a_metric(verdicts):
-    for verdict in verdicts:
-        root = ElementTree.fromstring(check.junit(verdict).encode())
-        (suite,) = root.findall("testsuite")
-        cases = suite.findall("testcase")
-        assert [case.get("name") for case in cases] == [outcome.heading for outcome in verdict.outcomes]
-        failed = [case.get("name") for case in cases if case.find("failure") is not None]
-        assert failed == [outcome.heading for outcome in verdict.failures]
-        for tag in (root, suite):
-            assert (tag.get("tests"), tag.get("failures")) == ("6", str(len(failed)))
-    failure = suite.find(".//failure")
-    assert "PSNR dB" in failure.get("message")
-    assert "frame" in failure.text
-    properties = {p.get("name"): p.get("value") for p in suite.iter("property")}
-    assert properties["training.note"].startswith('a<b>&"c"|`d`\N{REPLACEMENT CHARACTER}')
-
-
-def test_a_metric_without_interval_is_skipped(verdicts):
-    outcome = dataclasses.replace(verdicts[0].outcomes[0], interval=stats.Interval(-0.5))
-    verdict = dataclasses.replace(verdicts[0], outcomes=(outcome,))
-    assert verdict.passed
-    assert ElementTree.fromstring(check.junit(verdict).encode()).find(".//skipped") is not None
-    assert "not enough data" in check.summary(verdict)
-    assert check.github(verdict)[0].startswith("::warning")
-
-
-def test_the_summary_is_markdown_whose_tables_are_whole(verdicts):
-    passed, failed = map(check.summary, verdicts)
-    assert passed.startswith("### detbench check: passed\n")
-    assert failed.startswith("### detbench check: failed\n")
-    assert "**failed**" in failed
-    assert "- PSNR dB" in failed
-    assert "may fall by 0.05" in failed
-    assert "the baseline's." in passed
-    assert "deblurer" in failed
-    assert "<b>" not in failed.replace("<details>", "")
-    width = None
-    for line in failed.splitlines():
-        cells = line.replace(r"\|", "").count("|") if line.startswith("|") else None
-        assert cells is None or width is None or cells == width, line
-        width = cells
-    assert "Frames that fell most" in failed
-    assert failed.count("frame0") + failed.count("frame1") == check.SHOWN
-
-
-def test_github_reads_the_annotations(verdicts):
-    passed, failed = map(check.github, verdicts)
-    assert [line.split(" ")[0] for line in passed] == ["::notice"]
-    assert all(line.startswith("::error title=detbench check%3A ") for line in failed)
-    assert len(failed) == len(verdicts[1].failures)
-    for line in passed + failed:
-        assert "\n" not in line
-
-
-@pytest.mark.parametrize(
-    ("arguments", "command"),
-    [
-        (("error", "a: b, c", "one: two, three"), "::error title=a%3A b%2C c::one: two, three"),
-        (("notice", "5 %", "10 %25\r\nnext"), "::notice title=5 %25::10 %2525%0D%0Anext"),
-        (("warning", "x::y\n", "::error::no"), "::warning title=x%3A%3Ay%0A::::error::no"),
-    ],
-)
-def test_annotations_are_escaped(arguments, command):
-    assert check.annotation(*arguments) == command
+    assert baselines.check(baseline).passed

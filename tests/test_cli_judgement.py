@@ -10,7 +10,8 @@ import pytest
 from conftest import scene
 from typer.testing import CliRunner
 
-from detbench import check, cli, datasets, detect, images, publish, quality, registry, runner
+from detbench import cli, datasets, detect, images, publish, quality, registry, runner
+from detbench.baseline import update
 from detbench.types import DetbenchError, RunSpec
 
 
@@ -85,7 +86,7 @@ def test_report_prints_the_page_it_made(runs, tmp_path):
 def test_the_gate_has_three_answers(data, tmp_path, monkeypatch):
     spec = RunSpec("unsharp", dataset=str(data), conf=0.7, device="cpu")
     baseline = tmp_path / "baseline"
-    check.update(baseline, runner.run(spec, tmp_path / "runs"))
+    update(baseline, runner.run(spec, tmp_path / "runs"))
     gate = ["check", "--baseline", baseline, "--junit", tmp_path / "junit.xml", "--summary", tmp_path / "summary.md"]
     done = invoke(*gate)
     assert done.exit_code == 0, done.output

@@ -90,7 +90,7 @@ def compare(
 
 @app.command()
 def check(
-    baseline: Annotated[Path, typer.Option(help="Folder with the run that others are held to.")] = Path(
+    folder: Annotated[Path, typer.Option("--baseline", help="Folder with the run that others are held to.")] = Path(
         "reports/baseline"
     ),
     update: Annotated[bool, typer.Option("--update", help="Write a new baseline, and tell what changes.")] = False,
@@ -102,25 +102,26 @@ def check(
         Optional[str], typer.Option(help="In place of the baseline's: auto, cpu, cuda or cuda:N.")
     ] = None,
 ) -> None:
-    """Run a baseline's spec anew; exit 1 if scores fell for sure, 2 if they cannot be compared.
+    """Make a baseline's run again; exit 1 if scores fell for sure, 2 if they cannot be compared.
 
     A deblurer that fails on a frame exits with 1, too. On GitHub, annotations are printed and the summary goes to the
     job's page by itself.
     """
     with errors():
-        from detbench import check as module
+        from detbench import baseline as module
+        from detbench.report import ci
 
         given = str(weights) if weights else None
         if update:
-            print(*module.update(baseline, weights=given, device=device), sep="\n")
+            print(*module.update(folder, weights=given, device=device), sep="\n")
             return
         try:
-            verdict = module.check(baseline, out, weights=given, device=device)
+            verdict = module.check(folder, out, weights=given, device=device)
         except module.CannotCompare as error:
-            module.deliver(error, junit, summary)
+            ci.deliver(error, junit, summary)
             raise
-        print(module.summary(verdict))
-        module.deliver(verdict, junit, summary)
+        print(ci.summary(verdict))
+        ci.deliver(verdict, junit, summary)
         if not verdict.passed:
             raise typer.Exit(1)
 

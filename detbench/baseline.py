@@ -1,0 +1,194 @@
+"""A committed run that others are held to: made again and judged, or replaced.
+
+What is under test is the code and the deblurer's weights; frames, detector and settings must be the baseline's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detbench import compare, runner, stats, store
+from detbench.check import Verdict, judge
+from detbench.types import DetbenchError, RunResult
+
+
+class CannotCompare(DetbenchError):
+    """The baseline's run cannot be made here, or would not be comparable: no verdict, neither good nor bad.
+
+    Attributes:
+        exit_status: of the command.
+    """
+
+    exit_status = 2
+
+
+def check(
+    baseline: Path,
+    out: Path | None = None,
+    *,
+    dataset: str | None = None,
+    detector: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+) -> Verdict:
+    """Make a baseline's run again and judge it.
+
+    Args:
+        baseline: folder that holds the directory of one finished run.
+        out: folder to keep the new run's directory in. None keeps nothing.
+        dataset: where the frames are, if they lie elsewhere than for the baseline.
+        detector: likewise.
+        weights: the deblurer's, in place of those that the baseline names.
+        device: in place of the baseline's.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        CannotCompare: the folder holds no readable baseline, or one with too few clips; the run cannot be set up here;
+            frames, detector, settings or conventions are not the baseline's: the message names which.
+        DetbenchError: the deblurer fails on a frame.
+    """
+    before = _read(baseline)
+    with _rerun(before, dataset=dataset, detector=detector, weights=weights, device=device) as now:
+        _refuse(before, now)
+        if out:
+            kept = out / now.path.name
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(now.path, kept)
+            now = store.read(kept)
+        return judge(before, now)
+
+
+def update(
+    baseline: Path,
+    result: RunResult | None = None,
+    *,
+    dataset: str | None = None,
+    detector: str | None = None,
+    weights: str | None = None,
+    device: str | None = None,
+) -> list[str]:
+    """Write a new baseline, in place of the old one if there is one.
+
+    Restored frames are left out, so a baseline is small enough to be committed; places below the current folder are
+    written relative to it, so that it works in another checkout.
+
+    Args:
+        baseline: folder that holds the directory of one finished run, or shall hold it.
+        result: the run that becomes the baseline. None makes the old baseline's run again.
+        dataset: as for :func:`check`, and so are the others; without ``result`` only.
+        detector: where it is.
+        weights: the deblurer's.
+        device: to run on.
+
+    Returns:
+        What differs from the old baseline, in words.
+
+    Raises:
+        CannotCompare: as for :func:`check`, except that a baseline may be replaced by one it cannot be compared with.
+        DetbenchError: the deblurer fails on a frame.
+    """
+    if result is None:
+        before = _read(baseline)
+        with _rerun(before, dataset=dataset, detector=detector, weights=weights, device=device) as now:
+            return update(baseline, now)
+    _enough(result)
+    lines = _difference(baseline, result)
+    _install(baseline, result)
+    frames = f"{len(result.scores)} frames in {len({s.clip for s in result.scores})} clips"
+    return [f"{baseline / result.path.name}: {result.spec.deblurer}, {frames}.", *lines]
+
+
+def _read(baseline: Path) -> RunResult:
+    """The run that a baseline holds."""
+    runs = _runs(baseline)
+    if len(runs) != 1:
+        found = f"holds {len(runs)} finished runs" if runs else "holds no finished run"
+        raise CannotCompare(f"The baseline {baseline} {found} in folders of its own: it must hold one. Write it again.")
+    try:
+        result = store.read(runs[0])
+    except DetbenchError as error:
+        raise CannotCompare(f"The baseline cannot be read: {error}") from error
+    _enough(result)
+    return result
+
+
+def _runs(baseline: Path) -> list[Path]:
+    """Directories of finished runs in a baseline's folder."""
+    return sorted(path.parent for path in baseline.glob("*/manifest.json") if not path.parent.name.startswith("."))
+
+
+def _enough(result: RunResult) -> None:
+    """Refuse a run of which nothing could be concluded: a gate that can never fail."""
+    clips = len({score.clip for score in result.scores})
+    if clips < stats.MINIMUM_CLIPS:
+        raise CannotCompare(
+            f"{result.path} has {clips} clip{'s' * (clips != 1)}: too few to tell a drop from chance. A baseline wants"
+            f" frames of {stats.MINIMUM_CLIPS} clips or more."
+        )
+
+
+@contextmanager
+def _rerun(before: RunResult, **places: str | None) -> Iterator[RunResult]:
+    """The run of a baseline, made again in a temporary folder."""
+    given: dict[str, Any] = {key: value for key, value in places.items() if value}
+    try:
+        spec = runner.resolve(replace(before.spec, **given))
+    except DetbenchError as error:
+        raise CannotCompare(f"The baseline's run cannot be made here. {error}") from error
+    _refuse(before, replace(before, spec=spec))  # before the work
+    with tempfile.TemporaryDirectory(prefix="detbench-check-") as folder:
+        yield runner.run(spec, Path(folder), rerun=True)  # the gate believes no cache
+
+
+def _refuse(before: RunResult, now: RunResult) -> None:
+    """Stop where runs would not be comparable."""
+    if differing := compare.mismatches(before, now):
+        raise CannotCompare(
+            f"What runs here cannot be compared with the baseline {before.path}: they differ in"
+            f" {'; '.join(differing)}. If that is meant, write a new baseline from a run of today's."
+        )
+
+
+def _difference(baseline: Path, result: RunResult) -> list[str]:
+    """How a run differs from the one that a baseline holds, in words."""
+    lines: list[str] = []
+    for path in _runs(baseline):
+        try:
+            before = store.read(path)
+            if differing := compare.mismatches(before, result):
+                lines.append(f"It cannot be compared with {path}, which it replaces: {'; '.join(differing)}.")
+                continue
+            verdict = judge(before, result)
+        except DetbenchError as error:
+            lines.append(f"What it replaces could not be read: {error}")
+            continue
+        lines += [str(outcome) for outcome in verdict.outcomes]
+        lines += [f"{what}: {was} → {is_}" for what, was, is_ in verdict.changes]
+    return lines
+
+
+def _install(baseline: Path, result: RunResult) -> None:
+    """Put a run's directory in the place of what a baseline holds."""
+    baseline.mkdir(parents=True, exist_ok=True)
+    old, made = _runs(baseline), baseline / ".new"
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(result.path, made, ignore=shutil.ignore_patterns("frames", ".lock"))
+    manifest = json.loads((made / "manifest.json").read_text("utf-8"))
+    for field in ("dataset", "detector", "weights"):
+        place = Path(manifest["spec"][field] or "")
+        if place.is_absolute() and place.is_relative_to(Path.cwd()):
+            manifest["spec"][field] = place.relative_to(Path.cwd()).as_posix()
+    (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    for path in old:
+        shutil.rmtree(path)
+    os.replace(made, baseline / result.path.name)

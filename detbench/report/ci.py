@@ -1,0 +1,195 @@
+"""The gate's verdict for machines and people of a CI service: JUnit XML, Markdown, and GitHub's annotations."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from detbench.baseline import CannotCompare
+from detbench.check import Outcome, Verdict, number
+from detbench.types import FrameScore
+
+SHOWN = 5
+"""How many frames that fell are shown."""
+
+
+def junit(verdict: Verdict) -> str:
+    """The verdict as JUnit XML: one test case a metric."""
+    suite = TestSuite("detbench check")
+    for what, was, is_ in verdict.changes:
+        suite.add_property(_xml(what), _xml(f"{was} → {is_}"))
+    spec = verdict.now.spec
+    place = _xml(f"detbench.check.{Path(spec.dataset).name}.{Path(spec.deblurer).name}")
+    suite.add_testcases([_case(verdict, outcome, place) for outcome in verdict.outcomes])
+    return _document(suite, _seconds(verdict))
+
+
+def _case(verdict: Verdict, outcome: Outcome, place: str) -> TestCase:
+    """A metric as a test case."""
+    case = TestCase(outcome.heading, place, 0.0)
+    if outcome.word == "failed":
+        failure = Failure(_fell(outcome), "regression")
+        frames = [
+            "{}: found {}, missed {}, false {}, PSNR {} dB".format(new.id, *_steps(old, new))
+            for old, new in verdict.fallen[:SHOWN]
+        ]
+        failure.text = _xml("\n".join(["Frames that fell most:", *frames]))
+        case.result = [failure]
+    elif outcome.word == "no interval":
+        case.result = [Skipped(str(outcome))]
+    else:
+        case.system_out = str(outcome)
+    return case
+
+
+def _document(suite: TestSuite, seconds: float) -> str:
+    """A whole XML file of one suite."""
+    suite.update_statistics()
+    suite.time = seconds  # of the run: judging a metric takes none
+    root = JUnitXml()
+    root.add_testsuite(suite)
+    root.update_statistics()
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + root.tostring().decode() + "\n"
+
+
+def summary(verdict: Verdict) -> str:
+    """The verdict in Markdown, fit for a comment on a pull request."""
+    spec = verdict.now.spec
+    clips = len({score.clip for score in verdict.now.scores})
+    lines = [f"### detbench check: {'passed' if verdict.passed else 'failed'}", ""]
+    lines += [f"- {_fell(outcome)}" for outcome in verdict.failures] + [""] * bool(verdict.failures)
+    lines += _markdown(
+        ["", "baseline", "now", "change, 95 % interval", "may fall by", ""],
+        [
+            [
+                outcome.heading,
+                number(outcome.baseline),
+                number(outcome.now),
+                str(outcome.interval),
+                f"{outcome.tolerance:g}",
+                f"**{outcome.word}**" if outcome.word == "failed" else outcome.word,
+            ]
+            for outcome in verdict.outcomes
+        ],
+    )
+    what = (
+        f"{Path(spec.deblurer).name} on {len(verdict.now.scores)} frames of {Path(spec.dataset).name} ({clips} clips)"
+    )
+    lines += ["", _escape(f"{what}, {_seconds(verdict):.0f} s."), ""]
+    if moved := _moved(verdict):
+        lines += [moved, ""]
+    if verdict.fallen:
+        lines += ["<details><summary>Frames that fell most</summary>", ""]
+        lines += _markdown(
+            ["frame", "found", "missed", "false", "PSNR dB"],
+            [[new.id, *_steps(old, new)] for old, new in verdict.fallen[:SHOWN]],
+        )
+        lines += ["", "</details>", ""]
+    if verdict.changes:
+        lines += ["<details><summary>What differs from the baseline's run</summary>", ""]
+        lines += _markdown(["", "baseline", "now"], [list(change) for change in verdict.changes])
+        lines += ["", "</details>", ""]
+    else:
+        lines += ["The deblurer, the code and the packages are the baseline's.", ""]
+    lines.append(f"`{str(verdict.now.environment.get('signature', '')).replace('`', '')}`")
+    return "\n".join(lines) + "\n"
+
+
+def deliver(outcome: Verdict | CannotCompare, junit_xml: Path | None = None, markdown: Path | None = None) -> None:
+    """Write the verdict where it is asked for, and where GitHub looks for it if this is one of its jobs.
+
+    Args:
+        outcome: the verdict, or why there is none.
+        junit_xml: a file for :func:`junit`.
+        markdown: a file that :func:`summary` is appended to.
+    """
+    if isinstance(outcome, Verdict):
+        xml, text, commands = junit(outcome), summary(outcome), github(outcome)
+    else:
+        suite, case = TestSuite("detbench check"), TestCase("comparison", "detbench.check", 0.0)
+        case.result = [Error(_xml(str(outcome)), "CannotCompare")]
+        suite.add_testcase(case)
+        xml = _document(suite, 0.0)
+        text = f"### detbench check: cannot compare\n\n{_escape(str(outcome))}\n"
+        commands = [annotation("error", "detbench check: cannot compare", str(outcome))]
+    if junit_xml:
+        junit_xml.write_text(xml, "utf-8")
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    for path in (markdown, Path(page) if page else None):
+        if path:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(*commands, sep="\n")
+
+
+def github(verdict: Verdict) -> list[str]:
+    """The verdict as GitHub workflow commands: an error a failed metric, warnings, or else one notice."""
+    commands = [annotation("error", f"detbench check: {o.heading}", _fell(o)) for o in verdict.failures]
+    if moved := _moved(verdict):
+        commands.append(annotation("warning", "detbench check: reference objects", moved))
+    for outcome in verdict.outcomes:
+        if outcome.word == "no interval":
+            commands.append(annotation("warning", f"detbench check: {outcome.heading}", str(outcome)))
+    if verdict.passed:
+        commands.append(annotation("notice", "detbench check: passed", "\n".join(map(str, verdict.outcomes))))
+    return commands
+
+
+def annotation(level: str, title: str, message: str) -> str:
+    """A GitHub workflow command, escaped as GitHub's runner unescapes it ("Workflow commands", GitHub's documentation).
+
+    Args:
+        level: ``error``, ``warning`` or ``notice``.
+        title: one line.
+        message: may have several.
+    """
+    escaped = [text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A") for text in (title, message)]
+    return f"::{level} title={escaped[0].replace(':', '%3A').replace(',', '%2C')}::{escaped[1]}"
+
+
+def _fell(outcome: Outcome) -> str:
+    """A failed metric in words."""
+    return f"{outcome}: it may fall by {outcome.tolerance:g}, and fell by at least {-outcome.interval.high:.3g}."
+
+
+def _moved(verdict: Verdict) -> str:
+    """What the detector sees otherwise than for the baseline in the sharp frames, in words."""
+    seen = verdict.reference
+    if seen.fn == seen.fp == 0:
+        return ""
+    return (
+        f"In the sharp frames, the detector misses {seen.fn} of the baseline's {seen.objects} objects and sees"
+        f" {seen.fp} others: precision, recall and F1 are against another truth."
+    )
+
+
+def _steps(old: FrameScore, new: FrameScore) -> list[str]:
+    """Found, missed and false objects and the PSNR of a frame, then and now."""
+    counts = [(old.tp, new.tp), (old.fn, new.fn), (old.fp, new.fp)]
+    return [*(f"{was} → {is_}" for was, is_ in counts), f"{old.psnr_db:.2f} → {new.psnr_db:.2f}"]
+
+
+def _seconds(verdict: Verdict) -> float:
+    return float(verdict.now.environment.get("wall_seconds", 0))
+
+
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table, its first column to the left."""
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *([_escape(cell) for cell in row] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`|]|\](?=\())", r"\\\1", text).replace("\n", " ")
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that XML 1.0 cannot hold."""
+    return re.sub(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]", "\ufffd", text)
