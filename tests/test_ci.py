@@ -27,6 +27,7 @@ def outcome(key, change=0.0):
 def verdicts(run):
     """A verdict that passed, and one that failed on a deblurer with an impossible name."""
     before, worse = run(), run(found=0.05, psnr=22.0, draw=1)
+    before.environment["wall_seconds"], worse.environment["wall_seconds"] = 2.5, 3.5
     equal = {key: 0.0 for key in TOLERANCES}
     passed = Verdict(before, before, tuple(map(outcome, equal)), (), Counts(9, 0, 0))
     fell = equal | {"f1": -0.2, "recall": -0.3, "psnr_db": -3.0}
@@ -52,6 +53,7 @@ def test_junit_has_a_case_a_metric(verdicts):
         assert failed == [outcome.heading for outcome in verdict.failures]
         for tag in (root, suite):
             assert (tag.get("tests"), tag.get("failures")) == ("6", str(len(failed)))
+            assert float(tag.get("time")) == verdict.now.environment["wall_seconds"]
     failure = list(suite.iter("failure"))[-1]
     assert "PSNR dB" in failure.get("message")
     assert failure.text.count("dB") == ci.SHOWN

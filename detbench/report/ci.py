@@ -48,11 +48,10 @@ def _case(verdict: Verdict, outcome: Outcome, place: str) -> TestCase:
 
 def _document(suite: TestSuite, seconds: float) -> str:
     """A whole XML file of one suite."""
-    suite.update_statistics()
-    suite.time = seconds  # of the run: judging a metric takes none
     root = JUnitXml()
     root.add_testsuite(suite)
     root.update_statistics()
+    root.time = suite.time = seconds  # of the run: judging a metric takes none
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + root.tostring().decode() + "\n"
 
 
