@@ -25,7 +25,8 @@ from detbench.gan.recipe import Recipe
 from detbench.lineup import FLOOR
 from detbench.metrics import metric
 from detbench.report.conclusions import caution
-from detbench.report.tables import Column, Part, Table, caveat, markdown, printed
+from detbench.report.formats import Column, Part, Table, markdown
+from detbench.report.tables import caveat, printed
 from detbench.types import RunResult, RunSpec
 from detbench.weights import read_record
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from detbench import claims, datasets, figure, registry, runner, store
 from detbench.compare import compare
 from detbench.lineup import FLOOR
-from detbench.report import detectors, plots, tables
+from detbench.report import detectors, formats, plots, tables
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
 from detbench.report.document import Report
@@ -88,7 +88,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
             curves.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
     plots.save(plots.training_curves(curves), reports / "figures", "training")
 
-    board = tables.markdown(tables.leaderboard(group))
+    board = formats.markdown(tables.leaderboard(group))
     written = {
         reports / "leaderboard.md": _page(eyes, noisy, seeing),
         reports / "published.json": json.dumps(state(eyes), indent=1) + "\n",
@@ -212,11 +212,11 @@ def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
     return measure, np.array(points, np.float64).reshape(-1, 2)
 
 
-def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[tables.Table]) -> str:
+def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[formats.Table]) -> str:
     """``leaderboard.md``: the same without and with noise, and between the two before several detectors."""
     machine = eyes[0].floor.environment
     said = "".join(f"- {sentence}\n" for sentence in detectors.conclusions(eyes))
-    shown = "\n".join(map(tables.markdown, seeing))
+    shown = "\n".join(map(formats.markdown, seeing))
     return (
         "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
         f" `detbench publish`, which makes it again.\n\n{_ranking(eyes[0], costs=True)}\n"
@@ -242,7 +242,7 @@ def _ranking(group: Group, costs: bool) -> str:
     """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
     ranked = sorted(group.models, key=lambda run: -run.f1)
     said = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *ranked])))
-    return f"{tables.markdown(tables.leaderboard(group, costs))}\n{said}"
+    return f"{formats.markdown(tables.leaderboard(group, costs))}\n{said}"
 
 
 def _into(readme: str, board: str) -> str:

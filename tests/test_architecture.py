@@ -13,7 +13,7 @@ import detbench
 ROOT = Path(detbench.__file__).parent.parent
 EVERYWHERE = {"types", "files", "counts", "metrics", "lineup"}
 LEAVES = EVERYWHERE | {"progress", "weights", "environment", "assets", "images", "blur", "datasets"}
-LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "thresholds", "deblur", "kept"}
+LEAVES |= {"restore", "detect", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 ALLOWED = {
     "counts": set(),
     "metrics": {"counts", "types"},
@@ -33,19 +33,20 @@ ALLOWED = {
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
     "report.conclusions": {"compare", "stats"},
-    "report.tables": {"table", "report.collect", "report.origins"},
+    "report.formats": set(),
+    "report.tables": {"table", "report.collect", "report.formats", "report.origins"},
     "report.detectors": {"compare", "match", "stats", "store", "table"}
-    | {f"report.{part}" for part in ("collect", "conclusions", "origins", "tables")},
+    | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
     "report.page": {"datasets", "store", "images", "match"},
     "report.breakdown": {"match", "thresholds"},
-    "report.plots": {"stats", "report.breakdown"},
-    "report.document": {"datasets", "stats", "store", "compare", "thresholds"}
-    | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "page", "plots", "tables")},
+    "report.plots": {"stats", "tide", "report.breakdown"},
+    "report.document": {"datasets", "stats", "store", "compare", "thresholds", "tide"}
+    | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "tables")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims"}
-    | {f"report.{part}" for part in ("collect", "conclusions", "detectors", "document", "plots", "tables")},
+    | {f"report.{part}" for part in ("collect", "conclusions", "detectors", "document", "formats", "plots", "tables")},
     "claims": {"datasets", "images", "quality", "stats", "weights", "registry", "runner", "compare"}
-    | {"gan.recipe", "report.conclusions", "report.tables"},
+    | {"gan.recipe", "report.conclusions", "report.formats", "report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"assets", "progress"},
     "gan.losses": {"gan.vgg"},

@@ -9,10 +9,12 @@ from conftest import boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detbench import tide
 from detbench.counts import Counts
 from detbench.match import match, score_frame
 from detbench.report import breakdown
-from detbench.report.breakdown import AveragePrecision, Cell, Errors
+from detbench.report.breakdown import AveragePrecision, Cell
+from detbench.tide import Errors
 from detbench.types import Detections
 
 NONE = Detections.empty()
@@ -101,9 +103,9 @@ def test_rescoring_counts_frame_by_frame():
     assert got.columns().tolist() == expected
 
 
-@pytest.mark.parametrize("function", [breakdown.judge, breakdown.rescore, breakdown.errors])
+@pytest.mark.parametrize("function", [breakdown.judge, breakdown.rescore, tide.errors])
 def test_each_frame_needs_a_reference(function):
-    more = {breakdown.judge: (0.5,), breakdown.rescore: (0.5, 0.25), breakdown.errors: (0.25,)}[function]
+    more = {breakdown.judge: (0.5,), breakdown.rescore: (0.5, 0.25), tide.errors: (0.25,)}[function]
     with pytest.raises(ValueError):
         function([NONE, NONE], [NONE], *more)
 
@@ -291,12 +293,12 @@ TABLE = {
 def test_kinds_of_errors(case):
     detections, reference, expected = TABLE[case]
     zero = dict.fromkeys((field.name for field in dataclasses.fields(Errors)), 0)
-    assert vars(breakdown.errors([detections], [reference], 0.25)) == zero | expected
+    assert vars(tide.errors([detections], [reference], 0.25)) == zero | expected
 
 
 def test_every_false_positive_is_of_one_kind():
     detections, reference = random_frames(2, frames=20)
-    kinds = vars(breakdown.errors(detections, reference, 0.3))
+    kinds = vars(tide.errors(detections, reference, 0.3))
     _, fp, fn = rematched(detections, reference, 0.5, 0.3)
     assert sum(kinds.values()) - kinds["missed"] == fp
     assert 0 < kinds["missed"] < fn
@@ -316,4 +318,4 @@ def test_runs_without_objects(frames):
     assert breakdown.rescore(nothing, nothing, 0.5, 0.25).columns().tolist() == [[0, 0, 0]] * frames
     assert breakdown.confidence_sweep(nothing, nothing, 0.5).counts.columns().tolist() == [[0, 0, 0]] * 99
     assert breakdown.iou_sweep(nothing, nothing, 0.25).counts.f1.tolist() == [1.0] * 10
-    assert set(vars(breakdown.errors(nothing, nothing, 0.25)).values()) == {0}
+    assert set(vars(tide.errors(nothing, nothing, 0.25)).values()) == {0}

@@ -8,11 +8,11 @@ from conftest import BrightBoxes, boxes
 
 from detbench import detect, runner, store
 from detbench.lineup import role
-from detbench.report import detectors, origins, tables
+from detbench.report import detectors, formats, origins, tables
 from detbench.report.collect import Group, collect
 from detbench.types import FrameScore, RunResult, RunSpec
 
-FORMATS = [tables.markdown, tables.latex, tables.csv, tables.html]
+FORMATS = [formats.markdown, formats.latex, formats.csv, formats.html]
 CLIPS = 12
 
 
@@ -64,7 +64,7 @@ def test_detectors_that_were_not_in_the_loss_lead(groups):
     assert (floor[0][:1], floor[0][3]) == (("blurred",), None)
     assert (ceiling[0][0], ceiling[0][1:4]) == ("sharp, JPEG 95", (1.0, 1.0, None))
     assert len(set(headings)) == len(headings)
-    text = tables.markdown(made)
+    text = formats.markdown(made)
     assert "yolo26n was in the loss that trained tuned." in text
     assert all(group.signature.replace("|", r"|") in text for group in groups)
 
@@ -77,7 +77,7 @@ def test_without_a_detector_in_any_loss_the_order_is_the_given_one(groups):
         "yolo11n 640: F1",
         "yolo26n 416: F1",
     ]
-    assert "in the loss" not in tables.markdown(made)
+    assert "in the loss" not in formats.markdown(made)
 
 
 def test_a_deblurer_that_one_detector_has_not_seen_is_left_out(groups):
@@ -167,5 +167,5 @@ def test_what_was_seen_is_inherited(tmp_path):
         run(tmp_path, "srn", 1, 1),
     ]
     assert origins.have_seen(runs) == ["old", "heir", "grandchild"]
-    text = tables.markdown(tables.leaderboard(Group(runs[-1], tuple(runs[:-1]), runs[-1])))
+    text = formats.markdown(tables.leaderboard(Group(runs[-1], tuple(runs[:-1]), runs[-1])))
     assert "started from weights that were: old, heir, grandchild." in text

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from detbench import images
-from detbench.report import page, tables
-from detbench.report.tables import Column, Part, Table
+from detbench.report import formats, page
+from detbench.report.formats import Column, Part, Table
 
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -69,7 +69,7 @@ def folder(tmp_path_factory):
         (Part(tuple((name, *np.linspace(0, 1, 14)) for name in "ab"), source="where|it;comes|from"),),
     )
     sections = [
-        page.Section(f"s{i}", f"Section {i}", ["Some words. " * 30], [tables.html(wide)] if i == 0 else [])
+        page.Section(f"s{i}", f"Section {i}", ["Some words. " * 30], [formats.html(wide)] if i == 0 else [])
         for i in range(5)
     ]
     page.write(out, "A page", "An introduction.", sections, page.Gallery(MODELS, CLASSES, frames, views, 9))

@@ -12,8 +12,9 @@ import pytest
 from detbench import images
 from detbench.counts import Counts
 from detbench.report import breakdown, plots
-from detbench.report.breakdown import Cell, Errors
+from detbench.report.breakdown import Cell
 from detbench.stats import Interval
+from detbench.tide import Errors
 from detbench.types import Detections, FrameScore, RunResult, RunSpec
 
 NAMES = [*"abcdefghijklmno", "deblurgan_feedback", "pix2pix_sa_ca_gr_sn_perc"]

@@ -12,12 +12,12 @@ from html.parser import HTMLParser
 import pytest
 
 from detbench.metrics import METRICS
-from detbench.report import tables
+from detbench.report import formats, tables
 from detbench.report.collect import Group
-from detbench.report.tables import Column, Part, Table
+from detbench.report.formats import Column, Part, Table
 from detbench.types import FrameScore, RunResult, RunSpec
 
-FORMATS = [tables.markdown, tables.latex, tables.csv, tables.html]
+FORMATS = [formats.markdown, formats.latex, formats.csv, formats.html]
 
 
 def run(tmp_path, name, tp, fp, fn, psnr=30.0, ms=10.0, training=None, **spec):
@@ -59,7 +59,7 @@ SMALL = Table(
 
 
 def test_markdown():
-    assert tables.markdown(SMALL) == (
+    assert formats.markdown(SMALL) == (
         "**A & B**\n\n"
         "| name    |   F1 |     ms |         n |\n"
         "| ------- | ---: | -----: | --------: |\n"
@@ -73,7 +73,7 @@ def test_markdown():
 
 
 def test_latex():
-    text = tables.latex(SMALL)
+    text = formats.latex(SMALL)
     assert r"\caption{A \& B}" in text
     assert r"a\_b & 0.50 & 20 & 1,000 \\" in text
     assert r"\textless{}c\textgreater{}\textbar{}\allowbreak{} & 0.50 & \textbf{10} & 2,000,000 \\" in text
@@ -82,7 +82,7 @@ def test_latex():
 
 
 def test_csv():
-    assert list(csv.reader(io.StringIO(tables.csv(SMALL)))) == [
+    assert list(csv.reader(io.StringIO(formats.csv(SMALL)))) == [
         ["part", "name", "F1", "ms", "n", "source"],
         ["", "floor", "0.9", "1", "", "here"],
         ["ours", "a_b", "0.501", "20", "1000", "over there"],
@@ -118,7 +118,7 @@ class Cells(HTMLParser):
 
 
 def test_html():
-    text = tables.html(SMALL)
+    text = formats.html(SMALL)
     cells = Cells(text)
     assert cells.rows == [
         ["name", "F1", "ms", "n"],
@@ -152,7 +152,7 @@ def test_html():
 def test_the_best_is_bold(values, best, bold):
     form = "{:.2f}" if any(isinstance(v, float) for v in values) else "{}"
     rows = tuple((name, value) for name, value in zip("abc", values, strict=True))
-    text = tables.markdown(Table("t", (Column(""), Column("x", form, best)), (Part(rows),)))
+    text = formats.markdown(Table("t", (Column(""), Column("x", form, best)), (Part(rows),)))
     assert re.findall(r"\*\*([^*]+)\*\* \|", text) == [str(value) for value in bold]
 
 
@@ -181,7 +181,7 @@ def test_the_leaderboard(group):
         60_000,
     )
     assert runs[0][-2:] == (None, None)
-    assert "street:0123|conf:0.25" in tables.markdown(tables.leaderboard(group))
+    assert "street:0123|conf:0.25" in formats.markdown(tables.leaderboard(group))
 
 
 def test_a_gap_that_is_hardly_there_has_no_sign():
@@ -193,13 +193,13 @@ def test_the_leaderboard_without_costs(group):
     headings = [column.heading for column in short.columns]
     assert headings == [column.heading for column in whole.columns][:-3]
     assert "SSIM" in headings
-    assert "ms/frame" not in tables.markdown(short)
+    assert "ms/frame" not in formats.markdown(short)
 
 
 def test_the_better_f1_comes_first_on_the_leaderboard(group, tmp_path):
     better = run(tmp_path, "srn", 8, 0, 2)
     group = dataclasses.replace(group, models=(*group.models, better))
-    text = tables.markdown(tables.leaderboard(group))
+    text = formats.markdown(tables.leaderboard(group))
     assert [line.split()[1] for line in text.splitlines() if line.startswith("| ")][2:] == [
         "blurred",
         "srn",
@@ -221,9 +221,9 @@ def test_published_tables():
     noise = found["dark-channel-1"].parts[1]
     assert noise.heading == "GoPro-noise, as published"
     assert noise.rows[2] == ("dc250", "26.83", "0.8707")
-    text = tables.markdown(found["dark-channel-1"])
+    text = formats.markdown(found["dark-channel-1"])
     assert "**27.01**" in text and "**26.83**" in text  # the paper's own bold
-    assert "| DeblurGAN SYNTH       |     23.6 |     0.884 |        - |" in tables.markdown(found["deblurgan-1"])
+    assert "| DeblurGAN SYNTH       |     23.6 |     0.884 |        - |" in formats.markdown(found["deblurgan-1"])
 
 
 def test_published_f1_follows_from_precision_and_recall():
@@ -286,15 +286,15 @@ def test_equal_runs_give_equal_bytes(form, group):
 
 def test_html_and_markdown_of_hostile_names():
     table = Table("t", (Column("x"),), (Part((("<script>alert(1)</script> *a* _b_ | `c`",),)),))
-    assert "<script>" not in tables.html(table)
-    assert r"\<script>alert(1)\</script> \*a\* \_b\_ \| \`c\`" in tables.markdown(table)
+    assert "<script>" not in formats.html(table)
+    assert r"\<script>alert(1)\</script> \*a\* \_b\_ \| \`c\`" in formats.markdown(table)
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
 def test_latex_compiles_with_article(group, tmp_path):
     odd = Table(r"50 % of $x_1^2$ #~\{} → Köhler ≥ ½ żółć 日", (Column('"x"'),), (Part((("a|b;c",),), "& so", "s"),))
     both = [tables.leaderboard(group), *tables.published(group), odd]
-    text = "\n".join(map(tables.latex, both))
+    text = "\n".join(map(formats.latex, both))
     document = tmp_path / "tables.tex"
     document.write_text(
         rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{text}\end{{document}}", "utf-8"

@@ -15,8 +15,9 @@ from detbench.match import confirmed
 from detbench.metrics import METRICS
 from detbench.report import conclusions as words
 from detbench.report.collect import Group
+from detbench.report.formats import Column, Table, Value
 from detbench.report.origins import in_the_loss
-from detbench.report.tables import Column, Table, Value, framed
+from detbench.report.tables import framed
 from detbench.types import RunResult
 
 

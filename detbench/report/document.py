@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detbench import compare, datasets, stats, store
+from detbench import compare, datasets, stats, store, tide
 from detbench.counts import Counts
 from detbench.metrics import METRICS, Sums
-from detbench.report import breakdown, conclusions, page, plots, tables
+from detbench.report import breakdown, conclusions, formats, page, plots, tables
 from detbench.report.collect import Group
-from detbench.report.tables import Column, Part, Table, framed
+from detbench.report.formats import Column, Part, Table
+from detbench.report.tables import framed
 from detbench.thresholds import leave_one_clip_out
 from detbench.types import DetbenchError, Detections, RunResult
 
@@ -140,9 +141,9 @@ class Report:
         """Write a table's files; gives its HTML."""
         folder = self.out / "tables"
         folder.mkdir(parents=True, exist_ok=True)
-        for suffix, render in (("md", tables.markdown), ("tex", tables.latex), ("csv", tables.csv)):
+        for suffix, render in (("md", formats.markdown), ("tex", formats.latex), ("csv", formats.csv)):
             (folder / f"{table.key}.{suffix}").write_text(render(table), "utf-8")
-        return tables.html(table)
+        return formats.html(table)
 
     def figure(self, name: str, figure: matplotlib.figure.Figure, alt: str, caption: str = "") -> page.Figure:
         """Write a figure's files."""
@@ -162,7 +163,7 @@ class Report:
             columns += [Column(METRICS[metric].heading), Column("p")]
         rows = []
         for model in models:
-            cells: list[tables.Value] = [model]
+            cells: list[formats.Value] = [model]
             for metric in SHOWN:
                 row = found[model, metric]
                 cells += [_difference(row, METRICS[metric].form), _p(row["p_holm"])]
@@ -313,7 +314,7 @@ class Report:
     def errors(self) -> page.Section:
         """What kind of errors are left."""
         spec = self.group.floor.spec
-        found = {name: breakdown.errors(seen, self.reference, spec.conf) for name, seen in self.seen.items()}
+        found = {name: tide.errors(seen, self.reference, spec.conf) for name, seen in self.seen.items()}
         kinds = ["localisation", "classification", "both", "duplicate", "background", "missed"]
         rows = tuple((name, *(getattr(e, kind) for kind in kinds)) for name, e in found.items())
         table = Table(
@@ -424,7 +425,7 @@ def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signat
     names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run if cell.counts.objects))
     objects = {cell.name: cell.counts.objects for of_run in cells.values() for cell in of_run}
 
-    def row(name: str) -> tuple[tables.Value, ...]:
+    def row(name: str) -> tuple[formats.Value, ...]:
         found = {cell.name: cell for cell in cells[name]}
         return (name, *(float(found[n].counts.f1) if n in found and objects[n] else None for n in names))
 

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from detbench import stats
 from detbench.metrics import METRICS, Sums
-from detbench.report.breakdown import ENOUGH, Cell, Errors, Sweep
+from detbench.report.breakdown import ENOUGH, Cell, Sweep
+from detbench.tide import Errors
 from detbench.types import RunResult
 
 WIDTH = 8.5 / 2.54
