@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from detbench import claims, datasets, figure, registry, runner, store
 from detbench.compare import compare
 from detbench.lineup import FLOOR
-from detbench.report import detectors, formats, plots, tables
+from detbench.report import detectors, formats, plots, style, tables
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
 from detbench.report.document import Report
@@ -86,7 +86,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
         if (log := reports / "training" / f"{name}-log.csv").exists():
             measure, curve = _curve(log)
             curves.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
-    plots.save(plots.training_curves(curves), reports / "figures", "training")
+    style.save(plots.training_curves(curves), reports / "figures", "training")
 
     board = formats.markdown(tables.leaderboard(group))
     written = {

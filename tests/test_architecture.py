@@ -34,17 +34,23 @@ ALLOWED = {
     "report.origins": set(),
     "report.conclusions": {"compare", "stats"},
     "report.formats": set(),
-    "report.tables": {"table", "report.collect", "report.formats", "report.origins"},
+    "report.style": set(),
+    "report.scatter": {"stats", "report.style"},
+    "report.tables": {"compare", "table"}
+    | {f"report.{part}" for part in ("breakdown", "collect", "formats", "origins")},
     "report.detectors": {"compare", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
     "report.page": {"datasets", "store", "images", "match"},
     "report.breakdown": {"match", "thresholds"},
-    "report.plots": {"stats", "tide", "report.breakdown"},
+    "report.plots": {"stats", "tide", "report.breakdown", "report.style"},
     "report.document": {"datasets", "stats", "store", "compare", "thresholds", "tide"}
-    | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "tables")},
+    | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
+    | {"report.style", "report.tables"},
+    "report.groups": {"stats"} | {f"report.{part}" for part in ("collect", "document", "formats", "page")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims"}
-    | {f"report.{part}" for part in ("collect", "conclusions", "detectors", "document", "formats", "plots", "tables")},
+    | {f"report.{part}" for part in ("collect", "conclusions", "detectors", "document", "formats", "plots", "style")}
+    | {"report.tables"},
     "claims": {"datasets", "images", "quality", "stats", "weights", "registry", "runner", "compare"}
     | {"gan.recipe", "report.conclusions", "report.formats", "report.tables"},
     "gan.recipe": set(),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detbench import images, runner
-from detbench.report import document
+from detbench.report import groups
 from detbench.report.collect import collect
 from detbench.types import RunSpec
 
@@ -27,7 +27,7 @@ def test_a_report_has_every_section_and_is_the_same_every_time(spec, tmp_path):
     runner.run(dataclasses.replace(spec, deblurer="identity", imgsz=960), runs)
     (runs / "data-half-00000000").mkdir()
     (runs / "data-half-00000000" / "journal.jsonl").touch()
-    page = document.write(collect([runs]), tmp_path / "first")
+    page = groups.write(collect([runs]), tmp_path / "first")
     text = page.read_text()
     for heading in ("Verdict", "Leaderboard", "Trade-offs", "Thresholds", "Where it helps", "Kinds of errors"):
         assert f"{heading}</h2>" in text
@@ -41,7 +41,7 @@ def test_a_report_has_every_section_and_is_the_same_every_time(spec, tmp_path):
         assert {f"tables/{key}.{suffix}" for suffix in ("md", "tex", "csv")} <= made.keys()
     for name in ("scores", "f1-time", "f1-psnr", "confidence", "iou", "by-class", "errors"):
         assert {f"figures/{name}.{suffix}" for suffix in ("png", "pdf", "svg")} <= made.keys()
-    document.write(collect([runs]), tmp_path / "again")
+    groups.write(collect([runs]), tmp_path / "again")
     assert files(tmp_path / "again") == made
 
 
@@ -57,7 +57,7 @@ def test_poor_data_is_shown_for_what_it_is(spec, pairs, tmp_path, poor):
     else:
         spec = dataclasses.replace(spec, deblurer="identity")
     runner.benchmark(spec, tmp_path / "runs")
-    text = document.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
+    text = groups.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
     assert ("nothing to compare" if poor == "no model" else "ot enough data") in text
     assert ">nan<" not in text
 
@@ -66,7 +66,7 @@ def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
     other = dataclasses.replace(spec, imgsz=960)
     for each in (spec, other):
         runner.benchmark([dataclasses.replace(each, seed=seed) for seed in range(3)], tmp_path / "runs")
-    text = document.write(collect([tmp_path / "runs"], split=True), tmp_path / "out").read_text()
+    text = groups.write(collect([tmp_path / "runs"], split=True), tmp_path / "out").read_text()
     assert len(list((tmp_path / "out").glob("*/index.html"))) == 2
     assert "Does the ranking survive?" in text
     assert "not enough data" in text  # six frames of one clip
@@ -75,6 +75,6 @@ def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
 def test_frames_that_changed_since_are_not_shown(spec, pairs, tmp_path):
     runner.benchmark(spec, tmp_path / "runs")
     images.write_image(pairs / "blur" / "frame0.png", np.full((48, 64, 3), 60, np.uint8))
-    text = document.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
+    text = groups.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
     assert "Leaderboard</h2>" in text
     assert "Frames</h2>" not in text

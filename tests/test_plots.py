@@ -11,7 +11,7 @@ import pytest
 
 from detbench import images
 from detbench.counts import Counts
-from detbench.report import breakdown, plots
+from detbench.report import breakdown, plots, scatter, style
 from detbench.report.breakdown import Cell
 from detbench.stats import Interval
 from detbench.tide import Errors
@@ -79,10 +79,10 @@ ALTERNATIVES = {"yolo26m at 640": (300.0, 0.6), "yolo26n at 1280": (250.0, 0.55)
 PLOTS = {
     "bars": lambda: plots.score_bars(MANY, FLOOR, CEILING),
     "bars of one": lambda: plots.score_bars({"dc250": run()}, FLOOR, CEILING),
-    "time": lambda: plots.f1_against_time(MANY, FLOOR, CEILING, ALTERNATIVES),
-    "time of one": lambda: plots.f1_against_time({"dc250": run()}, FLOOR, CEILING),
-    "psnr": lambda: plots.f1_against_psnr(MANY, FLOOR, CEILING, Interval(-0.5, -0.9, 0.1)),
-    "psnr of equals": lambda: plots.f1_against_psnr({n: run("same") for n in NAMES}, FLOOR, CEILING),
+    "time": lambda: scatter.f1_against_time(MANY, FLOOR, CEILING, ALTERNATIVES),
+    "time of one": lambda: scatter.f1_against_time({"dc250": run()}, FLOOR, CEILING),
+    "psnr": lambda: scatter.f1_against_psnr(MANY, FLOOR, CEILING, Interval(-0.5, -0.9, 0.1)),
+    "psnr of equals": lambda: scatter.f1_against_psnr({n: run("same") for n in NAMES}, FLOOR, CEILING),
     "confidence": lambda: plots.confidence_curves(SWEEP, 0.25, SWEEP),
     "iou": lambda: plots.iou_curves(SWEEP),
     "training": lambda: plots.training_curves(
@@ -103,12 +103,12 @@ POOR = {
     "bars of none": lambda: plots.score_bars({}, FLOOR, CEILING),
     "bars of one frame": lambda: plots.score_bars({"dc250": run(frames=1)}, run(frames=1), run(frames=1)),
     "bars without detections": lambda: plots.score_bars({"dc250": blind()}, blind(), blind()),
-    "time of none": lambda: plots.f1_against_time({}, FLOOR, CEILING),
-    "time without a clock": lambda: plots.f1_against_time({"dc250": blind()}, blind(), blind()),
-    "psnr of none": lambda: plots.f1_against_psnr({}, FLOOR, CEILING),
-    "psnr of one": lambda: plots.f1_against_psnr({"dc250": run()}, FLOOR, CEILING),
-    "psnr of two": lambda: plots.f1_against_psnr({"a": run(), "b": run()}, FLOOR, CEILING, Interval(math.nan)),
-    "psnr of equal frames": lambda: plots.f1_against_psnr({"dc250": blind()}, blind(), blind()),
+    "time of none": lambda: scatter.f1_against_time({}, FLOOR, CEILING),
+    "time without a clock": lambda: scatter.f1_against_time({"dc250": blind()}, blind(), blind()),
+    "psnr of none": lambda: scatter.f1_against_psnr({}, FLOOR, CEILING),
+    "psnr of one": lambda: scatter.f1_against_psnr({"dc250": run()}, FLOOR, CEILING),
+    "psnr of two": lambda: scatter.f1_against_psnr({"a": run(), "b": run()}, FLOOR, CEILING, Interval(math.nan)),
+    "psnr of equal frames": lambda: scatter.f1_against_psnr({"dc250": blind()}, blind(), blind()),
     "confidence of nothing": lambda: plots.confidence_curves(NOTHING, 0.25, NOTHING),
     "iou of nothing": lambda: plots.iou_curves(NOTHING),
     "no cells": lambda: plots.cell_bars({}),
@@ -140,11 +140,11 @@ def test_no_errors_are_no_bars(drawn):
 def test_equal_data_give_equal_bytes(name, tmp_path, monkeypatch):
     figure = PLOTS[name]()
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")  # what would be written as the time
-    first = plots.save(figure, tmp_path / "first", "plot")
+    first = style.save(figure, tmp_path / "first", "plot")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000000")
     monkeypatch.setitem(matplotlib.rcParams, "font.size", 20)  # a user's own taste
-    again = plots.save(figure, tmp_path / "again", "plot")
-    anew = plots.save(PLOTS[name](), tmp_path / "anew", "plot")
+    again = style.save(figure, tmp_path / "again", "plot")
+    anew = style.save(PLOTS[name](), tmp_path / "anew", "plot")
     assert [path.name for path in first] == ["plot.png", "plot.pdf", "plot.svg"]
     for a, b, c in zip(first, again, anew, strict=True):
         assert a.read_bytes() == b.read_bytes() == c.read_bytes(), a.suffix
@@ -177,14 +177,14 @@ def test_intervals_are_of_the_value_over_clips():
 
 
 def test_points_lie_where_they_should():
-    figure = plots.f1_against_time({"dc250": run()}, FLOOR, CEILING, {"yolo26m": (300.0, 0.6)})
+    figure = scatter.f1_against_time({"dc250": run()}, FLOOR, CEILING, {"yolo26m": (300.0, 0.6)})
     axes = figure.axes[0]
     solid, hollow = (line for line in axes.lines if line.get_marker() in "oD")
     assert (solid.get_xdata()[0], solid.get_ydata()[0]) == pytest.approx((250, run().f1))  # 200 + 50 ms
     assert (hollow.get_xdata()[0], hollow.get_ydata()[0]) == (300, 0.6)
     assert solid.get_markerfacecolor() != hollow.get_markerfacecolor() == "white"
     assert axes.get_xscale() == "log"
-    axes = plots.f1_against_psnr({"dc250": run()}, FLOOR, CEILING).axes[0]
+    axes = scatter.f1_against_psnr({"dc250": run()}, FLOOR, CEILING).axes[0]
     assert {"s", "o"} <= {line.get_marker() for line in axes.lines}
     assert axes.get_xlim()[1] < 30  # the ceiling's PSNR does not squeeze the others
 
@@ -197,7 +197,7 @@ def test_points_lie_where_they_should():
     ],
 )
 def test_the_correlation_is_written_above(correlation, expected):
-    assert plots.f1_against_psnr(MANY, FLOOR, CEILING, correlation).axes[0].get_title(loc="left") == expected
+    assert scatter.f1_against_psnr(MANY, FLOOR, CEILING, correlation).axes[0].get_title(loc="left") == expected
 
 
 def test_no_detections_have_no_precision():
@@ -234,9 +234,9 @@ def test_stacks_add_up():
 
 def test_points_are_named_beside_them_unless_others_are_in_the_way():
     far, crowd = {"far": run(psnr_db=30)}, {name: run(name, psnr_db=21 + i / 200) for i, name in enumerate(NAMES)}
-    axes = plots.f1_against_psnr(far | crowd, FLOOR, CEILING).axes[0]
+    axes = scatter.f1_against_psnr(far | crowd, FLOOR, CEILING).axes[0]
     named = {text.get_text(): text for text in axes.texts}
-    assert {"far", plots.FLOOR_NAME, plots.CEILING_NAME} <= set(named) and not set(NAMES) <= set(named)
+    assert {"far", style.FLOOR_NAME, style.CEILING_NAME} <= set(named) and not set(NAMES) <= set(named)
     points = [line for line in axes.lines if line.get_marker() == "o"]
     places = axes.transData.transform([(line.get_xdata()[0], line.get_ydata()[0]) for line in points])
     for text in axes.texts:
@@ -249,8 +249,8 @@ def test_points_are_named_beside_them_unless_others_are_in_the_way():
 
 
 def test_a_point_on_another_has_no_name():
-    axes = plots.f1_against_psnr({name: run("same") for name in "ab"}, FLOOR, CEILING).axes[0]
-    assert {text.get_text() for text in axes.texts} == {plots.FLOOR_NAME, plots.CEILING_NAME}
+    axes = scatter.f1_against_psnr({name: run("same") for name in "ab"}, FLOOR, CEILING).axes[0]
+    assert {text.get_text() for text in axes.texts} == {style.FLOOR_NAME, style.CEILING_NAME}
 
 
 def test_real_detections_are_plotted_from_end_to_end(tmp_path):
@@ -260,4 +260,4 @@ def test_real_detections_are_plotted_from_end_to_end(tmp_path):
     ledger = breakdown.judge(frames, frames, 0.5, 0.25)
     figure = plots.cell_bars({"dc250": breakdown.by_class(ledger, {0: "car"})})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["car (2)"]
-    assert all(path.stat().st_size > 1000 for path in plots.save(figure, tmp_path / "new" / "folder", "classes"))
+    assert all(path.stat().st_size > 1000 for path in style.save(figure, tmp_path / "new" / "folder", "classes"))

@@ -45,9 +45,9 @@ def report(
 ) -> None:
     """Make a page to look at, with tables (Markdown, LaTeX, CSV) and figures (PNG, PDF, SVG) beside it."""
     with errors():
-        from detbench.report import collect, document
+        from detbench.report import collect, groups
 
-        print(document.write(collect.collect(runs, split=group), out))
+        print(groups.write(collect.collect(runs, split=group), out))
 
 
 @app.command()

@@ -31,6 +31,19 @@ def sentences(comparison: Comparison) -> list[str]:
     return conclusions(comparison) + remarks(comparison)
 
 
+def headline(comparison: Comparison) -> str:
+    """The verdict in a line: which deblurers help the detector, by F1; empty where that cannot be told."""
+    found = [d for d in comparison.differences if d.metric == "f1" and not np.isnan(d.p_holm)]
+    shown = [d for d in found if d.p_holm < LEVEL]
+    gains = {d.model: f"{d.model} (F1 {d.interval.estimate:+.3f})" for d in shown}
+    parts = {
+        "Helps": [gains[d.model] for d in shown if d.interval.estimate > 0],
+        "Harms": [gains[d.model] for d in shown if d.interval.estimate < 0],
+        "No difference shown": [d.model for d in found if d not in shown],
+    }
+    return " ".join(f"{word}: {', '.join(names)}." for word, names in parts.items() if names)
+
+
 def conclusions(comparison: Comparison) -> list[str]:
     """What can be concluded and what cannot: of a few models one by one, of many metric by metric."""
     reference, others = comparison.models[0].name, comparison.models[1:]

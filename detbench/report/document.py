@@ -1,20 +1,17 @@
-"""Groups of runs → a report: a page, and beside it its tables and figures as files."""
+"""A group of runs → its report: a page, and beside it its tables and figures as files."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from detbench import compare, datasets, stats, store, tide
 from detbench.counts import Counts
 from detbench.metrics import METRICS, Sums
-from detbench.report import breakdown, conclusions, formats, page, plots, tables
+from detbench.report import breakdown, conclusions, formats, page, plots, scatter, style, tables
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table
 from detbench.report.tables import framed
@@ -26,33 +23,6 @@ if TYPE_CHECKING:
 
 BARS = 6
 """Runs that a figure shows side by side; of more, those with the best F1."""
-
-SHOWN = ("f1", "precision", "recall", "psnr_db")
-"""Metrics of the table of differences."""
-
-
-def write(groups: Sequence[Group], out: Path) -> Path:
-    """Write a report.
-
-    Args:
-        groups: from :func:`detbench.report.collect.collect`. Several get a folder each, and a page that links them.
-        out: the report's folder: ``index.html``, ``tables/`` (Markdown, LaTeX, CSV), ``figures/`` (PNG, PDF, SVG) and
-            the page's pictures.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        DetbenchError: a run's detections are damaged.
-    """
-    if len(groups) == 1:
-        return Report(groups[0], out).write()
-    titles, links = _titles(groups), []
-    for number, (group, title) in enumerate(zip(groups, titles, strict=True), 1):
-        part = f"group-{number}"
-        Report(group, out / part).write()
-        links.append(page.Section(part, title, [group.signature], [f'<p><a href="{part}/index.html">Report</a></p>']))
-    return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, titles, out)])
 
 
 @dataclass(frozen=True)
@@ -69,8 +39,8 @@ class Report:
 
     def write(self) -> Path:
         """Write the page and all files; gives the page's path."""
-        intro = f"Does deblurring help the detector see? {len(self.group.floor.scores)} frames of {_title(self.group)}."
-        return page.write(self.out, f"detbench: {_title(self.group)}", intro, self.sections(), self.gallery())
+        intro = f"Does deblurring help the detector see? {len(self.group.floor.scores)} frames of {title(self.group)}."
+        return page.write(self.out, f"detbench: {title(self.group)}", intro, self.sections(), self.gallery())
 
     def sections(self) -> list[page.Section]:
         """Write tables and figures; gives what a page says of them."""
@@ -147,7 +117,7 @@ class Report:
 
     def figure(self, name: str, figure: matplotlib.figure.Figure, alt: str, caption: str = "") -> page.Figure:
         """Write a figure's files."""
-        plots.save(figure, self.out / "figures", name)
+        style.save(figure, self.out / "figures", name)
         return page.Figure(f"figures/{name}.svg", alt, caption)
 
     # --- sections ------------------------------------------------------------------------------------------------
@@ -156,28 +126,10 @@ class Report:
         """Does it help, by how much, is it real?"""
         group = self.group
         compared = compare.compare([group.floor, *self.runs.values()])
-        found = {(row["model"], row["metric"]): row for row in compared.rows()}
         models = [model.name for model in compared.models[1:]]
-        columns = [Column("against blurred")]
-        for metric in SHOWN:
-            columns += [Column(METRICS[metric].heading), Column("p")]
-        rows = []
-        for model in models:
-            cells: list[formats.Value] = [model]
-            for metric in SHOWN:
-                row = found[model, metric]
-                cells += [_difference(row, METRICS[metric].form), _p(row["p_holm"])]
-            rows.append(tuple(cells))
-        differences = Table(
-            "Differences to the blurred frames",
-            tuple(columns),
-            (Part(tuple(rows), source=group.signature, ranked=False),),
-            ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
-            "differences",
-        )
         few = len(models) <= conclusions.FEW or len(compared.clips) < stats.MINIMUM_CLIPS  # else the table says it
         words = [
-            _headline(found, models),
+            conclusions.headline(compared),
             *(conclusions.conclusions(compared) if few else ()),
             *conclusions.remarks(compared),
         ]
@@ -186,7 +138,7 @@ class Report:
             "verdict",
             "Verdict",
             [text for text in (*words, *unfinished) if text],
-            [self.table(differences)] if rows else [],
+            [self.table(tables.differences(compared, group.signature))] if models else [],
         )
 
     def leaderboard(self) -> page.Section:
@@ -210,14 +162,14 @@ class Report:
             )
             for other in group.alternatives
         }
-        time = plots.f1_against_time(self.runs, group.floor, group.ceiling, others)
+        time = scatter.f1_against_time(self.runs, group.floor, group.ceiling, others)
         frames = [Sums.of(run.scores).values for run in self.runs.values()]
         correlation = (
-            stats.bootstrap_rank_correlation(frames, frames, _statistic("f1"), _statistic("psnr_db"), self.clips)
+            stats.bootstrap_rank_correlation(frames, frames, statistic("f1"), statistic("psnr_db"), self.clips)
             if frames
             else None
         )
-        psnr = plots.f1_against_psnr(self.runs, group.floor, group.ceiling, correlation)
+        psnr = scatter.f1_against_psnr(self.runs, group.floor, group.ceiling, correlation)
         words = [
             "Times are of this machine, deblurring and detection together.",
             "A point among others has no name: the tables have them all.",
@@ -296,7 +248,7 @@ class Report:
             alt = f"F1 of each run by {cut}"
             bars = plots.cell_bars(best, cells[floor], cells[ceiling])
             figures.append(self.figure(f"by-{cut}", bars, alt, f"By {cut}"))
-            htmls.append(self.table(_cells_table(cut, cells, self.group.signature)))
+            htmls.append(self.table(tables.by_cell(cut, cells, self.group.signature)))
         few = [f"The figures show the {BARS} runs with the best F1."] if len(runs) > BARS else []
         return page.Section(
             "where",
@@ -403,111 +355,12 @@ class Report:
         return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
 
 
-def _statistic(metric: str) -> stats.Statistic:
+def statistic(metric: str) -> stats.Statistic:
     """A metric as a function of the sums of what :class:`Sums` holds."""
     return lambda values: METRICS[metric].of(Sums(values))
 
 
-def _headline(found: Mapping[tuple[str, str], Mapping[str, Any]], models: Sequence[str]) -> str:
-    """The verdict in a line: which deblurers help the detector, by F1; empty where that cannot be told."""
-    rows = {model: row for model in models if (row := found[model, "f1"])["p_holm"] is not None}
-    shown = {model: row for model, row in rows.items() if row["p_holm"] < compare.LEVEL}
-    parts = {
-        "Helps": [f"{m} (F1 {row['difference']:+.3f})" for m, row in shown.items() if row["difference"] > 0],
-        "Harms": [f"{m} (F1 {row['difference']:+.3f})" for m, row in shown.items() if row["difference"] < 0],
-        "No difference shown": [m for m in rows if m not in shown],
-    }
-    return " ".join(f"{word}: {', '.join(names)}." for word, names in parts.items() if names)
-
-
-def _cells_table(cut: str, cells: Mapping[str, Sequence[breakdown.Cell]], signature: str) -> Table:
-    """F1 of each run in each cell."""
-    names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run if cell.counts.objects))
-    objects = {cell.name: cell.counts.objects for of_run in cells.values() for cell in of_run}
-
-    def row(name: str) -> tuple[formats.Value, ...]:
-        found = {cell.name: cell for cell in cells[name]}
-        return (name, *(float(found[n].counts.f1) if n in found and objects[n] else None for n in names))
-
-    rows = tuple(map(row, cells))
-    enough = {name: objects[name] >= breakdown.ENOUGH for name in names}
-    notes = [] if all(enough.values()) else [f"*: fewer than {breakdown.ENOUGH} objects, not enough data."]
-    columns = (
-        Column("F1"),
-        *(
-            Column(
-                f"{name} ({objects[name]}){'' if enough[name] else '*'}", "{:.3f}", "highest" if enough[name] else ""
-            )
-            for name in names
-        ),
-    )
-    return Table(
-        f"By {cut}",
-        columns,
-        framed(rows, signature),
-        ("In brackets: reference objects.", *notes),
-        f"by-{cut}",
-    )
-
-
-def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterator[page.Section]:
-    """Does the ranking survive another detector? One section for each two groups on the same frames."""
-    pairs = itertools.combinations(zip(groups, titles, strict=True), 2)
-    for number, ((a, title_a), (b, title_b)) in enumerate(pairs, 1):
-        if a.floor.spec.dataset_hash != b.floor.spec.dataset_hash or len(a.floor.scores) != len(b.floor.scores):
-            continue
-        runs = [{group.labels[run.path]: run for run in group.models} for group in (a, b)]
-        both = [name for name in runs[0] if name in runs[1]]
-        if not both:
-            continue
-        frames = [[Sums.of(of[name].scores).values for name in both] for of in runs]
-        clips = [score.clip for score in a.floor.scores]
-        found = stats.bootstrap_rank_correlation(frames[0], frames[1], _statistic("f1"), _statistic("f1"), clips)
-        rows = tuple((name, runs[0][name].f1, runs[1][name].f1) for name in both)
-        table = Table(
-            "F1 in both",
-            (Column("method"), Column(title_a, "{:.3f}", "highest"), Column(title_b, "{:.3f}", "highest")),
-            (Part(rows),),
-            (a.signature, b.signature),
-            f"swap-{number}",
-        )
-        report = Report(a, out)
-        said = (
-            f"Spearman's rank correlation of F1 over {len(both)} deblurers:"
-            f" {found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}] (95 %, bootstrap over clips)."
-            if np.isfinite(found.low)
-            else f"Rank correlation over {len(both)} deblurers: not enough data."
-        )
-        yield page.Section(f"swap-{number}", "Does the ranking survive?", [said], [report.table(table)])
-
-
-def _titles(groups: Sequence[Group]) -> list[str]:
-    """A title for each group, with the settings in which they differ."""
-    specs = [group.floor.spec for group in groups]
-    told = [
-        f for f in ("limit", "noise", "conf", "nms_iou", "match_iou") if len({getattr(spec, f) for spec in specs}) > 1
-    ]
-    return [
-        ", ".join([_title(group), *(f"{field} {getattr(spec, field)}" for field in told)])
-        for group, spec in zip(groups, specs, strict=True)
-    ]
-
-
-def _title(group: Group) -> str:
+def title(group: Group) -> str:
     """Dataset and detector of a group, in words."""
     spec = group.floor.spec
     return f"{Path(spec.dataset).name}, {Path(spec.detector).stem} at {spec.imgsz} px"
-
-
-def _difference(row: Mapping[str, object], form: str) -> str:
-    """A difference with its interval, or why there is none."""
-    signed = form.replace("{:", "{:+")
-    if row["difference"] is None:
-        return "-"
-    if row["low"] is None:
-        return f"{signed.format(row['difference'])} (not enough data)"
-    return f"{signed.format(row['difference'])} [{signed.format(row['low'])}, {signed.format(row['high'])}]"
-
-
-def _p(p: object) -> str:
-    return "-" if p is None else f"{p:.3f}" if isinstance(p, float) and p >= 0.001 else "<.001"

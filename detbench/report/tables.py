@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Literal
 
+from detbench.compare import Comparison
 from detbench.metrics import METRICS, metric
+from detbench.report.breakdown import ENOUGH, Cell
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table, Value
 from detbench.report.origins import have_seen
 from detbench.table import rows
+
+SHOWN = ("f1", "precision", "recall", "psnr_db")
+"""Metrics of the table of differences."""
 
 _RECORDED = frozenset({"parameters", "images_seen"})
 _BEST: Mapping[str, Literal["highest", "lowest", ""]] = {"higher": "highest", "lower": "lowest", "": ""}
@@ -54,6 +59,69 @@ def framed(rows: Sequence[tuple[Value, ...]], source: str = "") -> tuple[Part, .
         Part(floor, source=source, ranked=False),
         Part(ranked, source=source),
         Part(ceiling, source=source, ranked=False),
+    )
+
+
+def differences(comparison: Comparison, signature: str) -> Table:
+    """Each model's differences to the reference in :data:`SHOWN`, with intervals and p.
+
+    Args:
+        comparison: whose models are the rows.
+        signature: of its runs.
+    """
+    found = {(row["model"], row["metric"]): row for row in comparison.rows()}
+    columns = [Column("against blurred")]
+    for key in SHOWN:
+        columns += [Column(METRICS[key].heading), Column("p")]
+    rows = []
+    for model in comparison.models[1:]:
+        cells: list[Value] = [model.name]
+        for key in SHOWN:
+            row = found[model.name, key]
+            cells += [_difference(row, METRICS[key].form), _p(row["p_holm"])]
+        rows.append(tuple(cells))
+    return Table(
+        "Differences to the blurred frames",
+        tuple(columns),
+        (Part(tuple(rows), source=signature, ranked=False),),
+        ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
+        "differences",
+    )
+
+
+def by_cell(cut: str, cells: Mapping[str, Sequence[Cell]], signature: str) -> Table:
+    """F1 of each run in each cell.
+
+    Args:
+        cut: what the cells are of: class, size or severity.
+        cells: by run, from floor to ceiling.
+        signature: of the runs.
+    """
+    names = list(dict.fromkeys(cell.name for of_run in cells.values() for cell in of_run if cell.counts.objects))
+    objects = {cell.name: cell.counts.objects for of_run in cells.values() for cell in of_run}
+
+    def row(name: str) -> tuple[Value, ...]:
+        found = {cell.name: cell for cell in cells[name]}
+        return (name, *(float(found[n].counts.f1) if n in found and objects[n] else None for n in names))
+
+    rows = tuple(map(row, cells))
+    enough = {name: objects[name] >= ENOUGH for name in names}
+    notes = [] if all(enough.values()) else [f"*: fewer than {ENOUGH} objects, not enough data."]
+    columns = (
+        Column("F1"),
+        *(
+            Column(
+                f"{name} ({objects[name]}){'' if enough[name] else '*'}", "{:.3f}", "highest" if enough[name] else ""
+            )
+            for name in names
+        ),
+    )
+    return Table(
+        f"By {cut}",
+        columns,
+        framed(rows, signature),
+        ("In brackets: reference objects.", *notes),
+        f"by-{cut}",
     )
 
 
@@ -150,3 +218,17 @@ def _columns(keys: Sequence[str]) -> tuple[Column, ...]:
 
 def _values(of: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[tuple[Value, ...], ...]:
     return tuple((row["name"], *(row[key] for key in keys)) for row in of)
+
+
+def _difference(row: Mapping[str, object], form: str) -> str:
+    """A difference with its interval, or why there is none."""
+    signed = form.replace("{:", "{:+")
+    if row["difference"] is None:
+        return "-"
+    if row["low"] is None:
+        return f"{signed.format(row['difference'])} (not enough data)"
+    return f"{signed.format(row['difference'])} [{signed.format(row['low'])}, {signed.format(row['high'])}]"
+
+
+def _p(p: object) -> str:
+    return "-" if p is None else f"{p:.3f}" if isinstance(p, float) and p >= 0.001 else "<.001"

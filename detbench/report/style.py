@@ -1,0 +1,117 @@
+"""How figures look and how they are written: one width, one style, colours that everybody can tell apart.
+
+Every figure is as wide as a column of a paper (8.5 cm) and drawn in matplotlib's default style, whatever the user's is,
+so that the same data give the same bytes. Colours are those of Okabe and Ito, "Color Universal Design" (2008), which
+people with any colour vision can tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 8.5 / 2.54
+"""Of a figure, in inches."""
+
+BLACK, BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, YELLOW = (
+    "#000000", "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#f0e442",
+)  # fmt: skip
+SERIES = (BLUE, ORANGE, PURPLE, SKY, VERMILION, YELLOW)
+GREY = "#8c8c8c"
+FAINT = "#d9d9d9"
+
+FLOOR: dict[str, Any] = {"color": BLACK, "linestyle": (0, (1, 1)), "linewidth": 1.1}
+CEILING: dict[str, Any] = {"color": GREEN, "linestyle": (0, (4, 1.5)), "linewidth": 1.1}
+SOLID: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 4}
+HOLLOW: dict[str, Any] = SOLID | {"marker": "D", "markerfacecolor": "white", "markeredgewidth": 0.9}
+FLOOR_NAME, CEILING_NAME = "floor (blurred)", "ceiling (JPEG 95)"
+
+NOT_ENOUGH = "not enough data"
+
+STYLE: dict[str, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "legend.columnspacing": 1.2,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
+    "svg.hashsalt": "detbench",
+    "figure.dpi": 300,  # of the layout too, so that texts have their room
+}
+
+styled = matplotlib.style.context(["default", STYLE])  # a decorator: the style holds while a figure is made or saved
+
+
+@styled
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG, PDF and SVG; equal figures give equal bytes, whenever they are written.
+
+    Args:
+        figure: as from the functions below.
+        folder: is made.
+        name: of the files, without a suffix.
+
+    Returns:
+        The three files: ``folder/name.png``, ``.pdf`` and ``.svg``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if figure.get_layout_engine() is not None:  # lay out once for all three files
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+    # None leaves out what would tell the time and the version.
+    metadata: dict[str, dict[str, Any]] = {
+        ".png": {"Software": None},
+        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        ".svg": {"Date": None, "Creator": None},
+    }
+    paths = [folder / f"{name}{suffix}" for suffix in metadata]
+    for path in paths:
+        figure.savefig(path, metadata=metadata[path.suffix])
+    return paths
+
+
+def empty_figure(height: float) -> Figure:
+    """An empty figure as wide as a column; its height is in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def not_enough(axes: Axes) -> None:
+    """Say so, in place of a plot."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.text(0.5, 0.5, NOT_ENOUGH, transform=axes.transAxes, ha="center", va="center", color="#555555")
+
+
+def legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend above the plot, in as many columns as fit into its width, which is about 64 letters."""
+    lengths = [len(handle.get_label()) + 6 for handle in handles]
+    fits = [n for n in (4, 3, 2) if sum(column.max(initial=0) for column in np.array_split(lengths, n)) <= 64]
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(fits, default=1))
+
+
+def colours(count: int) -> list[Any]:
+    """As many colours that can be told apart as there are, then shades of one scale."""
+    if count <= len(SERIES):
+        return list(SERIES[:count])
+    return list(matplotlib.colormaps["cividis"](np.linspace(0, 1, count)))
