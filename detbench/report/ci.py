@@ -51,7 +51,7 @@ def _document(suite: TestSuite, seconds: float) -> str:
     root = JUnitXml()
     root.add_testsuite(suite)
     root.update_statistics()
-    root.time = suite.time = seconds  # of the run: judging a metric takes none
+    root.time = suite.time = round(seconds, 3)  # of the run: judging a metric takes none
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + root.tostring().decode() + "\n"
 
 
