@@ -172,7 +172,8 @@ def bootstrap_difference(
 def holm(p: Sequence[float]) -> NDArray[np.float64]:
     """P-values adjusted for their number: Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
 
-    Rejecting all hypotheses whose adjusted p is below 0.05 rejects a true one with probability 0.05 at most.
+    Rejecting all hypotheses whose adjusted p is below 0.05 rejects a true one with probability 0.05 at most. Four lines
+    of our own: statsmodels' ``multipletests`` knows no NaN, and brings SciPy and patsy with it.
 
     Args:
         p: p-values; NaN stands for a test that could not be made, and does not count.

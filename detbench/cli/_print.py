@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from detbench.compare import Comparison
     from detbench.lineup import Lineup
+
+
+def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineup], as_json: bool) -> None:
+    """A table for each of several views: detectors, and their working sizes; one view needs no name.
+
+    Args:
+        views: ``detector`` and ``imgsz`` of each.
+        lineups: one a view.
+        as_json: print plain data, several views as a list.
+    """
+    if as_json:
+        rows = [benchmark_json(lineup) for lineup in lineups]
+        named = [view | row for view, row in zip(map(dict, views), rows, strict=True)]
+        print(json.dumps(named if len(views) > 1 else rows[0], indent=1))
+        return
+    for number, (view, lineup) in enumerate(zip(views, lineups, strict=True)):
+        if len(views) > 1:
+            print("\n" * (number > 0) + f"{view['detector']}, imgsz {view['imgsz']}")
+        print_benchmark(lineup)
 
 
 def print_benchmark(lineup: Lineup) -> None:
@@ -46,7 +67,10 @@ def compared(lineup: Lineup) -> Comparison:
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:
-    """A table on stdout: the first column to the left, numbers to the right, as wide as it needs to be."""
+    """A table on stdout: the first column to the left, numbers to the right, as wide as it needs to be.
+
+    Not rich's, which cuts or wraps what is wider than a terminal, and takes a pipe for one of 80 columns.
+    """
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(headings))]
     for row in [headings, ["-" * width for width in widths], *rows]:

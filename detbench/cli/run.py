@@ -2,70 +2,78 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
 from detbench.cli._app import app, errors
 from detbench.cli._options import DEFAULTS, DeblurerOption, DeviceOption, PrecisionOption, WeightsOption
-from detbench.cli._print import benchmark_json, print_benchmark
+from detbench.cli._print import print_benchmarks
 from detbench.types import RunSpec
+
+RunDeblurer = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--deblurer",
+        "--deblurrer",
+        help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE. Repeat for several; all for all that"
+        " run as they are. Default: dc250.",
+    ),
+]
+RunDataset = Annotated[str, typer.Option(help="See `detbench list datasets`; or a folder with sharp/ and blur/.")]
+RunDetector = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        help="See `detbench list detectors`; or a .pt or .onnx file. Repeat for several, a table each. Default:"
+        f" {DEFAULTS.detector}."
+    ),
+]
+RunConf = Annotated[float, typer.Option(help="Drop detections scored below this.")]
+RunNmsIou = Annotated[float, typer.Option(help="IoU of the detector's non-maximum suppression.")]
+RunMatchIou = Annotated[float, typer.Option(help="IoU from which a detection is the reference object.")]
+RunImgsz = Annotated[
+    Optional[list[int]],
+    typer.Option(
+        help="Longer side in pixels that the detector works at. Repeat for several, a table each. Default:"
+        f" {DEFAULTS.imgsz}."
+    ),
+]
+RunLimit = Annotated[Optional[int], typer.Option(help="Score the first N frames only.")]
+RunGiven = Annotated[
+    Literal["blurred", "sharp"],
+    typer.Option("--input", help="What the deblurer gets: sharp shows what harm it does to frames without blur."),
+]
+RunNoise = Annotated[float, typer.Option(help="Variance of Gaussian noise on the blurred frames, for values in 0..1.")]
+RunSeed = Annotated[int, typer.Option(help="Of deblurers that draw random numbers.")]
+RunSeeds = Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")]
+RunOut = Annotated[Path, typer.Option(help="Folder for run directories.")]
+RunAsJson = Annotated[
+    bool, typer.Option("--json", help="Print the table as JSON; several as a list, with their detector and imgsz.")
+]
 
 
 @app.command()
 def run(
-    deblurer: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--deblurer",
-            "--deblurrer",
-            help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE. Repeat for several; all for all that"
-            " run as they are. Default: dc250.",
-        ),
-    ] = None,
-    dataset: Annotated[
-        str, typer.Option(help="See `detbench list datasets`; or a folder with sharp/ and blur/.")
-    ] = DEFAULTS.dataset,
-    detector: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="See `detbench list detectors`; or a .pt or .onnx file. Repeat for several, a table each. Default:"
-            f" {DEFAULTS.detector}."
-        ),
-    ] = None,
-    conf: Annotated[float, typer.Option(help="Drop detections scored below this.")] = DEFAULTS.conf,
-    nms_iou: Annotated[float, typer.Option(help="IoU of the detector's non-maximum suppression.")] = DEFAULTS.nms_iou,
-    match_iou: Annotated[
-        float, typer.Option(help="IoU from which a detection is the reference object.")
-    ] = DEFAULTS.match_iou,
-    imgsz: Annotated[
-        Optional[list[int]],
-        typer.Option(
-            help="Longer side in pixels that the detector works at. Repeat for several, a table each. Default:"
-            f" {DEFAULTS.imgsz}."
-        ),
-    ] = None,
-    limit: Annotated[Optional[int], typer.Option(help="Score the first N frames only.")] = None,
-    given: Annotated[
-        Literal["blurred", "sharp"],
-        typer.Option("--input", help="What the deblurer gets: sharp shows what harm it does to frames without blur."),
-    ] = DEFAULTS.input,
-    noise: Annotated[
-        float, typer.Option(help="Variance of Gaussian noise on the blurred frames, for values in 0..1.")
-    ] = DEFAULTS.noise,
-    seed: Annotated[int, typer.Option(help="Of deblurers that draw random numbers.")] = DEFAULTS.seed,
-    seeds: Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")] = 1,
+    deblurer: RunDeblurer = None,
+    dataset: RunDataset = DEFAULTS.dataset,
+    detector: RunDetector = None,
+    conf: RunConf = DEFAULTS.conf,
+    nms_iou: RunNmsIou = DEFAULTS.nms_iou,
+    match_iou: RunMatchIou = DEFAULTS.match_iou,
+    imgsz: RunImgsz = None,
+    limit: RunLimit = None,
+    given: RunGiven = DEFAULTS.input,
+    noise: RunNoise = DEFAULTS.noise,
+    seed: RunSeed = DEFAULTS.seed,
+    seeds: RunSeeds = 1,
     device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = DEFAULTS.precision,
     weights: WeightsOption = None,
-    out: Annotated[Path, typer.Option(help="Folder for run directories.")] = Path("reports/runs"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the table as JSON; several as a list, with their detector and imgsz.")
-    ] = False,
+    out: RunOut = Path("reports/runs"),
+    as_json: RunAsJson = False,
 ) -> None:
     """Score a deblurer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded).
 
@@ -93,22 +101,12 @@ def run(
 
         names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
         specs = [replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)]
-        views: list[dict[str, Any]] = [
+        views = [
             {"detector": which, "imgsz": size}
             for which in dict.fromkeys(detector or [DEFAULTS.detector])
             for size in dict.fromkeys(imgsz or [DEFAULTS.imgsz])
         ]
-        found = benchmarks(specs, views, out)
-        if as_json:
-            told = [benchmark_json(lineup) for lineup in found]
-            print(
-                json.dumps(told[0] if len(views) == 1 else [v | t for v, t in zip(views, told, strict=True)], indent=1)
-            )
-            return
-        for i, (view, lineup) in enumerate(zip(views, found, strict=True)):
-            if len(views) > 1:
-                print("\n" * (i > 0) + f"{view['detector']}, imgsz {view['imgsz']}")
-            print_benchmark(lineup)
+        print_benchmarks(views, benchmarks(specs, views, out), as_json)
 
 
 @app.command()

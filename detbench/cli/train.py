@@ -15,43 +15,52 @@ from detbench.cli._options import DEFAULTS, DeviceOption
 from detbench.cli._print import compared, print_benchmark
 from detbench.types import DetbenchError, RunSpec
 
+TrainName = Annotated[Optional[str], typer.Argument(help="The deblurer to train.")]
+TrainEverything = Annotated[bool, typer.Option("--all", help="Train all that have a recipe, one after the other.")]
+TrainBudget = Annotated[
+    str, typer.Option(help="Stop after 90s, 30m or 2h; the same command goes on. Shared out with --all.")
+]
+TrainData = Annotated[
+    Optional[list[Path]],
+    typer.Option(
+        help="Photos, sharp/ and blur/ pairs, a GoPro tree, or a pack; repeat for several. Default: street_train."
+    ),
+]
+TrainValidation = Annotated[
+    Optional[list[Path]],
+    typer.Option(help="The same, for validation. Default: every eighth of the street_train photos."),
+]
+TrainPack = Annotated[
+    Optional[Path], typer.Option(help="Write the training data to this folder as packs, and do not train.")
+]
+TrainWeights = Annotated[
+    Optional[Path],
+    typer.Option("--from", help="A .safetensors file to start from, as the recipe does not."),
+]
+TrainSteps = Annotated[Optional[int], typer.Option(min=1, help="Iterations, in place of the recipe's.")]
+TrainPreset = Annotated[Optional[str], typer.Option(help="Size of the network, such as paper or compact.")]
+TrainOut = Annotated[
+    Optional[Path],
+    typer.Option(help="Folder for checkpoints, log and weights. Default: reports/training/NAME; its parent for --all."),
+]
+TrainEvery = Annotated[int, typer.Option(min=1, help="Iterations between validations and checkpoints.")]
+TrainSeed = Annotated[int, typer.Option(help="Of the first weights and the crops.")]
+
 
 @app.command()
 def train(
-    name: Annotated[Optional[str], typer.Argument(help="The deblurer to train.")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Train all that have a recipe, one after the other.")
-    ] = False,
-    budget: Annotated[
-        str, typer.Option(help="Stop after 90s, 30m or 2h; the same command goes on. Shared out with --all.")
-    ] = "",
-    data: Annotated[
-        Optional[list[Path]],
-        typer.Option(
-            help="Photos, sharp/ and blur/ pairs, a GoPro tree, or a pack; repeat for several. Default: street_train."
-        ),
-    ] = None,
-    validation: Annotated[
-        Optional[list[Path]],
-        typer.Option(help="The same, for validation. Default: every eighth of the street_train photos."),
-    ] = None,
-    pack: Annotated[
-        Optional[Path], typer.Option(help="Write the training data to this folder as packs, and do not train.")
-    ] = None,
-    weights: Annotated[
-        Optional[Path],
-        typer.Option("--from", help="A .safetensors file to start from, as the recipe does not."),
-    ] = None,
-    steps: Annotated[Optional[int], typer.Option(min=1, help="Iterations, in place of the recipe's.")] = None,
-    preset: Annotated[Optional[str], typer.Option(help="Size of the network, such as paper or compact.")] = None,
-    out: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Folder for checkpoints, log and weights. Default: reports/training/NAME; its parent for --all."
-        ),
-    ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Iterations between validations and checkpoints.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the first weights and the crops.")] = 0,
+    name: TrainName = None,
+    everything: TrainEverything = False,
+    budget: TrainBudget = "",
+    data: TrainData = None,
+    validation: TrainValidation = None,
+    pack: TrainPack = None,
+    weights: TrainWeights = None,
+    steps: TrainSteps = None,
+    preset: TrainPreset = None,
+    out: TrainOut = None,
+    every: TrainEvery = 1000,
+    seed: TrainSeed = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a deblurer by its recipe; the same command goes on after a kill. Works under torchrun."""
@@ -91,38 +100,50 @@ def train(
         print(f"best weights: {best}\ntry them: detbench run --deblurer {name} --weights {best}", file=sys.stderr)
 
 
+TuneName = Annotated[str, typer.Argument(help="The deblurer whose weights are tuned, or spandrel:FILE.")]
+TuneData = Annotated[
+    list[Path],
+    typer.Option(
+        help="Sharp photos or a video, which are blurred here, or sharp/ and blur/ pairs, or a GoPro tree; repeat"
+        " for several."
+    ),
+]
+TuneDetector = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        help="See `detbench list detectors`; or a .pt file. Repeat for several: the loss is their mean. Default:"
+        f" {DEFAULTS.detector}."
+    ),
+]
+TuneBudget = Annotated[str, typer.Option(help="How long, as 90s, 30m or 2h, from the start to the table.")]
+TuneBlurPx = Annotated[
+    str, typer.Option(metavar="LEAST:MOST", help="Extent in pixels of the blur that sharp pictures get.")
+]
+TuneImgsz = Annotated[int, typer.Option(help="Longer side in pixels that the detector will work at.")]
+TuneWeights = Annotated[
+    Optional[Path], typer.Option("--from", help="A .safetensors file to start from, not the deblurer's own.")
+]
+TuneValidation = Annotated[
+    Optional[list[Path]], typer.Option(help="As --data. Default: every eighth clip of the data.")
+]
+TuneOut = Annotated[
+    Optional[Path], typer.Option(help="Folder for checkpoints, log and weights. Default: reports/tuning/NAME.")
+]
+TuneSeed = Annotated[int, typer.Option(help="Of the crops and their blur.")]
+
+
 @app.command()
 def tune(
-    name: Annotated[str, typer.Argument(help="The deblurer whose weights are tuned, or spandrel:FILE.")],
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            help="Sharp photos or a video, which are blurred here, or sharp/ and blur/ pairs, or a GoPro tree; repeat"
-            " for several."
-        ),
-    ],
-    detector: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            help="See `detbench list detectors`; or a .pt file. Repeat for several: the loss is their mean. Default:"
-            f" {DEFAULTS.detector}."
-        ),
-    ] = None,
-    budget: Annotated[str, typer.Option(help="How long, as 90s, 30m or 2h, from the start to the table.")] = "2h",
-    blur_px: Annotated[
-        str, typer.Option(metavar="LEAST:MOST", help="Extent in pixels of the blur that sharp pictures get.")
-    ] = "4:20",
-    imgsz: Annotated[int, typer.Option(help="Longer side in pixels that the detector will work at.")] = DEFAULTS.imgsz,
-    weights: Annotated[
-        Optional[Path], typer.Option("--from", help="A .safetensors file to start from, not the deblurer's own.")
-    ] = None,
-    validation: Annotated[
-        Optional[list[Path]], typer.Option(help="As --data. Default: every eighth clip of the data.")
-    ] = None,
-    out: Annotated[
-        Optional[Path], typer.Option(help="Folder for checkpoints, log and weights. Default: reports/tuning/NAME.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the crops and their blur.")] = 0,
+    name: TuneName,
+    data: TuneData,
+    detector: TuneDetector = None,
+    budget: TuneBudget = "2h",
+    blur_px: TuneBlurPx = "4:20",
+    imgsz: TuneImgsz = DEFAULTS.imgsz,
+    weights: TuneWeights = None,
+    validation: TuneValidation = None,
+    out: TuneOut = None,
+    seed: TuneSeed = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Tune a deblurer so that your detector sees in its frames what it sees in sharp ones.

@@ -29,6 +29,8 @@ TORCHVISION_NUMBERS = (0, 2, 5, 7, 10, 12, 14)
 class Features(nn.Module):
     """VGG19's conv3_3 of images in [-1, 1].
 
+    Not cut out of torchvision's definition: trainings must run on machines that have torch without it.
+
     Args:
         weights: ``X_Y.weight`` (out, in, 3, 3) and ``X_Y.bias`` of :data:`LAYERS`, for RGB.
         mean: of the input's channels in [0, 1], which the weights expect subtracted.

@@ -46,6 +46,9 @@ from detbench.types import RunResult
 MEASURES = ("f1", "precision", "recall")
 """What :func:`score_bars` shows."""
 
+TOO_FEW: dict[str, Any] = {"facecolor": "#eeeeee", "edgecolor": GREY, "hatch": "////"}
+"""How a bar looks that stands for too few objects."""
+
 
 def intervals(result: RunResult) -> dict[str, stats.Interval]:
     """:data:`MEASURES` of a run, each with its 95 % bootstrap interval over clips."""
@@ -158,13 +161,8 @@ def cell_bars(
         not_enough(axes)
         return figure
     for number, (cells, colour) in enumerate(zip(runs.values(), colours(len(runs)), strict=True)):
-        for cell in cells:
-            if cell.name in names and cell.counts.detections + cell.counts.fn:  # of nothing, F1 is 1 by convention only
-                look = (
-                    {"color": colour} if cell.enough else {"facecolor": "#eeeeee", "edgecolor": GREY, "hatch": "////"}
-                )
-                row = names.index(cell.name) + (number + 0.5) * slot - 0.4
-                axes.barh(row, getattr(cell.counts, measure), height=0.9 * slot, linewidth=0.4, **look)
+        rows = {name: row + (number + 0.5) * slot - 0.4 for row, name in enumerate(names)}
+        _bars(axes, rows, cells, measure, 0.9 * slot, colour)
     for cells, style in ((floor, FLOOR), (ceiling, CEILING)):
         for cell in cells:
             if cell.name in names and cell.enough:
@@ -191,9 +189,19 @@ def cell_bars(
         if cells:
             handles.append(Line2D([], [], label=name, color=style["color"], linewidth=1.6))
     if not all(cell.enough for cells in runs.values() for cell in cells if cell.name in names):
-        handles.append(Patch(facecolor="#eeeeee", edgecolor=GREY, hatch="////", label=NOT_ENOUGH))
+        handles.append(Patch(label=NOT_ENOUGH, **TOO_FEW))
     legend(figure, handles)
     return figure
+
+
+def _bars(
+    axes: Axes, rows: Mapping[str, float], cells: Sequence[Cell], measure: str, height: float, colour: Any
+) -> None:
+    """A bar for each cell that has a row and is not empty: of nothing, F1 is 1 by convention only."""
+    for cell in cells:
+        if cell.name in rows and cell.counts.detections + cell.counts.fn:
+            look = {"color": colour} if cell.enough else TOO_FEW
+            axes.barh(rows[cell.name], getattr(cell.counts, measure), height=height, linewidth=0.4, **look)
 
 
 @styled
