@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import assets, datasets, detect, environment, images, kept, match, quality, registry, store
+from detbench import assets, datasets, detectors, environment, images, kept, match, quality, registry, store
 from detbench.files import source_hash
 from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
@@ -69,13 +69,16 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
     with FileLock(path / ".lock"):
         if store.is_complete(path):  # by another process, meanwhile
             return store.read(path)
-        weights, _ = detect.resolve(spec.detector)
+        found = detectors.resolve(spec.detector)
         floor = min(spec.conf, store.FLOOR)
-        detector = detect.Detector(weights, conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
+        detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
         frames = _frames(spec, 0 if rerun else kept.limit())
         started = time.monotonic()
-        with store.Journal(_references(spec)) as references, store.Journal(path / "journal.jsonl") as journal:
+        with (
+            store.Journal(_references(spec, found.source)) as references,
+            store.Journal(path / "journal.jsonl") as journal,
+        ):
             loop = Loop(spec, restorer(spec), detector, references, frames, path)
             done = set(journal.rows)
             label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
@@ -122,7 +125,7 @@ def resolve(spec: RunSpec) -> RunSpec:
         device=device,
         deblurer_hash=deblurer_hash,
         dataset_hash=dataset.identity,
-        detector_hash=detect.resolve(spec.detector)[1],
+        detector_hash=detectors.resolve(spec.detector).sha256,
     )
 
 
@@ -235,7 +238,7 @@ class Loop:
 
     spec: RunSpec
     restorer: Restorer
-    detector: detect.Detector
+    detector: detectors.Detector
     references: store.Journal
     kept: kept.Frames
     path: Path
@@ -373,12 +376,12 @@ def _behind(futures: Iterable[Future[Any]]) -> Iterator[Any]:
         raise failure
 
 
-def _references(spec: RunSpec) -> Path:
+def _references(spec: RunSpec, source: str) -> Path:
     """Where detections on sharp and blurred frames are kept: one file for all that they depend on."""
     versions = environment.describe()["packages"]
     kind = "cpu" if spec.device == "cpu" else "cuda"
     parts = [
-        source_hash(Path(detect.__file__)),  # a change of its code must show in the reference, for the gate's sake
+        source,  # of the detector: a change of its code must show in the reference, for the gate's sake
         spec.dataset_hash,
         spec.detector_hash,
         min(spec.conf, store.FLOOR),

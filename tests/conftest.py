@@ -1,13 +1,14 @@
 """What the tests share: small synthetic frames, and a detector that needs no network."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from detbench import assets, datasets, detect, images
-from detbench.types import Detections
+from detbench import assets, datasets, detectors, images
+from detbench.types import Detections, DetectorSpec
 
 torch.set_num_threads(1)  # small arrays: more threads only get in each other's way
 
@@ -110,8 +111,13 @@ class BrightBoxes:
         )
 
 
+def stand_in(build, sha256=lambda name: "0" * 64):
+    """What resolves every name to a detector made by ``build``, in place of :func:`detbench.detectors.resolve`."""
+    spec = DetectorSpec(build)
+    return lambda name: detectors.Resolved(name, spec, Path(name), sha256(name), source="")
+
+
 @pytest.fixture
-def bright_boxes(home, monkeypatch, tmp_path):
+def bright_boxes(home, monkeypatch):
     """Use :class:`BrightBoxes` in place of YOLO, with an empty cache."""
-    monkeypatch.setattr(detect, "Detector", BrightBoxes)
-    monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "0" * 64))
+    monkeypatch.setattr(detectors, "resolve", stand_in(BrightBoxes))

@@ -85,7 +85,7 @@ class Point:
 
 def offer(monkeypatch, *points):
     monkeypatch.setattr(
-        importlib.metadata, "entry_points", lambda group: [p for p in points if group == registry.GROUP]
+        importlib.metadata, "entry_points", lambda group: [p for p in points if group == registry.DEBLURERS.group]
     )
 
 
