@@ -1,5 +1,7 @@
 """What the tests share: small synthetic frames, and a detector that needs no network."""
 
+import importlib
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -109,6 +111,25 @@ class BrightBoxes:
         return Detections(
             np.array(boxes, np.float32)[kept], np.array(scores, np.float32)[kept], np.zeros(len(kept), np.int64)
         )
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Write a module her_NAME and offer it in an entry-point group, as an installed package does; gives its file."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    installed = tmp_path / "her_package-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
+
+    def write(group, name, text):
+        (tmp_path / f"her_{name}.py").write_text(text)
+        (installed / "entry_points.txt").write_text(f"[{group}]\n{name} = her_{name}\n")
+        importlib.invalidate_caches()
+        return tmp_path / f"her_{name}.py"
+
+    yield write
+    for name in [name for name in sys.modules if name.startswith("her_")]:
+        del sys.modules[name]
 
 
 def stand_in(build, sha256=lambda name: "0" * 64):

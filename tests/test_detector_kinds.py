@@ -1,6 +1,5 @@
 """Kinds of detectors: found without being imported, named from one place, and known to runs by what they compute."""
 
-import importlib
 import sys
 
 import numpy as np
@@ -27,22 +26,9 @@ SPEC = DetectorSpec(build=Blobs, stride=8)
 
 
 @pytest.fixture
-def offer(tmp_path, monkeypatch):
-    """Write modules and offer them as kinds of detectors, as an installed package does."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    installed = tmp_path / "her_package-1.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
-
-    def write(name, text=BLOBS):
-        (tmp_path / f"her_{name}.py").write_text(text)
-        (installed / "entry_points.txt").write_text(f"[detbench.detectors]\n{name} = her_{name}\n")
-        importlib.invalidate_caches()
-        return tmp_path / f"her_{name}.py"
-
-    yield write
-    for name in [name for name in sys.modules if name.startswith("her_")]:
-        del sys.modules[name]
+def offer(install):
+    """Write a module and offer it as a kind of detector."""
+    return lambda name, text=BLOBS: install("detbench.detectors", name, text)
 
 
 def build(name, imgsz=64):
