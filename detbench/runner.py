@@ -28,6 +28,7 @@ from detbench.types import DetbenchError, Detections, FramePair, FrameScore, Run
 from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
+    from detbench.custom import Custom, Given, Restore
     from detbench.restore import Restorer
 
 Frame = NDArray[np.uint8]
@@ -42,13 +43,17 @@ IN_FLIGHT = 4
 """Batches that are decoded ahead of the networks, and as many that are scored behind them."""
 
 
-def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
+def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | None = None) -> RunResult:
     """Restore, detect and score every frame of a dataset; a finished run is read from disk, a killed one goes on.
 
     Args:
         spec: what to run.
         out: folder of run directories; the run's own is ``out/<dataset>-<deblurer>-<hash8>``.
         rerun: take no restored frame from the cache, and keep none there.
+        deblurer: of your own, which ``spec.deblurer`` gives a name that no other has: a ``torch.nn.Module`` of
+            (B, 3, H, W) floats in [0, 1]; a :class:`DeblurerSpec`, for another range or sides that must be multiples;
+            or a function of one (H, W, 3) uint8 RGB frame. The run is known by its weights and code; where these cannot
+            be read (a callable object, say), it is neither found again nor cached, and says so.
 
     Returns:
         The scores of all frames.
@@ -57,7 +62,8 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
         DetbenchError: something the user can mend: an unknown name, an unreadable frame, a full disk, and so on.
             What was scored before is kept.
     """
-    spec = resolve(spec)
+    own = _taken(spec, deblurer)
+    spec = resolve(spec, own)
     dataset, path = datasets.load(spec.dataset), _path(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
@@ -73,13 +79,13 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
         floor = min(spec.conf, store.FLOOR)
         detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
-        frames = _frames(spec, 0 if rerun else kept.limit())
+        frames = _frames(spec, 0 if rerun or (own and not own.known) else kept.limit())
         started = time.monotonic()
         with (
             store.Journal(_references(spec, found.source)) as references,
             store.Journal(path / "journal.jsonl") as journal,
         ):
-            loop = Loop(spec, restorer(spec), detector, references, frames, path)
+            loop = Loop(spec, own.restorer(spec) if own else restorer(spec), detector, references, frames, path)
             done = set(journal.rows)
             label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
             for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -94,7 +100,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
             | {
                 "signature": signature(spec, dataset.name),
                 "pixels": dataset.pixels,
-                "training": _training(spec),
+                "training": {} if own else _training(spec),
                 "wall_seconds": time.monotonic() - started,
                 "resumed_after": len(done),
             },
@@ -108,15 +114,20 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
     return store.read(path)
 
 
-def resolve(spec: RunSpec) -> RunSpec:
+def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
     """A spec with the hashes of its parts and the device that ``auto`` stands for.
+
+    Args:
+        spec: what is asked for.
+        own: the deblurer, where it was handed over and is in no registry.
 
     Raises:
         DetbenchError: an unknown deblurer, dataset, detector or device.
     """
     # What is quickly found to be wrong comes before what takes a download or a build.
     weights = Path(spec.weights) if spec.weights else None
-    deblurer_hash, device = registry.fingerprint(spec.deblurer, weights), environment.device(spec.device)
+    deblurer_hash = own.hash if own else registry.fingerprint(spec.deblurer, weights)
+    device = environment.device(spec.device)
     dataset = datasets.load(spec.dataset)
     place = Path(spec.dataset)
     return replace(
@@ -237,7 +248,7 @@ class Loop:
     """
 
     spec: RunSpec
-    restorer: Restorer
+    restorer: Restore
     detector: detectors.Detector
     references: store.Journal
     kept: kept.Frames
@@ -410,6 +421,18 @@ def _path(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
     deblurer = re.sub(r"[^\w.-]+", "_", Path(spec.deblurer.rpartition(":")[2]).name)
     return Path(out) / f"{Path(spec.dataset).name}-{deblurer}-{spec.hash8}"
+
+
+def _taken(spec: RunSpec, deblurer: Given | None) -> Custom | None:
+    """The deblurer that was handed over, if one was."""
+    if deblurer is None:
+        return None
+    from detbench import custom
+
+    own = custom.take(spec, deblurer)
+    if not own.known:
+        say(f"{spec.deblurer}: nothing stands for all that it computes with; this run is not found again, nor cached.")
+    return own
 
 
 def _deblurer(spec: RunSpec) -> registry.Deblurer:
