@@ -9,6 +9,7 @@ from detbench import assets, detectors
 from detbench.cli import app
 from detbench.detectors import KINDS
 from detbench.files import file_hash
+from detbench.testing import check_detector
 from detbench.types import DetbenchError
 
 BLOBS = '''"""blobs: finds nothing."""
@@ -35,11 +36,24 @@ def build(name, imgsz=64):
     return detectors.resolve(name).build(conf=0.25, nms_iou=0.7, imgsz=imgsz, device="cpu")
 
 
-def test_the_pinned_detectors_are_yolos_and_lie_in_the_catalogue():
-    spec = KINDS.get("yolo")
-    assert detectors.names() == list(spec.assets) == ["yolo26n", "yolo26m", "yolo11n", "yolov8n", "yolov8s"]
-    assert {assets.find(name).licence for name in spec.assets} == {spec.licence}
-    assert KINDS.find("yolo").stated("assets") == spec.assets
+@pytest.mark.parametrize("kind", sorted(KINDS.entries()))
+def test_it_is_a_detector(kind, traffic):
+    check_detector(KINDS.get(kind), frames=traffic)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.entries()))
+def test_listing_states_what_the_spec_says(kind):
+    entry, spec = KINDS.find(kind), KINDS.get(kind)
+    assert 0 < len(entry.title) < 100
+    assert entry.stated("assets") == spec.assets
+    assert {name for name, owner in detectors.named().items() if owner == entry} == set(spec.assets or [kind])
+    assert all(assets.find(name).licence == spec.licence for name in spec.assets)
+
+
+def test_the_pinned_yolos_keep_the_catalogues_order():
+    pinned = KINDS.get("yolo").assets
+    assert pinned == ("yolo26n", "yolo26m", "yolo11n", "yolov8n", "yolov8s")
+    assert [name for name in assets.catalogue() if name in pinned] == list(pinned)
 
 
 def test_stored_runs_know_a_yolo_by_its_weights_alone():
