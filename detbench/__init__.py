@@ -2,17 +2,28 @@
 
 >>> result = detbench.run(detbench.RunSpec("dc250"))  # doctest: +SKIP
 >>> result.to_pandas().sort_values("psnr_db")  # doctest: +SKIP
+>>> detbench.run(detbench.RunSpec("mine"), deblurer=net)  # doctest: +SKIP
 """
 
 from typing import TYPE_CHECKING, Any
 
-from detbench.types import DetbenchError, RunResult, RunSpec
+from detbench.types import DeblurerSpec, DetbenchError, DetectorSpec, Preset, RunResult, RunSpec
 
 if TYPE_CHECKING:
     from detbench.runner import benchmark, run
 
 __version__ = "0.1.0"
-__all__ = ["DetbenchError", "RunResult", "RunSpec", "__version__", "benchmark", "run"]
+__all__ = [
+    "DeblurerSpec",
+    "DetbenchError",
+    "DetectorSpec",
+    "Preset",
+    "RunResult",
+    "RunSpec",
+    "__version__",
+    "benchmark",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

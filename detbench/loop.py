@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, detect, images, kept, match, quality, store
+from detbench import datasets, detectors, images, kept, match, quality, store
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunSpec
 
 if TYPE_CHECKING:
-    from detbench.restore import Restorer
+    from detbench.custom import Restore
 
 Frame = NDArray[np.uint8]
 
@@ -98,8 +98,8 @@ class Loop:
     """
 
     spec: RunSpec
-    restorer: Restorer
-    detector: detect.Detector
+    restorer: Restore
+    detector: detectors.Detector
     references: store.Journal
     kept: kept.Frames
     path: Path

@@ -1,17 +1,19 @@
-"""Deblurers by name: the files of ``deblurers/`` and the entry points of other packages; no second list anywhere."""
+"""Plug-ins by name: the files of a folder and the entry points of other packages; no second list anywhere.
+
+:class:`Registry` serves deblurers and detectors alike. What follows it is about deblurers, which have weights.
+"""
 
 from __future__ import annotations
 
-import ast
 import difflib
 import importlib
 import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from detbench import assets, external
+from detbench import assets, external, source
 from detbench.files import file_hash, source_hash
 from detbench.lineup import CEILING, FLOOR
 from detbench.types import DeblurerSpec, DetbenchError, Preset, canonical_hash
@@ -20,36 +22,39 @@ from detbench.weights import load_weights, read_record
 if TYPE_CHECKING:
     from torch import nn
 
-GROUP = "detbench.deblurers"
-"""Entry-point group through which other packages offer deblurers: NAME = "package.module"."""
+T = TypeVar("T")
+"""The class of the plug-ins' specifications."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a deblurer is defined.
+    """Where a plug-in is defined. Its properties and methods read files, and import nothing.
 
     Attributes:
         name: by which users call it.
         module: dotted name of the module whose ``SPEC`` it is.
         file: that module's file.
+        spec_class: of its ``SPEC``.
     """
 
     name: str
     module: str
     file: Path
+    spec_class: type = DeblurerSpec
 
     @property
     def title(self) -> str:
-        """First line of the file's docstring, without the name; reads the file but does not import it."""
-        docstring = ast.get_docstring(ast.parse(self.file.read_text("utf-8"))) or ""
-        return docstring.partition("\n")[0].removeprefix(f"{self.name}: ")
+        """First line of the file's docstring, without the name."""
+        return source.title(self.file).removeprefix(f"{self.name}: ")
 
-    def stated(self, field: str) -> str:
-        """What its ``SPEC`` says of a text field (``paper``, ``family``, ``licence``), read without importing it.
+    def stated(self, field: str) -> Any:
+        """What its ``SPEC`` says of a field that is a literal there (``paper``, ``licence``, ``assets``).
 
-        A variant, which is made by a call whose first argument is another specification, says what that one says.
+        A variant, which is made by a call whose first argument is another specification, says what that one says; what
+        nobody says has the specification's default.
         """
-        return str(_stated(self.file, "SPEC", field) or DeblurerSpec.__dataclass_fields__[field].default)
+        said = source.stated(self.file, "SPEC", field)
+        return vars(self.spec_class)["__dataclass_fields__"][field].default if said is None else said
 
     def chosen(self, weights: Path | None) -> Path:
         """The given weights file, or where its own lie.
@@ -62,7 +67,7 @@ class Entry:
         return weights or self.weights
 
     def hash(self, weights: Path | None = None) -> str:
-        """SHA-256 (hexadecimal) of its source, with the siblings that it imports, and of its weights; imports nothing.
+        """SHA-256 (hexadecimal) of its source, with the siblings that it imports, and of its weights.
 
         Args:
             weights: a file in place of its own.
@@ -72,18 +77,101 @@ class Entry:
         """
         path = self.chosen(weights)
         trained = [file_hash(path)] if path.exists() else []
-        published = [] if trained else [assets.find(name).sha256 for name in _stated(self.file, "SPEC", "assets") or ()]
-        return canonical_hash([*_source_hashes(self.file), *trained, *published])
+        published = [] if trained else [assets.find(name).sha256 for name in self.stated("assets")]
+        return canonical_hash([*source.hashes(self.file), *trained, *published])
 
     @property
     def source(self) -> str:
-        """SHA-256 (hexadecimal) of its source alone, with the siblings that it imports; imports nothing."""
-        return canonical_hash(_source_hashes(self.file))
+        """SHA-256 (hexadecimal) of its source alone, with the siblings that it imports."""
+        return canonical_hash(source.hashes(self.file))
 
     @property
     def weights(self) -> Path:
         """Where its trained weights lie, if it has any."""
         return self.file.parent / "weights" / f"{self.name}.safetensors"
+
+
+class Registry(Generic[T]):
+    """Plug-ins of one kind: each is a module whose constant ``SPEC`` says what it is.
+
+    Args:
+        noun: what one of them is called, in messages.
+        package: whose files they are, those whose names begin with an underscore apart.
+        spec_class: of their specifications.
+        hint: the end of the message for an unknown name that looks like a file.
+
+    Attributes:
+        group: entry-point group through which other packages offer theirs: NAME = "package.module".
+    """
+
+    def __init__(self, noun: str, package: str, spec_class: type[T], hint: str = "") -> None:
+        self.group = f"detbench.{noun}s"
+        self._noun, self._package, self._spec_class, self._hint = noun, package, spec_class, hint
+
+    def entries(self) -> dict[str, Entry]:
+        """All of them by name; imports none.
+
+        Raises:
+            DetbenchError: two origins offer the same name, or an entry point names no module.
+        """
+        package = importlib.util.find_spec(self._package)
+        assert package is not None and package.submodule_search_locations
+        folder = Path(package.submodule_search_locations[0])
+        files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+        found = {path.stem: Entry(path.stem, f"{self._package}.{path.stem}", path, self._spec_class) for path in files}
+        for point in importlib.metadata.entry_points(group=self.group):
+            entry = self._offered(point)
+            if entry.name in found:
+                raise DetbenchError(
+                    f"Two {self._noun}s are called {entry.name}: {found[entry.name].file} and {entry.file} of"
+                    f" {_origin(point)}. Rename or uninstall one."
+                )
+            found[entry.name] = entry
+        return found
+
+    def find(self, name: str) -> Entry:
+        """The entry of that name.
+
+        Raises:
+            DetbenchError: an unknown name; the message gives the nearest ones.
+        """
+        known = self.entries()
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            told = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known)}."
+            hint = f" {self._hint}" if self._hint and Path(name).suffix else ""
+            raise DetbenchError(f"There is no {self._noun} {name!r}. {told}{hint}")
+        return known[name]
+
+    def get(self, name: str) -> T:
+        """Import one's specification. Errors in its file are raised as they are.
+
+        Raises:
+            DetbenchError: an unknown name, or a module without a ``SPEC``.
+        """
+        entry = self.find(name)
+        spec = getattr(importlib.import_module(entry.module), "SPEC", None)
+        if not isinstance(spec, self._spec_class):
+            raise DetbenchError(f"{entry.file} defines no SPEC = {self._spec_class.__name__}(...).")
+        return spec
+
+    def _offered(self, point: importlib.metadata.EntryPoint) -> Entry:
+        """What an entry point offers."""
+        spec = importlib.util.find_spec(point.module)
+        if spec is None or spec.origin is None:
+            raise DetbenchError(
+                f"The entry point {point.name} of {_origin(point)} names {point.module}: no such module."
+            )
+        return Entry(point.name, point.module, Path(spec.origin), self._spec_class)
+
+
+def _origin(point: importlib.metadata.EntryPoint) -> str:
+    """The distribution that an entry point belongs to."""
+    return point.dist.name if point.dist else "an unknown package"
+
+
+DEBLURERS = Registry("deblurer", "deblurers", DeblurerSpec, "A checkpoint is named spandrel:PATH or onnx:PATH.")
+"""All deblurers but checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -127,44 +215,13 @@ class Deblurer:
 
 
 def entries() -> dict[str, Entry]:
-    """All deblurers by name; imports none of them.
-
-    Raises:
-        DetbenchError: two origins offer the same name.
-    """
-    package = importlib.util.find_spec("deblurers")
-    assert package is not None and package.submodule_search_locations
-    folder = Path(package.submodule_search_locations[0])
-    files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
-    found = {path.stem: Entry(path.stem, f"deblurers.{path.stem}", path) for path in files}
-    for point in importlib.metadata.entry_points(group=GROUP):
-        spec = importlib.util.find_spec(point.module)
-        if spec is None or spec.origin is None:
-            raise DetbenchError(
-                f"The entry point {point.name} of {_origin(point)} names {point.module}: no such module."
-            )
-        if point.name in found:
-            raise DetbenchError(
-                f"Two deblurers are called {point.name}: {found[point.name].file} and {spec.origin} of"
-                f" {_origin(point)}. Rename or uninstall one."
-            )
-        found[point.name] = Entry(point.name, point.module, Path(spec.origin))
-    return found
+    """All deblurers by name; see :meth:`Registry.entries`."""
+    return DEBLURERS.entries()
 
 
 def find(name: str) -> Entry:
-    """A deblurer's entry.
-
-    Raises:
-        DetbenchError: an unknown name; the message gives the nearest ones.
-    """
-    known = entries()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        told = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known)}."
-        hint = " A checkpoint is named spandrel:PATH or onnx:PATH." if Path(name).suffix else ""
-        raise DetbenchError(f"There is no deblurer {name!r}. {told}{hint}")
-    return known[name]
+    """A deblurer's entry; see :meth:`Registry.find`."""
+    return DEBLURERS.find(name)
 
 
 def get(name: str) -> DeblurerSpec:
@@ -173,13 +230,7 @@ def get(name: str) -> DeblurerSpec:
     Raises:
         DetbenchError: an unknown name, a module without a ``SPEC``, or a checkpoint that cannot be read.
     """
-    if name.startswith(external.PREFIXES):
-        return external.load(name)[0]
-    entry = find(name)
-    spec: Any = getattr(importlib.import_module(entry.module), "SPEC", None)
-    if not isinstance(spec, DeblurerSpec):
-        raise DetbenchError(f"{entry.file} defines no SPEC = DeblurerSpec(...).")
-    return spec
+    return external.load(name)[0] if name.startswith(external.PREFIXES) else DEBLURERS.get(name)
 
 
 def load(name: str, weights: Path | None = None) -> Deblurer:
@@ -243,47 +294,3 @@ def fingerprint(name: str, weights: Path | None = None) -> str:
         tuned = [file_hash(weights)] if weights and weights.exists() else []
         return canonical_hash([source_hash(Path(external.__file__)), file_hash(external.find(name)), *tuned])
     return find(name).hash(weights)
-
-
-def _stated(file: Path, name: str, field: str) -> Any:
-    """The literal that an assignment's call gives as keyword argument, or that of its first argument; else None."""
-    if not file.exists():
-        return None
-    for node in ast.parse(file.read_text("utf-8")).body:
-        names = [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
-        if name in names and isinstance(call := getattr(node, "value", None), ast.Call):
-            for keyword in call.keywords:
-                if keyword.arg == field:
-                    try:
-                        return ast.literal_eval(keyword.value)
-                    except ValueError:  # computed: only an import would tell
-                        return None
-            match call.args[:1]:
-                case [ast.Attribute(value=ast.Name(id=sibling), attr=attribute)]:
-                    return _stated(file.parent / f"{sibling}.py", attribute, field)
-                case [ast.Name(id=local)]:
-                    return _stated(file, local, field)
-    return None
-
-
-def _source_hashes(file: Path) -> list[str]:
-    """SHA-256 (hexadecimal) of each of a deblurer's source files."""
-    return [source_hash(source) for source in sorted(_sources(file))]
-
-
-def _sources(file: Path) -> set[Path]:
-    """A deblurer's file and the siblings that it imports, and they import, and so on."""
-    found, todo = set[Path](), [file]
-    while todo:
-        path = todo.pop()
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                todo += [p for name in names if (p := file.parent / f"{name}.py").exists() and p not in found]
-    return found
-
-
-def _origin(point: importlib.metadata.EntryPoint) -> str:
-    """The distribution that an entry point belongs to."""
-    return point.dist.name if point.dist else "an unknown package"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, datasets, detect, environment, kept, quality, registry, store
+from detbench import assets, datasets, detectors, environment, kept, quality, registry, store
 from detbench.files import source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
 from detbench.loop import Loop
@@ -18,19 +18,24 @@ from detbench.types import FrameScore, RunResult, RunSpec, canonical_hash
 from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
+    from detbench.custom import Custom, Given
     from detbench.restore import Restorer
 
 RUNS = Path("reports/runs")
 """Where run directories go by default."""
 
 
-def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
+def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | None = None) -> RunResult:
     """Restore, detect and score every frame of a dataset; a finished run is read from disk, a killed one goes on.
 
     Args:
         spec: what to run.
         out: folder of run directories; the run's own is ``out/<dataset>-<deblurer>-<hash8>``.
         rerun: take no restored frame from the cache, and keep none there.
+        deblurer: of your own, which ``spec.deblurer`` gives a name that no other has: a ``torch.nn.Module`` of
+            (B, 3, H, W) floats in [0, 1]; a :class:`DeblurerSpec`, for another range or sides that must be multiples;
+            or a function of one (H, W, 3) uint8 RGB frame. The run is known by its weights and code; where these cannot
+            be read (a callable object, say), it is neither found again nor cached, and says so.
 
     Returns:
         The scores of all frames.
@@ -39,7 +44,8 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
         DetbenchError: something the user can mend: an unknown name, an unreadable frame, a full disk, and so on.
             What was scored before is kept.
     """
-    spec = resolve(spec)
+    own = _taken(spec, deblurer)
+    spec = resolve(spec, own)
     dataset, path = datasets.load(spec.dataset), _path(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
@@ -51,14 +57,17 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
     with FileLock(path / ".lock"):
         if store.is_complete(path):  # by another process, meanwhile
             return store.read(path)
-        weights, _ = detect.resolve(spec.detector)
+        found = detectors.resolve(spec.detector)
         floor = min(spec.conf, store.FLOOR)
-        detector = detect.Detector(weights, conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
+        detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
         pairs = dataset.pairs[: spec.limit]
-        frames = _frames(spec, 0 if rerun else kept.limit())
+        frames = _frames(spec, 0 if rerun or (own and not own.known) else kept.limit())
         started = time.monotonic()
-        with store.Journal(_references(spec)) as references, store.Journal(path / "journal.jsonl") as journal:
-            loop = Loop(spec, restorer(spec), detector, references, frames, path)
+        with (
+            store.Journal(_references(spec, found.source)) as references,
+            store.Journal(path / "journal.jsonl") as journal,
+        ):
+            loop = Loop(spec, own.restorer(spec) if own else restorer(spec), detector, references, frames, path)
             done = set(journal.rows)
             label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
             for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -73,7 +82,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
             | {
                 "signature": signature(spec, dataset.name),
                 "pixels": dataset.pixels,
-                "training": _training(spec),
+                "training": {} if own else _training(spec),
                 "wall_seconds": time.monotonic() - started,
                 "resumed_after": len(done),
             },
@@ -87,15 +96,20 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False) -> RunResult:
     return store.read(path)
 
 
-def resolve(spec: RunSpec) -> RunSpec:
+def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
     """A spec with the hashes of its parts and the device that ``auto`` stands for.
+
+    Args:
+        spec: what is asked for.
+        own: the deblurer, where it was handed over and is in no registry.
 
     Raises:
         DetbenchError: an unknown deblurer, dataset, detector or device.
     """
     # What is quickly found to be wrong comes before what takes a download or a build.
     weights = Path(spec.weights) if spec.weights else None
-    deblurer_hash, device = registry.fingerprint(spec.deblurer, weights), environment.device(spec.device)
+    deblurer_hash = own.hash if own else registry.fingerprint(spec.deblurer, weights)
+    device = environment.device(spec.device)
     dataset = datasets.load(spec.dataset)
     place = Path(spec.dataset)
     return replace(
@@ -104,7 +118,7 @@ def resolve(spec: RunSpec) -> RunSpec:
         device=device,
         deblurer_hash=deblurer_hash,
         dataset_hash=dataset.identity,
-        detector_hash=detect.resolve(spec.detector)[1],
+        detector_hash=detectors.resolve(spec.detector).sha256,
     )
 
 
@@ -179,12 +193,12 @@ def signature(spec: RunSpec, dataset: str) -> str:
     )
 
 
-def _references(spec: RunSpec) -> Path:
+def _references(spec: RunSpec, source: str) -> Path:
     """Where detections on sharp and blurred frames are kept: one file for all that they depend on."""
     versions = environment.describe()["packages"]
     kind = "cpu" if spec.device == "cpu" else "cuda"
     parts = [
-        source_hash(Path(detect.__file__)),  # a change of its code must show in the reference, for the gate's sake
+        source,  # of the detector: a change of its code must show in the reference, for the gate's sake
         spec.dataset_hash,
         spec.detector_hash,
         min(spec.conf, store.FLOOR),
@@ -213,6 +227,18 @@ def _path(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
     deblurer = re.sub(r"[^\w.-]+", "_", Path(spec.deblurer.rpartition(":")[2]).name)
     return Path(out) / f"{Path(spec.dataset).name}-{deblurer}-{spec.hash8}"
+
+
+def _taken(spec: RunSpec, deblurer: Given | None) -> Custom | None:
+    """The deblurer that was handed over, if one was."""
+    if deblurer is None:
+        return None
+    from detbench import custom
+
+    own = custom.take(spec, deblurer)
+    if not own.known:
+        say(f"{spec.deblurer}: nothing stands for all that it computes with; this run is not found again, nor cached.")
+    return own
 
 
 def _deblurer(spec: RunSpec) -> registry.Deblurer:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from detbench.detectors import Detector
     from detbench.gan.recipe import Recipe
 
 
@@ -126,6 +127,35 @@ class DeblurerSpec:
 
 
 @dataclass(frozen=True)
+class DetectorSpec:
+    """A kind of detector: the constant ``SPEC`` of a file in ``detbench/detectors/``, described by its docstring.
+
+    Attributes:
+        build: called with the weights' path (None where there are none) and the keyword arguments ``conf``,
+            ``nms_iou``, ``imgsz`` and ``device``, which :class:`RunSpec` explains, returns a
+            :class:`detbench.detectors.Detector`.
+        licence: of the weights.
+        paper: where it was published.
+        stride: ``imgsz`` must be a multiple of this, in pixels.
+        assets: names of pinned files (``detbench/assets.toml``) with weights; each is the name of a detector. Empty
+            for a kind that has none: then it is a detector by its own name.
+        find: called with what a user calls the detector, without the kind and the colon, returns the path of its
+            weights, or raises :class:`DetbenchError`. None where pinned files, the file ``weights/KIND.safetensors``
+            beside the module, and files of the user's (``KIND:PATH``) are all there is.
+        hash_source: whether a change of its code makes it another detector, whose runs are scored again, or only a
+            change of its weights does.
+    """
+
+    build: Callable[..., Detector]
+    licence: str = "AGPL-3.0-or-later"
+    paper: str = ""
+    stride: int = 1
+    assets: tuple[str, ...] = ()
+    find: Callable[[str], Path] | None = None
+    hash_source: bool = True
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """Everything a run's numbers depend on. Two runs with equal specs have equal scores.
 
@@ -134,7 +164,7 @@ class RunSpec:
     Attributes:
         deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
         dataset: a name from ``detbench list datasets``, or a folder with ``sharp/`` and ``blur/``.
-        detector: a name from ``detbench list detectors``, or a ``.pt`` or ``.onnx`` file.
+        detector: a name from ``detbench list detectors``; a YOLO's ``.pt`` or ``.onnx`` file; or ``KIND:WEIGHTS``.
         input: which frames the deblurer gets. ``sharp`` measures what it does to frames that need no help.
         conf: detections scored below this are dropped, in [0, 1].
         nms_iou: IoU above which of two overlapping detections of one class only the better one stays, in [0, 1].

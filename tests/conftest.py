@@ -1,14 +1,17 @@
 """What the tests share: small synthetic frames, and a detector that needs no network."""
 
 import dataclasses
+import importlib
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from detbench import assets, datasets, detect, images
-from detbench.types import Detections, FrameScore, RunResult, RunSpec
+from detbench import assets, datasets, detectors, images
+from detbench.types import Detections, DetectorSpec, FrameScore, RunResult, RunSpec
 
 torch.set_num_threads(1)  # small arrays: more threads only get in each other's way
 
@@ -112,10 +115,34 @@ class BrightBoxes:
 
 
 @pytest.fixture
-def bright_boxes(home, monkeypatch, tmp_path):
+def install(tmp_path, monkeypatch):
+    """Write a module her_NAME and offer it in an entry-point group, as an installed package does; gives its file."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    installed = tmp_path / "her_package-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
+
+    def write(group, name, text):
+        (tmp_path / f"her_{name}.py").write_text(text)
+        (installed / "entry_points.txt").write_text(f"[{group}]\n{name} = her_{name}\n")
+        importlib.invalidate_caches()
+        return tmp_path / f"her_{name}.py"
+
+    yield write
+    for name in [name for name in sys.modules if name.startswith("her_")]:
+        del sys.modules[name]
+
+
+def stand_in(build, sha256=lambda name: "0" * 64):
+    """What resolves every name to a detector made by ``build``, in place of :func:`detbench.detectors.resolve`."""
+    spec = DetectorSpec(build)
+    return lambda name: detectors.Resolved(name, spec, Path(name), sha256(name), source="")
+
+
+@pytest.fixture
+def bright_boxes(home, monkeypatch):
     """Use :class:`BrightBoxes` in place of YOLO, with an empty cache."""
-    monkeypatch.setattr(detect, "Detector", BrightBoxes)
-    monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "0" * 64))
+    monkeypatch.setattr(detectors, "resolve", stand_in(BrightBoxes))
 
 
 def crowd(rng, boxes, ties=False):

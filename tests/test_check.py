@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 import torch
-from conftest import scene
+from conftest import BrightBoxes, scene, stand_in
 from torch import nn
 
 from detbench import baseline as baselines
-from detbench import check, detect, images, quality, registry, runner, stats, store
+from detbench import check, detectors, images, quality, registry, runner, stats, store
 from detbench.report import ci
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 from detbench.weights import save_weights
@@ -187,8 +187,8 @@ def test_the_run_is_always_made_anew(baseline, tmp_path, monkeypatch):
 
 def test_a_detector_gone_blind_fails_although_nothing_is_missed(baseline, monkeypatch, home):
     """Where the reference is empty, F1 is 1: only the reference itself tells."""
-    look = detect.Detector.look
-    monkeypatch.setattr(detect.Detector, "look", lambda self, frame: look(self, frame // 2))
+    look = BrightBoxes.look
+    monkeypatch.setattr(BrightBoxes, "look", lambda self, frame: look(self, frame // 2))
     shutil.rmtree(home / "detections")  # what was seen before is kept there
     verdict = baselines.check(baseline)
     assert words(verdict)["f1"] != "failed"
@@ -223,8 +223,8 @@ def alter(baseline, **changes):
     manifest.write_text(json.dumps(data))
 
 
-def test_another_detector_is_named_by_its_hash(baseline, monkeypatch, tmp_path):
-    monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "a" * 64))
+def test_another_detector_is_named_by_its_hash(baseline, monkeypatch):
+    monkeypatch.setattr(detectors, "resolve", stand_in(BrightBoxes, lambda name: "a" * 64))
     with pytest.raises(
         baselines.CannotCompare, match=r"detector_hash \(00000000 of yolo26n and aaaaaaaa of yolo26n\)"
     ) as e:

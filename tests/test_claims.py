@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from conftest import BrightBoxes, stand_in
 
-from detbench import claims, detect, publish, registry, runner, stats
+from detbench import claims, detectors, publish, registry, runner, stats
 from detbench.metrics import metric
 from detbench.report.tables import printed
 from detbench.types import RunSpec
@@ -117,7 +118,7 @@ def test_a_claim_is_tested_before_each_detector_it_names(pairs, tmp_path, bright
     }
     monkeypatch.setattr(claims, "_entries", lambda: [entry])
     monkeypatch.setattr(registry, "runnable", lambda: ["identity", "unsharp"])
-    monkeypatch.setattr(detect, "resolve", lambda name: (tmp_path / name, name.ljust(64, "0")))
+    monkeypatch.setattr(detectors, "resolve", stand_in(BrightBoxes, lambda name: name.ljust(64, "0")))
     base = RunSpec("", dataset=str(pairs), conf=0.55, device="cpu")
     (claim,) = claims.verify(tmp_path / "runs", base)
     assert [finding.detector for finding in claim.findings] == [("yolo11n", 416)] * 2 + [("yolo26n", 640)] * 2

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from conftest import scene
+from conftest import BrightBoxes, scene, stand_in
 from typer.testing import CliRunner
 
-from detbench import cli, datasets, detect, images, publish, quality, registry, runner
+from detbench import cli, datasets, detectors, images, publish, quality, registry, runner
 from detbench.baseline import update
 from detbench.types import DetbenchError, RunSpec
 
@@ -181,7 +181,7 @@ def test_new_weights_of_a_file_make_a_row_older(tmp_path, monkeypatch):
     (tmp_path / "reports").mkdir()
     (tmp_path / "mine.py").write_text('"""mine: one."""\n')
     entry = registry.Entry("mine", "deblurers.mine", tmp_path / "mine.py")
-    monkeypatch.setattr(registry, "entries", lambda: {"mine": entry})
+    monkeypatch.setattr(registry.DEBLURERS, "entries", lambda: {"mine": entry})
     monkeypatch.setattr(registry, "runnable", lambda: ["mine"])
     entry.weights.write_bytes(b"first")
     state = {"deblurers": {"mine": entry.hash()}, "sources": {"mine": entry.source}, "detectors": []}
@@ -240,7 +240,8 @@ def test_publish_marks_and_checks_without_running_anything(published, tmp_path, 
 
 def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     """All of it, of one deblurer on twelve small frames, before four detectors that stand in for YOLO."""
-    monkeypatch.setattr(detect, "resolve", lambda name: (tmp_path / name, hashlib.sha256(name.encode()).hexdigest()))
+    by_name = stand_in(BrightBoxes, lambda name: hashlib.sha256(name.encode()).hexdigest())
+    monkeypatch.setattr(detectors, "resolve", by_name)
     monkeypatch.setattr(publish, "RunSpec", partial(RunSpec, dataset=str(data), conf=0.7))
     monkeypatch.setattr(publish, "shipped", lambda: ["unsharp"])
     monkeypatch.setattr(publish, "DRAWN", "unsharp")

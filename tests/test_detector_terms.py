@@ -10,8 +10,9 @@ import torchvision
 from lightning.fabric import Fabric
 from torch.nn import functional as F
 
-from detbench import detect, registry
-from detbench.gan import detector, losses
+from detbench import detectors, registry
+from detbench.detectors import yolo
+from detbench.gan import losses
 from detbench.gan.data import Batch
 from detbench.gan.detector import FrozenDetector, View, find_objects, mean_terms, task_loss, terms
 from detbench.gan.prepare import teacher_of
@@ -211,10 +212,10 @@ def test_gradients_are_clipped(frozen, traffic):
 
 
 def test_it_sees_what_is_evaluated(frozen, traffic):
-    """The logits and sides of the loss, decoded here, are the detections of :class:`detbench.detect.Detector`."""
-    weights, sha256 = detect.resolve("yolo26n")
-    assert frozen.sha256 == sha256
-    (wanted,) = detect.Detector(weights, conf=0.25, nms_iou=0.7, imgsz=320, device="cpu")(traffic[:1])
+    """The logits and sides of the loss, decoded here, are the detections of :class:`detbench.detectors.yolo.Yolo`."""
+    found = detectors.resolve("yolo26n")
+    assert frozen.sha256 == found.sha256
+    (wanted,) = found.build(conf=0.25, nms_iou=0.7, imgsz=320, device="cpu")(traffic[:1])
     with torch.no_grad():
         (seen,) = frozen.look(tensor(traffic[:1]), [1.0])
     places, strides = [], []
@@ -259,7 +260,7 @@ def built(tmp_path):
 
     def built(config, kind="Detection"):
         torch.manual_seed(0)
-        model = getattr(detect._ultralytics().nn.tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
+        model = getattr(yolo._ultralytics().nn.tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
         torch.save({"model": model}, tmp_path / f"{config}.pt")
         return str(tmp_path / f"{config}.pt")
 
@@ -291,23 +292,25 @@ def test_what_has_no_detection_head_is_refused(built, tmp_path):
 def test_objects_are_looked_for_once(stocked, traffic, monkeypatch):
     found = find_objects(traffic[:2], "yolo26n", 320, CPU)
     assert all(len(boxes) > 3 and boxes.shape[1] == 4 for boxes in found)
-    weights, _ = detect.resolve("yolo26n")
-    (wanted,) = detect.Detector(weights, conf=0.25, nms_iou=0.7, imgsz=320, device="cpu")(traffic[:1])
+    chosen = detectors.resolve("yolo26n")
+    (wanted,) = chosen.build(conf=0.25, nms_iou=0.7, imgsz=320, device="cpu")(traffic[:1])
     np.testing.assert_allclose(found[0], wanted.xyxy, atol=0.051)
 
     looked = []
 
-    class Watched(detect.Detector):
+    class Watched(yolo.Yolo):
         def __call__(self, frames):
             looked.append(len(frames))
             return super().__call__(frames)
 
-    monkeypatch.setattr(detect, "Detector", Watched)
+    spec = dataclasses.replace(chosen.spec, build=Watched)
+    watched = dataclasses.replace(chosen, spec=spec)
+    monkeypatch.setattr(detectors, "resolve", lambda name: watched)
     again = find_objects(traffic[::-1][2:], "yolo26n", 320, CPU)
     assert not looked
     assert all(np.array_equal(*pair) for pair in zip(again, found[::-1], strict=True))
     find_objects(traffic[:3], "yolo26n", 320, CPU)
     assert looked == [1]
-    monkeypatch.setattr(detector.detect, "resolve", lambda name: (weights, "0" * 64))  # another detector
+    watched = dataclasses.replace(chosen, spec=spec, sha256="0" * 64)  # another detector
     find_objects(traffic[:3], "yolo26n", 320, CPU)
     assert looked == [1] * 4

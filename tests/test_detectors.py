@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import BrightBoxes, boxes
+from conftest import BrightBoxes, boxes, stand_in
 
-from detbench import detect, runner, store
+import detbench.detectors
+from detbench import runner, store
 from detbench.lineup import role
 from detbench.report import detectors, formats, origins, tables
 from detbench.report.collect import Group, collect
@@ -133,8 +134,7 @@ class Sharper(BrightBoxes):
 def test_both_tables_are_made_from_stored_runs(pairs, bright_boxes, tmp_path, monkeypatch):
     spec = RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu")
     one = runner.benchmark(spec, tmp_path / "runs")
-    monkeypatch.setattr(detect, "Detector", Sharper)
-    monkeypatch.setattr(detect, "resolve", lambda detector: (tmp_path / detector, "1" * 64))
+    monkeypatch.setattr(detbench.detectors, "resolve", stand_in(Sharper, lambda name: "1" * 64))
     other = runner.benchmark(dataclasses.replace(spec, detector="yolo11n"), tmp_path / "runs")
     both = [collect([result.path for result in results])[0] for results in (one, other)]
     rows = [row for part in detectors.gains(both).parts for row in part.rows]

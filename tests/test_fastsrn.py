@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from deblurers import _tensor_bundle, fastsrn, fastsrn_task, fastsrn_task_small, srn
 from detbench import registry
-from detbench.gan import discriminators, losses
 
 
 @pytest.fixture
@@ -91,15 +90,9 @@ def test_its_recipe_can_be_trained(name):
         return
     preset = spec.presets[spec.preset]
     recipe = preset.recipe
-    assert recipe.crop % preset.multiple_of == 0
     assert recipe.detector and recipe.detector_features and recipe.detector_classes and recipe.detector_boxes
-    assert recipe.content.keys() <= losses.CONTENT.keys()
-    assert recipe.object_motion + recipe.uniform_blur <= 1
     assert (recipe.schedule, recipe.setting) == ("cosine", "corrected")
     assert recipe.warmup and recipe.clip_gradient
-    if recipe.adversarial:
-        assert recipe.adversarial in losses.ADVERSARIAL
-        assert discriminators.build(recipe.crop, **recipe.discriminator)
     start = registry.get(recipe.init_from)
     theirs, mine = (each.build(**each.presets[each.preset].options) for each in (start, spec))
     shapes = [{name: t.shape for name, t in net.state_dict().items()} for net in (theirs, mine)]

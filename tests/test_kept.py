@@ -8,11 +8,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import BrightBoxes
+from conftest import BrightBoxes, stand_in
 from test_runner import Noise, untimed
 from typer.testing import CliRunner
 
-from detbench import cli, detect, images, kept, loop, registry, restore, runner, store
+from detbench import cli, detectors, images, kept, loop, registry, restore, runner, store
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
 
@@ -28,9 +28,8 @@ class Threshold(BrightBoxes):
 
 
 @pytest.fixture
-def spec(pairs, bright_boxes, monkeypatch, tmp_path):
-    monkeypatch.setattr(detect, "Detector", Threshold)
-    monkeypatch.setattr(detect, "resolve", lambda name: (tmp_path / name, name.ljust(64, "0")))
+def spec(pairs, bright_boxes, monkeypatch):
+    monkeypatch.setattr(detectors, "resolve", stand_in(Threshold, lambda name: name.ljust(64, "0")))
     return RunSpec("unsharp", dataset=str(pairs), detector="dim", device="cpu")
 
 
@@ -274,9 +273,9 @@ def test_a_mistake_in_the_last_detector_shows_first(spec, restored, monkeypatch)
     def resolve(name):
         if name == "brihgt":
             raise DetbenchError("there is no asset 'brihgt'")
-        return name, "0" * 64
+        return stand_in(Threshold)(name)
 
-    monkeypatch.setattr(detect, "resolve", resolve)
+    monkeypatch.setattr(detectors, "resolve", resolve)
     with pytest.raises(DetbenchError, match="brihgt"):
         runner.benchmarks([spec], [{"detector": "dim"}, {"detector": "brihgt"}])
     assert not restored

@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import BrightBoxes, stand_in
 
-from detbench import detect, images, loop, match, quality, registry, runner, store, table
+from detbench import detectors, images, loop, match, quality, registry, runner, store, table
 from detbench.lineup import name
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
@@ -32,7 +33,7 @@ def nothing_kept(monkeypatch):
 
 def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
     result = runner.run(spec, tmp_path / "runs")
-    detector = detect.Detector(None, conf=0.55, nms_iou=0.7, imgsz=640, device="cpu")
+    detector = BrightBoxes(None, conf=0.55, nms_iou=0.7, imgsz=640, device="cpu")
     restore = runner.restorer(spec)
     assert [score.id for score in result.scores] == [f"frame{i}" for i in range(6)]
     for score in result.scores:
@@ -49,7 +50,7 @@ def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
 
 def test_a_finished_run_answers_from_disk(spec, tmp_path, monkeypatch):
     first = runner.run(spec, tmp_path / "runs")
-    monkeypatch.setattr(detect, "Detector", None)
+    monkeypatch.setattr(detectors, "resolve", stand_in(None))
     assert runner.run(spec, tmp_path / "runs") == first
 
 
@@ -105,8 +106,8 @@ def test_no_detections_anywhere_is_a_result(spec, tmp_path):
 
 
 def test_the_floors_detections_have_the_time_that_they_took(spec, tmp_path, monkeypatch):
-    look = detect.Detector.look
-    monkeypatch.setattr(detect.Detector, "look", lambda self, frame: time.sleep(0.01) or look(self, frame))
+    look = BrightBoxes.look
+    monkeypatch.setattr(BrightBoxes, "look", lambda self, frame: time.sleep(0.01) or look(self, frame))
     for folder in ("first", "from-the-cache"):
         floor = runner.run(dataclasses.replace(spec, deblurer="identity"), tmp_path / folder)
         assert min(score.detect_ms for score in floor.scores) >= 10
@@ -114,8 +115,8 @@ def test_the_floors_detections_have_the_time_that_they_took(spec, tmp_path, monk
 
 def test_references_are_detected_once(spec, tmp_path, monkeypatch):
     looked = []
-    look = detect.Detector.look
-    monkeypatch.setattr(detect.Detector, "look", lambda self, frame: looked.append(1) or look(self, frame))
+    look = BrightBoxes.look
+    monkeypatch.setattr(BrightBoxes, "look", lambda self, frame: looked.append(1) or look(self, frame))
     runner.run(spec, tmp_path / "runs")
     assert len(looked) == 3 * 6
     runner.run(dataclasses.replace(spec, match_iou=0.75), tmp_path / "runs")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from spandrel.architectures.NAFNet import NAFNet
 from torch import nn
 
-from detbench import datasets, detect, external, images, registry, runner
+from detbench import datasets, detectors, external, images, registry, runner
 from detbench.cli import app
 from detbench.gan import ablation, data, schedule, tune, validate
 from detbench.gan import train as trainer
@@ -291,7 +291,7 @@ def test_a_seed_decides_a_tuning_and_a_kill_does_not(footage, six_steps, monkeyp
     record = read_record(tuned.weights)
     assert record["deblurer"] == "dc0"
     assert record["init"] == {"from": "dc0", "sha256": registry.fingerprint("dc0")}
-    assert record["detectors"] == {"yolo26n": detect.resolve("yolo26n")[1]}
+    assert record["detectors"] == {"yolo26n": detectors.resolve("yolo26n").sha256}
     assert (record["recipe"]["iterations"], record["recipe"]["detector_imgsz"]) == (6, 320)
     assert record["recipe"]["blur_extent"] == [4.0, 20.0]
     assert {"psnr_validation", "task_validation", "f1_validation"} <= record.keys()

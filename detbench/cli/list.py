@@ -39,10 +39,12 @@ def list_(
 
             rows += [{"dataset": c.name, "role": c.role, "what it is": c.title} for c in datasets.cards().values()]
         else:
-            from detbench import assets, detect
+            from detbench import assets, detectors
 
-            for asset in map(assets.find, detect.names()):
-                rows.append({"detector": asset.name, "what it is": asset.what, "MB": f"{asset.size / 1e6:.1f}"})
+            for name, kind in detectors.named().items():
+                asset = assets.catalogue().get(name)
+                size = f"{asset.size / 1e6:.1f}" if asset else ""
+                rows.append({"detector": name, "what it is": asset.what if asset else kind.title, "MB": size})
         if as_json:
             print(json.dumps(rows, indent=1))
         else:

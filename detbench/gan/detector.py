@@ -11,6 +11,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detbench import assets, detect, store
+from detbench import assets, detectors, store
+from detbench.detectors import yolo
 from detbench.gan.recipe import Recipe
 from detbench.progress import track
 from detbench.types import DetbenchError, canonical_hash
@@ -50,7 +52,7 @@ class FrozenDetector:
     """An ultralytics YOLO whose weights and statistics stay as they are, and whose view can be differentiated.
 
     Args:
-        name: as for :func:`detbench.detect.resolve`.
+        name: as for :func:`detbench.detectors.resolve`.
         device: where it looks.
 
     Attributes:
@@ -64,8 +66,9 @@ class FrozenDetector:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        path, self.sha256 = detect.resolve(name)
-        self.name, self.device, self._net = name, device, detect.network(path, device)
+        found = detectors.resolve(name)
+        self.name, self.device, self.sha256 = name, device, found.sha256
+        self._net = yolo.network(found.weights or Path(name), device)
         self.classes = list(self._net.names.values())
         self._head = self._net.model[-1]
         self._stride = int(max(self._head.stride))
@@ -179,15 +182,15 @@ def find_objects(
 
     Args:
         pictures: (H, W, 3) uint8 RGB.
-        detector: as for :func:`detbench.detect.resolve`.
+        detector: as for :func:`detbench.detectors.resolve`.
         imgsz: the longer side in pixels that pictures are scaled to.
         device: where it looks.
 
     Returns:
         For each picture (objects, 4) float32 corners in its pixels.
     """
-    weights, sha256 = detect.resolve(detector)
-    look = detect.Detector(weights, conf=CONFIDENCE, nms_iou=0.7, imgsz=imgsz, device=device)
+    found = detectors.resolve(detector)
+    sha256, look = found.sha256, found.build(conf=CONFIDENCE, nms_iou=0.7, imgsz=imgsz, device=device)
     keys = [canonical_hash([sha256, imgsz, list(p.shape), hash_pixels(p)])[:16] for p in pictures]
     with store.Journal(assets.home() / "detections" / f"objects-{sha256[:8]}-{imgsz}.jsonl") as kept:
         todo = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in kept.rows}

@@ -85,19 +85,15 @@ class Frames:
         multiple_of: int,
         precision: Literal["fp32", "bf16"],
     ) -> None:
-        from detbench import detect
+        from detbench import detectors as catalogue
 
         self.recipe, self.detectors = recipe, detectors
         self.multiple_of, self.precision = multiple_of, precision
         self.frames = validation_frames(sources, recipe)
         self.shown = [(self._middle(blurred), self._middle(sharp)) for blurred, sharp in self.frames]
         self.eyes = [
-            detect.Detector(
-                detect.resolve(each.name)[0],
-                conf=CONF,
-                nms_iou=NMS_IOU,
-                imgsz=recipe.detector_imgsz or IMGSZ,
-                device=each.device,
+            catalogue.resolve(each.name).build(
+                conf=CONF, nms_iou=NMS_IOU, imgsz=recipe.detector_imgsz or IMGSZ, device=each.device
             )
             for each in detectors
         ]

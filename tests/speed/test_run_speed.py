@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from detbench import detect, images, kept, loop, runner
+from detbench import images, kept, loop, runner
+from detbench.detectors.yolo import Yolo
 from detbench.registry import Deblurer
 from detbench.types import RunSpec
 
@@ -14,7 +15,7 @@ from detbench.types import RunSpec
 def test_time_is_spent_in_the_networks(tmp_path, monkeypatch, capsys):
     """From the first frame to the last, at most a tenth of the time goes elsewhere than into forward passes."""
     spent = {"deblurer": 0.0}
-    build, look = Deblurer.build, detect.Detector.__call__
+    build, look = Deblurer.build, Yolo.__call__
     detectors = set()
 
     def timed_build(self):
@@ -39,9 +40,9 @@ def test_time_is_spent_in_the_networks(tmp_path, monkeypatch, capsys):
         spent["wall"] = time.perf_counter() - started
 
     monkeypatch.setattr(Deblurer, "build", timed_build)
-    monkeypatch.setattr(detect.Detector, "__call__", remember)
+    monkeypatch.setattr(Yolo, "__call__", remember)
     monkeypatch.setattr(loop.Loop, "rows", timed_rows)
-    monkeypatch.setattr(runner, "_references", lambda spec: tmp_path / "references.jsonl")
+    monkeypatch.setattr(runner, "_references", lambda spec, source: tmp_path / "references.jsonl")
     monkeypatch.setattr(kept.Frames, "find", lambda self, keys: None)  # all is restored, and kept
     runner.run(RunSpec("dc250", device="cpu"), tmp_path / "runs")
     detector = sum(d.forward_seconds for d in detectors)

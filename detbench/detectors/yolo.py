@@ -1,4 +1,4 @@
-"""Ultralytics YOLO: frames → :class:`~detbench.types.Detections`.
+"""yolo: Ultralytics YOLO, frames → :class:`~detbench.types.Detections`.
 
 The only place that imports ultralytics. It drives the network below ``YOLO.predict``, for the same boxes: ``predict``
 reports usage, makes folders, draws up settings and sets torch to all cores but one, none of which belongs in a
@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import assets
-from detbench.files import file_hash
-from detbench.types import DetbenchError, Detections
+from detbench import assets, detectors
+from detbench.types import DetbenchError, Detections, DetectorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -38,24 +37,16 @@ MAX_DETECTIONS = 300  # in a frame: the default of ultralytics
 MODULES = ("nn.autobackend", "nn.tasks", "data.augment", "utils.nms", "utils.ops")
 
 
-def names() -> list[str]:
-    """The pinned detectors, in the catalogue's order. Imports neither torch nor ultralytics."""
-    return [name for name, asset in assets.catalogue().items() if asset.filename.endswith(SUFFIXES)]
-
-
-def resolve(detector: str) -> tuple[Path, str]:
-    """Find a detector's weights, downloading them if need be.
+def find(detector: str) -> Path:
+    """Find a YOLO's weights, downloading them if need be.
 
     ``.pt`` files are pickles. Pinned ones are used only with the pinned hash. For all others (your own files, and
     what ultralytics downloads under a name that is not pinned) whom to trust is your choice: ultralytics is asked to
     build known classes only (``ULTRALYTICS_SAFE_LOAD``), which older versions of it do not know.
 
     Args:
-        detector: a name of :func:`names`, with or without suffix; the path of a ``.pt`` or ``.onnx`` file; or any
+        detector: the name of a pinned one, with or without suffix; the path of a ``.pt`` or ``.onnx`` file; or any
             other name of an ultralytics detector, such as ``yolo11x``.
-
-    Returns:
-        The local file and its SHA-256 (hexadecimal).
 
     Raises:
         DetbenchError: no such file, a file of another kind, an unknown name (the message gives the nearest ones), or
@@ -63,11 +54,10 @@ def resolve(detector: str) -> tuple[Path, str]:
     """
     path = Path(detector).expanduser()
     is_name = len(path.parts) == 1 and not (path.suffix and path.exists())
-    weights = _named(detector) if is_name else _own_file(path)
-    return weights, file_hash(weights)
+    return _named(detector) if is_name else _own_file(path)
 
 
-class Detector:
+class Yolo:
     """A YOLO network that is ready to look at frames. Use it from one thread at a time.
 
     Networks with two heads (YOLO26, YOLOv10) use the one that is followed by NMS, whatever the installed ultralytics
@@ -85,7 +75,7 @@ class Detector:
         """Load a network.
 
         Args:
-            weights: a ``.pt`` or ``.onnx`` file, from :func:`resolve`.
+            weights: a ``.pt`` or ``.onnx`` file, from :func:`find`.
             conf: detections that do not score above this are dropped, in [0, 1].
             nms_iou: IoU above which of two boxes of one class only the better one stays, in [0, 1].
             imgsz: the longer side in pixels that frames are scaled to: a multiple of the network's stride (32).
@@ -98,11 +88,7 @@ class Detector:
 
         self._conf, self._nms_iou, self._device = conf, nms_iou, torch.device(device)
         self._net, self._task = _load(weights, self._device)
-        if imgsz % self._net.stride:
-            nearest = max(round(imgsz / self._net.stride), 1) * self._net.stride
-            raise DetbenchError(
-                f"imgsz is {imgsz}: {weights.name} takes multiples of {self._net.stride}, such as {nearest}."
-            )
+        detectors.check_imgsz(imgsz, self._net.stride, weights.name)  # a network may have a larger one than most
         any_size = self._net.format == "pt" or self._net.dynamic
         if not any_size and list(self._net.imgsz) != [imgsz, imgsz]:
             height, width = self._net.imgsz
@@ -165,7 +151,7 @@ def network(weights: Path, device: torch.device) -> Any:
     """The bare network of a ``.pt`` detector, to be differentiated through: frozen, fused, in evaluation mode.
 
     Args:
-        weights: from :func:`resolve`.
+        weights: from :func:`find`.
         device: of torch.
 
     Returns:
@@ -190,7 +176,7 @@ def _own_file(path: Path) -> Path:
 
 def _named(detector: str) -> Path:
     name = detector.removesuffix(".pt")
-    return assets.fetch(name) if name in names() else _unpinned(name if name.endswith(".onnx") else f"{name}.pt")
+    return assets.fetch(name) if name in SPEC.assets else _unpinned(name if name.endswith(".onnx") else f"{name}.pt")
 
 
 def _unpinned(file: str) -> Path:
@@ -201,8 +187,8 @@ def _unpinned(file: str) -> Path:
     if file not in known:
         from difflib import get_close_matches
 
-        near = get_close_matches(Path(file).stem, sorted({*names(), *(Path(n).stem for n in known)}))
-        hint = f"Did you mean {', '.join(near)}?" if near else f"Pinned detectors: {', '.join(names())}."
+        near = get_close_matches(Path(file).stem, sorted({*detectors.names(), *(Path(n).stem for n in known)}))
+        hint = f"Did you mean {', '.join(near)}?" if near else f"Pinned detectors: {', '.join(detectors.names())}."
         raise DetbenchError(f"{file}: there is neither such a file nor a detector of that name. {hint}")
     target = assets.home() / "assets" / file
     print(f"Note: {file} is not pinned by detbench: it is whatever ultralytics publishes.", file=sys.stderr)
@@ -213,7 +199,7 @@ def _unpinned(file: str) -> Path:
         except Exception as error:
             raise DetbenchError(
                 f"{file} could not be downloaded: {error}\nTry again when online, put the file at {target}, "
-                f"or use a pinned detector: {', '.join(names())}."
+                f"or use a pinned detector: {', '.join(detectors.names())}."
             ) from error
     return target
 
@@ -305,3 +291,14 @@ def _muzzled(ultralytics: ModuleType) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         checks.AUTOINSTALL, downloads.attempt_download_asset = autoinstall, attempt
+
+
+SPEC = DetectorSpec(
+    build=Yolo,
+    licence="AGPL-3.0 (Ultralytics)",
+    paper="Jocher et al.: Ultralytics YOLO, https://github.com/ultralytics/ultralytics",
+    stride=32,
+    assets=("yolo26n", "yolo26m", "yolo11n", "yolov8n", "yolov8s"),
+    find=find,
+    hash_source=False,  # published runs carry the hash of the weights alone
+)

@@ -18,8 +18,9 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from detbench import assets, detect
-from detbench.detect import Detector
+from detbench import assets, detectors
+from detbench.detectors import yolo
+from detbench.detectors.yolo import Yolo
 from detbench.types import DetbenchError, Detections
 
 Frame = NDArray[np.uint8]
@@ -31,12 +32,12 @@ def yolo26n() -> Path:
 
 
 @pytest.fixture(scope="module")
-def detector(yolo26n: Path) -> Detector:
+def detector(yolo26n: Path) -> Yolo:
     return load(yolo26n)
 
 
-def load(weights: Path, conf: float = 0.25, nms_iou: float = 0.7, imgsz: int = 320) -> Detector:
-    return Detector(weights, conf=conf, nms_iou=nms_iou, imgsz=imgsz, device="cpu")
+def load(weights: Path, conf: float = 0.25, nms_iou: float = 0.7, imgsz: int = 320) -> Yolo:
+    return Yolo(weights, conf=conf, nms_iou=nms_iou, imgsz=imgsz, device="cpu")
 
 
 def photo(width: int, height: int) -> Frame:
@@ -50,7 +51,7 @@ def assert_equal(a: Detections, b: Detections) -> None:
     np.testing.assert_array_equal(a.label, b.label)
 
 
-def test_finds_what_is_there(detector: Detector) -> None:
+def test_finds_what_is_there(detector: Yolo) -> None:
     woman, cup = detector([photo(512, 512), data.coffee()])
     assert detector.class_names[woman.label[0]] == "person"
     assert woman.score[0] > 0.7
@@ -75,7 +76,7 @@ def test_same_boxes_as_predict(
 ) -> None:
     import torch
 
-    detect._ultralytics()
+    yolo._ultralytics()
     from ultralytics import YOLO
 
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # YOLO() sets it: have it put back
@@ -102,12 +103,12 @@ def test_a_lower_threshold_only_adds_fainter_boxes(yolo26n: Path) -> None:
             assert len(faint) > len(strong) > 0
 
 
-def test_colours_are_rgb(detector: Detector) -> None:
+def test_colours_are_rgb(detector: Yolo) -> None:
     rgb, bgr = detector([photo(512, 512), photo(512, 512)[..., ::-1]])
     assert rgb.score[0] > bgr.score[0] + 0.01
 
 
-def test_a_frame_is_seen_alike_in_any_company(detector: Detector) -> None:
+def test_a_frame_is_seen_alike_in_any_company(detector: Yolo) -> None:
     frames = [photo(320, 213), np.flip(photo(320, 213), 1), np.full((213, 320, 3), 90, np.uint8), photo(320, 213)]
     together, backwards = detector(frames), detector(frames[::-1])[::-1]
     for frame, one, other in zip(frames, together, backwards, strict=True):
@@ -118,7 +119,7 @@ def test_a_frame_is_seen_alike_in_any_company(detector: Detector) -> None:
 
 
 @pytest.mark.parametrize("frame", [np.full((64, 64, 3), 114, np.uint8), np.zeros((16, 700, 3), np.uint8)])
-def test_nothing_to_see(detector: Detector, frame: Frame) -> None:
+def test_nothing_to_see(detector: Yolo, frame: Frame) -> None:
     [found], empty = detector([frame]), Detections.empty()
     assert_equal(found, empty)
     assert (found.xyxy.dtype, found.score.dtype, found.label.dtype) == (np.float32, np.float32, np.int64)
@@ -154,7 +155,7 @@ def test_thresholds_are_honoured(yolo26n: Path) -> None:
     "frame",
     [np.zeros((32, 32), np.uint8), np.zeros((32, 32, 4), np.uint8), np.zeros((32, 32, 3), np.float32)],
 )
-def test_other_arrays_are_refused(detector: Detector, frame: NDArray[np.generic]) -> None:
+def test_other_arrays_are_refused(detector: Yolo, frame: NDArray[np.generic]) -> None:
     with pytest.raises(ValueError, match="must be"):
         detector([frame])
 
@@ -190,11 +191,11 @@ def state():
     return [repr(x) for x in (dict(os.environ), warnings.filters, functions, threads, printed)]
 
 before = state()
-from detbench.detect import Detector, resolve
-weights, sha256 = resolve("yolo26n")
-detector = Detector(weights, conf=0.25, nms_iou=0.7, imgsz=320, device="cpu")
+from detbench import detectors
+chosen = detectors.resolve("yolo26n")
+detector = chosen.build(conf=0.25, nms_iou=0.7, imgsz=320, device="cpu")
 [found] = detector([numpy.load(sys.argv[1])])
-print(json.dumps(dict(sha256=sha256, found=len(found), before=before, after=state(), attempts=attempts)))
+print(json.dumps(dict(sha256=chosen.sha256, found=len(found), before=before, after=state(), attempts=attempts)))
 """
 
 
@@ -206,7 +207,7 @@ def test_no_network_no_output_no_traces(yolo26n: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "frame.npy", photo(320, 320))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("YOLO", "ULTRALYTICS", "XDG"))}
     kept |= {"HOME": str(home), "TMPDIR": str(scratch), "DETBENCH_HOME": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
-    kept["PYTHONPATH"] = str(Path(detect.__file__).parents[1])
+    kept["PYTHONPATH"] = str(Path(detectors.__file__).parents[2])
     kept.pop("OMP_NUM_THREADS", None)  # what ultralytics would set
     command = [sys.executable, "-W", "error", "-c", CHILD, str(tmp_path / "frame.npy")]
     done = subprocess.run(command, cwd=cwd, env=kept, capture_output=True, text=True)
@@ -226,16 +227,19 @@ def test_no_network_no_output_no_traces(yolo26n: Path, tmp_path: Path) -> None:
 
 
 def test_names_need_no_torch() -> None:
-    code = "import sys; from detbench import detect; print(*detect.names(), {'torch', 'ultralytics'} & {*sys.modules})"
-    kept = os.environ | {"PYTHONPATH": str(Path(detect.__file__).parents[1])}
+    code = (
+        "import sys; from detbench import detectors as d; print(*d.names(), {'torch', 'ultralytics'} & {*sys.modules})"
+    )
+    kept = os.environ | {"PYTHONPATH": str(Path(detectors.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["yolo26n", "yolo26m", "yolo11n", "yolov8n", "yolov8s", "set()"]
+    assert [name for name in done.stdout.split() if name.startswith("yolo")] == list(yolo.SPEC.assets)
+    assert done.stdout.split()[-1] == "set()"
 
 
 def test_quiet_while_loading_even_if_ultralytics_is_set_loud(
     yolo26n: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ultralytics = detect._ultralytics()
+    ultralytics = yolo._ultralytics()
     checks, logger = ultralytics.utils.checks, ultralytics.utils.LOGGER
     seen: list[tuple[int, bool]] = []
     load_checkpoint = ultralytics.nn.tasks.load_checkpoint
@@ -277,17 +281,22 @@ def test_a_file_is_what_it_is_called(yolo26n: Path, tmp_path: Path, name: str, n
 # Names and files
 
 
+def resolve(detector: str) -> tuple[Path | None, str]:
+    found = detectors.resolve(detector)
+    return found.weights, found.sha256
+
+
 def test_resolve(yolo26n: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pinned = (yolo26n, assets.find("yolo26n").sha256)
-    assert detect.resolve("yolo26n") == detect.resolve("yolo26n.pt") == detect.resolve(str(yolo26n)) == pinned
+    assert resolve("yolo26n") == resolve("yolo26n.pt") == resolve(str(yolo26n)) == resolve("yolo:yolo26n") == pinned
     own = tmp_path / "yolo26n.pt"
     own.write_bytes(b"mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETBENCH_HOME", str(assets.home()))
     monkeypatch.setenv("HOME", str(tmp_path))
     expected = (own, hashlib.sha256(b"mine").hexdigest())
-    assert detect.resolve("yolo26n.pt") == detect.resolve("./yolo26n.pt") == detect.resolve("~/yolo26n.pt") == expected
-    assert detect.resolve("yolo26n") == pinned  # a bare name is never a file
+    assert resolve("yolo26n.pt") == resolve("./yolo26n.pt") == resolve("~/yolo26n.pt") == expected
+    assert resolve("yolo26n") == pinned  # a bare name is never a file
 
 
 @pytest.mark.parametrize(
@@ -308,7 +317,7 @@ def test_resolve_refuses(detector: str, message: str, tmp_path: Path, monkeypatc
     (tmp_path / "photo.jpg").touch()
     (tmp_path / "folder.pt").mkdir()
     with pytest.raises(DetbenchError, match=message):
-        detect.resolve(detector)
+        resolve(detector)
 
 
 def test_unpinned_names_are_downloaded_by_ultralytics(
@@ -323,9 +332,9 @@ def test_unpinned_names_are_downloaded_by_ultralytics(
         path.write_bytes(b"weights")
         print("progress")
 
-    monkeypatch.setattr(detect._ultralytics().utils.downloads, "attempt_download_asset", download)
+    monkeypatch.setattr(yolo._ultralytics().utils.downloads, "attempt_download_asset", download)
     expected = (tmp_path / "assets" / "yolo11x.pt", hashlib.sha256(b"weights").hexdigest())
-    assert detect.resolve("yolo11x") == detect.resolve("yolo11x.pt") == expected
+    assert resolve("yolo11x") == resolve("yolo11x.pt") == expected
     assert downloads == [expected[0]]
     out, err = capfd.readouterr()
     assert out == ""
@@ -335,7 +344,7 @@ def test_unpinned_names_are_downloaded_by_ultralytics(
 def test_unpinned_names_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[str]) -> None:
     monkeypatch.setenv("DETBENCH_HOME", str(tmp_path))
     with pytest.raises(DetbenchError, match="yolo11x.pt could not be downloaded") as caught:
-        detect.resolve("yolo11x")
+        resolve("yolo11x")
     assert str(tmp_path / "assets" / "yolo11x.pt") in str(caught.value)
     assert "use a pinned detector: yolo26n" in str(caught.value)
     assert no_network
@@ -376,7 +385,7 @@ def test_boxes_of_other_tasks(kind: str, config: str, tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    model = getattr(detect._ultralytics().nn.tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
+    model = getattr(yolo._ultralytics().nn.tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
     torch.save({"model": model}, tmp_path / f"{config}.pt")
     [found] = load(tmp_path / f"{config}.pt", conf=0.0)([photo(64, 64)])
     assert len(found) > 0
@@ -396,7 +405,7 @@ def test_boxes_of_other_tasks(kind: str, config: str, tmp_path: Path) -> None:
 def test_models_without_boxes_are_refused(kind: str, config: str, task: str, tmp_path: Path) -> None:
     import torch
 
-    model = getattr(detect._ultralytics().nn.tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
+    model = getattr(yolo._ultralytics().nn.tasks, f"{kind}Model")(f"{config}.yaml", verbose=False)
     torch.save({"model": model}, tmp_path / "net.pt")
     with pytest.raises(DetbenchError, match=f"net.pt does not find boxes .*{task}.*detect, segment, pose"):
         load(tmp_path / "net.pt")
@@ -411,7 +420,7 @@ def test_imgsz_must_suit_the_network(yolo26n: Path) -> None:
 def test_onnx(yolo26n: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    detect._ultralytics()
+    yolo._ultralytics()
     from ultralytics import YOLO
 
     shutil.copy(yolo26n, tmp_path / "net.pt")

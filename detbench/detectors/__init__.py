@@ -1,0 +1,155 @@
+"""Detectors: what is asked of one, and how a name becomes one that is ready to build. Each file beside this is a kind.
+
+Nothing here or below imports torch, or a detector's own package, before a detector is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import assets
+from detbench.files import file_hash
+from detbench.registry import Entry, Registry
+from detbench.types import DetbenchError, Detections, DetectorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = Registry("detector", "detbench.detectors", DetectorSpec)
+"""All kinds of detectors."""
+
+DEFAULT = "yolo"
+"""The kind that files and names belong to which no other kind claims."""
+
+
+class Detector(Protocol):
+    """A network that is ready to look at frames. It is used from one thread at a time."""
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """What the labels of its detections mean."""
+        ...
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Detect objects.
+
+        Args:
+            frames: (H, W, 3) uint8, RGB, of any sizes; left as they are.
+
+        Returns:
+            The detections of each frame, clipped to it. They depend on that frame alone.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A detector that is ready to build.
+
+    Attributes:
+        name: by which users call it.
+        spec: of its kind.
+        weights: a local file; None for a kind that has none.
+        sha256: what runs know it by (hexadecimal): of its weights, and of its source where the kind wants that.
+        source: SHA-256 (hexadecimal) of its kind's source: what is cached of its detections depends on that, too.
+    """
+
+    name: str
+    spec: DetectorSpec
+    weights: Path | None
+    sha256: str
+    source: str
+
+    def build(self, *, conf: float, nms_iou: float, imgsz: int, device: str | torch.device) -> Detector:
+        """Load the network.
+
+        Args:
+            conf: detections that score below this are dropped, in [0, 1].
+            nms_iou: IoU above which of two boxes of one class only the better one stays, in [0, 1].
+            imgsz: the longer side in pixels that frames are scaled to.
+            device: of torch.
+
+        Raises:
+            DetbenchError: the weights cannot be loaded, or do not take this ``imgsz``.
+        """
+        check_imgsz(imgsz, self.spec.stride, self.weights.name if self.weights else self.name)
+        return self.spec.build(self.weights, conf=conf, nms_iou=nms_iou, imgsz=imgsz, device=device)
+
+
+def check_imgsz(imgsz: int, stride: int, name: str) -> None:
+    """Refuse a size that a detector's stride does not divide.
+
+    Args:
+        imgsz: in pixels.
+        stride: likewise.
+        name: of the detector, for the message.
+
+    Raises:
+        DetbenchError: saying which sizes it takes.
+    """
+    if imgsz % stride:
+        nearest = max(round(imgsz / stride), 1) * stride
+        raise DetbenchError(f"imgsz is {imgsz}: {name} takes multiples of {stride}, such as {nearest}.")
+
+
+def names() -> list[str]:
+    """The detectors that have a name: the pinned ones of each kind, and kinds without pinned ones. Imports none.
+
+    Raises:
+        DetbenchError: two kinds offer the same name.
+    """
+    return list(named())
+
+
+def named() -> dict[str, Entry]:
+    """The kind of each of :func:`names`, with those of this package first."""
+    found: dict[str, Entry] = {}
+    for entry in KINDS.entries().values():
+        for name in entry.stated("assets") or [entry.name]:
+            if name in found:
+                raise DetbenchError(
+                    f"Two kinds offer a detector {name}: {found[name].file} and {entry.file}. Rename or uninstall one."
+                )
+            found[name] = entry
+    return found
+
+
+def resolve(detector: str) -> Resolved:
+    """Find a detector and its weights, downloading them if need be.
+
+    Args:
+        detector: one of :func:`names`; ``KIND:NAME``, of a kind and what it calls a detector, which is mostly the path
+            of a weights file; or whatever else :func:`detbench.detectors.yolo.find` takes.
+
+    Raises:
+        DetbenchError: an unknown name, a missing file, or a failed download.
+    """
+    entry, name = _kind(detector)
+    spec = KINDS.get(entry.name)
+    weights = spec.find(name) if spec.find else _weights(entry, spec, name)
+    sha256 = entry.hash(weights) if spec.hash_source or weights is None else file_hash(weights)
+    return Resolved(detector, spec, weights, sha256, entry.source)
+
+
+def _kind(detector: str) -> tuple[Entry, str]:
+    """The kind that a detector belongs to, and what that kind calls it."""
+    known = KINDS.entries()
+    kind, colon, name = detector.partition(":")
+    if colon and kind in known:
+        return known[kind], name
+    return named().get(detector, known[DEFAULT]), detector
+
+
+def _weights(entry: Entry, spec: DetectorSpec, name: str) -> Path | None:
+    """The weights of a kind that has no way of its own to find them."""
+    if name in spec.assets:
+        return assets.fetch(name)
+    if name and name != entry.name:
+        return entry.chosen(Path(name).expanduser().absolute())
+    return entry.weights if entry.weights.exists() else None
