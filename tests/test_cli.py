@@ -248,6 +248,7 @@ def test_the_list_of_deblurers_fits_a_screen():
 
 
 def test_the_public_names():
-    assert detbench.__all__ == ["DetbenchError", "RunResult", "RunSpec", "__version__", "benchmark", "run"]
+    nouns = ["DeblurerSpec", "DetbenchError", "DetectorSpec", "Preset", "RunResult", "RunSpec"]
+    assert detbench.__all__ == [*nouns, "__version__", "benchmark", "run"]
     assert detbench.benchmark is runner.benchmark
     assert detbench.run is runner.run
