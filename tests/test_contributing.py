@@ -53,27 +53,27 @@ def test_the_example_deblurer_passes_the_tests_of_every_file(tmp_path):
 
 
 def test_the_example_deblurer_is_listed_checked_trained_and_used_as_the_text_says(install, tmp_path):
-    install("detbench.deblurers", "gentle", DEBLURER)
-    assert re.search(r"gentle .*a 3x3 convolution", invoke("list", "deblurers"))
-    check_deblurer(registry.get("gentle"))
+    install("detbench.deblurers", "mine", DEBLURER.replace("gentle:", "mine:"))
+    assert re.search(r"mine .*a 3x3 convolution", invoke("list", "deblurers"))
+    check_deblurer(registry.get("mine"))
     random = np.random.default_rng(0)
     for i in range(2):
         picture = np.kron(random.integers(0, 256, (24, 24, 3)), np.ones((8, 8, 1))).astype(np.uint8)
         images.write_image(tmp_path / "photos" / f"{i}.png", picture)
-    invoke("train", "gentle", "--steps", 3, "--data", "photos", "--validation", "photos", "--device", "cpu")
-    weights = "reports/training/gentle/best.safetensors"
-    invoke("deblur", "photos/0.png", "out.png", "--deblurer", "gentle", "--weights", weights)
+    invoke("train", "mine", "--steps", 3, "--data", "photos", "--validation", "photos", "--device", "cpu")
+    weights = "reports/training/mine/best.safetensors"
+    invoke("deblur", "photos/0.png", "out.png", "--deblurer", "mine", "--weights", weights)
     assert images.read_image(tmp_path / "out.png").shape == (192, 192, 3)
 
 
 def test_the_example_detector_is_listed_checked_and_scored(install, pairs, home, tmp_path):
-    install("detbench.detectors", "bright", DETECTOR)
-    assert detectors.named()["bright"].title.startswith("connected regions")
-    check_detector(KINDS.get("bright"))
-    result = runner.run(RunSpec("unsharp", dataset=str(pairs), detector="bright", device="cpu"), tmp_path / "runs")
-    assert result.spec.detector_hash == detectors.resolve("bright").sha256
+    install("detbench.detectors", "mine", DETECTOR.replace("bright:", "mine:"))
+    assert detectors.named()["mine"].title.startswith("connected regions")
+    check_detector(KINDS.get("mine"))
+    result = runner.run(RunSpec("unsharp", dataset=str(pairs), detector="mine", device="cpu"), tmp_path / "runs")
+    assert result.spec.detector_hash == detectors.resolve("mine").sha256
     assert result.total("tp") > 0
-    assert "|bright:" in result.environment["signature"]
+    assert "|mine:" in result.environment["signature"]
 
 
 def test_the_example_detector_agrees_with_opencv():

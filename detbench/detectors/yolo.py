@@ -188,7 +188,7 @@ def _unpinned(file: str) -> Path:
         from difflib import get_close_matches
 
         near = get_close_matches(Path(file).stem, sorted({*detectors.names(), *(Path(n).stem for n in known)}))
-        hint = f"Did you mean {', '.join(near)}?" if near else f"Pinned detectors: {', '.join(detectors.names())}."
+        hint = f"Did you mean {', '.join(near)}?" if near else f"Pinned detectors: {', '.join(SPEC.assets)}."
         raise DetbenchError(f"{file}: there is neither such a file nor a detector of that name. {hint}")
     target = assets.home() / "assets" / file
     print(f"Note: {file} is not pinned by detbench: it is whatever ultralytics publishes.", file=sys.stderr)
@@ -199,7 +199,7 @@ def _unpinned(file: str) -> Path:
         except Exception as error:
             raise DetbenchError(
                 f"{file} could not be downloaded: {error}\nTry again when online, put the file at {target}, "
-                f"or use a pinned detector: {', '.join(detectors.names())}."
+                f"or use a pinned detector: {', '.join(SPEC.assets)}."
             ) from error
     return target
 
