@@ -92,8 +92,6 @@ def check_detector(
     _require(spec.stride >= 1, f"stride is {spec.stride}: it must be at least 1.")
     size = imgsz or -(-320 // spec.stride) * spec.stride
     scenes = list(frames) if frames is not None else _scenes()
-    for scene in scenes:
-        scene.setflags(write=False)
 
     def build(conf: float) -> Detector:
         where = weights or _weights(spec)
@@ -218,8 +216,10 @@ def _scenes() -> list[Frame]:
 
 
 def _detect(detector: Detector, frames: Sequence[Frame]) -> list[Detections]:
-    """What it finds in frames that cannot be written to."""
-    seen = _tried("The detector, on (H, W, 3) uint8 frames that are read-only,", lambda: detector(frames))
+    """What it finds in frames, which it must leave as they are."""
+    given = [frame.copy() for frame in frames]
+    seen = _tried("The detector, on (H, W, 3) uint8 frames,", lambda: detector(given))
+    _require(all(map(np.array_equal, given, frames)), "It changes the frames that it is given: it must not.")
     right = isinstance(seen, list) and len(seen) == len(frames) and all(isinstance(s, Detections) for s in seen)
     _require(right, f"Of {len(frames)} frames it must make a list of as many Detections.")
     return seen
