@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import sys
 import sysconfig
 import types
 import uuid
@@ -166,19 +167,25 @@ def _array(value: Tensor | NDArray[Any]) -> Any:
 
 def _network(net: nn.Module, seen: set[int]) -> Any:
     """A network's tensors, and what the classes of all its layers do, with their options."""
-    layers = [
-        [name, f"{type(layer).__module__}.{type(layer).__qualname__}", layer.extra_repr(), _own(layer, seen)]
-        for name, layer in net.named_modules()
-    ]
+    layers = [[name, *_layer(layer, seen)] for name, layer in net.named_modules()]
     return [_plain(net.state_dict(), seen), layers]
 
 
-def _own(layer: nn.Module, seen: set[int]) -> Any:
-    """The code and the attributes of a layer whose class is the caller's own; None of an installed package's."""
-    code = {name: _plain(function, seen) for name, function in _methods(type(layer))}
-    if not code:
-        return None
-    return [code, _plain({name: value for name, value in vars(layer).items() if name not in _ATTRIBUTES}, seen)]
+def _layer(layer: nn.Module, seen: set[int]) -> list[Any]:
+    """The class and the attributes of a layer: with its code, or, of an installed package's, with the version."""
+    kind = type(layer)
+    code = {name: _plain(function, seen) for name, function in _methods(kind)}
+    package = kind.__module__.partition(".")[0]
+    version = "" if code or package == "torch" else str(getattr(sys.modules.get(package), "__version__", ""))
+    options = {}
+    for name, value in vars(layer).items():
+        if name not in _ATTRIBUTES:
+            try:
+                options[name] = _plain(value, seen)
+            except _UnknownError:
+                if code:  # installed packages' layers hold much that computes nothing
+                    raise
+    return [f"{kind.__module__}.{kind.__qualname__}", version, layer.extra_repr(), code, options]
 
 
 def _methods(kind: type) -> Iterator[tuple[str, types.FunctionType]]:

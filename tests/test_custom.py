@@ -166,6 +166,9 @@ def test_a_network_is_known_by_tensors_code_and_options():
 
     nets = [Scaled(), Scaled(0.5), Scaled(offset=0.1), Other(), nn.Sequential(Scaled()), nn.ReLU(), nn.LeakyReLU(0.1)]
     nets += [nn.LeakyReLU(0.2), nn.Dropout(0.1), nn.Dropout(0.2)]
+    for heads in (2, 4):  # which show in no tensor, and not in how it is printed
+        torch.manual_seed(0)
+        nets.append(nn.MultiheadAttention(8, heads))
     found = [known(net) for net in nets]
     assert None not in found
     assert len(set(found)) == len(nets)

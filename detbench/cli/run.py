@@ -27,7 +27,7 @@ RunDataset = Annotated[str, typer.Option(help="See `detbench list datasets`; or 
 RunDetector = Annotated[
     Optional[list[str]],
     typer.Option(
-        help="See `detbench list detectors`; or a .pt or .onnx file. Repeat for several, a table each. Default:"
+        help="See `detbench list detectors`; or a .pt or .onnx file, or KIND:WEIGHTS. Repeat for a table each. Default:"
         f" {DEFAULTS.detector}."
     ),
 ]
