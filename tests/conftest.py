@@ -9,9 +9,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from unsharp import Net, sharpening
 
-from detbench import assets, datasets, detectors, images
-from detbench.types import Detections, DetectorSpec, FrameScore, RunResult, RunSpec
+from detbench import assets, datasets, detectors, images, registry, runner
+from detbench import baseline as gate
+from detbench.types import DeblurerSpec, Detections, DetectorSpec, FrameScore, RunResult, RunSpec
+from detbench.weights import save_weights
 
 torch.set_num_threads(1)  # small arrays: more threads only get in each other's way
 
@@ -143,6 +146,48 @@ def stand_in(build, sha256=lambda name: "0" * 64):
 def bright_boxes(home, monkeypatch):
     """Use :class:`BrightBoxes` in place of YOLO, with an empty cache."""
     monkeypatch.setattr(detectors, "resolve", stand_in(BrightBoxes))
+
+
+@pytest.fixture
+def unsharp_data(tmp_path):
+    """Twelve pairs, each a clip."""
+    import cv2
+
+    for i in range(12):
+        sharp = scene(i)
+        images.write_image(tmp_path / "data" / "sharp" / f"frame{i:02}.png", sharp)
+        images.write_image(
+            tmp_path / "data" / "blur" / f"frame{i:02}.png", cv2.GaussianBlur(sharp, (0, 0), 1.2 + i / 12)
+        )
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def write_unsharp(tmp_path):
+    """Writes the weights, changed by a function of each tensor, and gives the file."""
+
+    def write(change=lambda name, tensor: tensor):
+        net = Net()
+        net.load_state_dict({name: change(name, tensor) for name, tensor in sharpening().items()})
+        save_weights(tmp_path / "net.safetensors", net, {"deblurer": "unsharp", "preset": "default", "images_seen": 9})
+        return str(tmp_path / "net.safetensors")
+
+    return write
+
+
+@pytest.fixture
+def unsharp_spec(unsharp_data, write_unsharp, bright_boxes, monkeypatch):
+    """A run of tests/unsharp.py's network, which sharpens."""
+    monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(Net))
+    monkeypatch.setattr(Net, "after", staticmethod(lambda frames: frames))
+    return RunSpec("unsharp", dataset=str(unsharp_data), conf=0.77, device="cpu", weights=write_unsharp())
+
+
+@pytest.fixture
+def baseline(unsharp_spec, tmp_path):
+    """A folder with this run as the gate's baseline."""
+    gate.update(tmp_path / "baseline", runner.run(unsharp_spec, tmp_path / "runs"))
+    return tmp_path / "baseline"
 
 
 def crowd(rng, boxes, ties=False):

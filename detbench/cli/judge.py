@@ -81,8 +81,8 @@ def compare(
         found = module.compare(results, "run" if threshold == "run" else "leave-one-clip-out", without or ())
         signature = "|".join([results[0].environment["signature"], *(f"without:{clip}" for clip in found.without)])
         if as_json:
-            told = {"rows": found.rows(), "sentences": conclusions.sentences(found), "signature": signature}
-            print(json.dumps(told, indent=1))
+            plain = {"rows": found.rows(), "sentences": conclusions.sentences(found), "signature": signature}
+            print(json.dumps(plain, indent=1))
             return
         print_table(list(conclusions.HEADINGS), conclusions.cells(found))
         print(*conclusions.sentences(found), f"signature: {signature}", sep="\n")
@@ -159,6 +159,6 @@ def publish(
             print(*module.publish(root, device=device), sep="\n")
         for path in module.mark(root) if mark else ():
             print(path)
-        if check and (told := module.stale(root / "reports") + module.waiting(root / "reports")):
-            print(*told, sep="\n")
+        if check and (unpublished := module.stale(root / "reports") + module.waiting(root / "reports")):
+            print(*unpublished, sep="\n")
             raise typer.Exit(1)
