@@ -1,9 +1,9 @@
 """fastsrn_task_small: fastsrn_task on blocks of 4x4 pixels, its innermost level narrower, tuned again.
 
-A quarter of fastsrn_task's blocks, less than a thirtieth of srn's time and 1.9 million parameters. What a network knows
+A quarter of fastsrn_task's blocks, a twenty-fifth of srn's time and 1.9 million parameters. What a network knows
 of blur survives a smaller frame better than fewer channels (reports/training/task.md), so the two outer levels are
-fastsrn_task's, moved once more as :mod:`deblurers.fastsrn` moves srn's; the innermost, at a sixty-fourth of the frame's
-pixels or less, learns from fastsrn_task's with ``python -m detbench.gan.distil`` before the whole is tuned.
+fastsrn_task's, moved once more as :mod:`deblurers.fastsrn` moves srn's; the innermost, a sixteenth of the frame a
+side, learns from fastsrn_task's with ``python -m detbench.gan.distil`` before the whole is tuned.
 """
 
 from __future__ import annotations

@@ -20,12 +20,9 @@ from detbench.match import match
 from detbench.metrics import Sums
 from detbench.types import Detections, FrameScore, RunResult
 
-TOLERANCES = {key: metric.min_effect or 0.0 for key, metric in metrics.compared().items()} | {"reference": 0.02}
-"""What each metric may fall by: the least difference that matters.
-
-``reference`` is how far the objects seen in the sharp frames are the baseline's, as F1: encoding the frames as JPEG 95,
-which nobody can see, costs it 0.03.
-"""
+REFERENCE_TOLERANCE = 0.02
+"""What ``reference`` may fall by: how far the objects seen in the sharp frames are the baseline's, as F1. Encoding the
+frames as JPEG 95, which nobody can see, costs it 0.03."""
 
 BEST_PSNR_DB = 60.0
 """PSNR above this counts as this: the difference is invisible, and that of equal frames is infinite."""
@@ -36,7 +33,7 @@ class Outcome:
     """What became of one metric.
 
     Attributes:
-        metric: a key of :data:`TOLERANCES`.
+        metric: a key of :func:`tolerances`.
         heading: what it is called.
         baseline: its value in the baseline's run.
         now: its value in the new run.
@@ -52,7 +49,7 @@ class Outcome:
     @property
     def tolerance(self) -> float:
         """What it may fall by."""
-        return TOLERANCES[self.metric]
+        return tolerances()[self.metric]
 
     @property
     def word(self) -> str:
@@ -109,6 +106,13 @@ class Verdict:
 
         worse = [pair for pair in pairs if fall(pair) > (0, 0.005)]  # 0.005 dB would be shown as no fall at all
         return sorted(worse, key=fall, reverse=True)
+
+
+def tolerances() -> dict[str, float]:
+    """What each metric may fall by: the least difference that matters."""
+    return {key: metric.min_effect or 0.0 for key, metric in metrics.compared().items()} | {
+        "reference": REFERENCE_TOLERANCE
+    }
 
 
 def judge(before: RunResult, now: RunResult) -> Verdict:

@@ -44,6 +44,11 @@ class Lineup:
         return iter((self.floor, *self.models, self.ceiling))
 
     @property
+    def ranked(self) -> tuple[RunResult, ...]:
+        """The models, the best F1 first."""
+        return tuple(sorted(self.models, key=lambda run: -run.f1))
+
+    @property
     def given(self) -> RunResult:
         """What the models were given, as a run: sharp frames, deblurred, are to stay what they were."""
         return self.ceiling if self.models and self.models[0].spec.input == "sharp" else self.floor

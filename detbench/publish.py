@@ -240,8 +240,7 @@ def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[formats.Table]) 
 
 def _ranking(group: Group, costs: bool) -> str:
     """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
-    ranked = sorted(group.models, key=lambda run: -run.f1)
-    said = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *ranked])))
+    said = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *group.ranked])))
     return f"{formats.markdown(tables.leaderboard(group, costs))}\n{said}"
 
 

@@ -99,7 +99,7 @@ def resampled_sums(
     if clips is not None and len(clips) != len(values):
         raise ValueError(f"each frame needs a clip: there are {len(values)} frames and {len(clips)} clips.")
     columns = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
-    clusters = columns if clips is None else _sum_by(clips, columns)
+    clusters = columns if clips is None else sum_by(clips, columns)
     sums = np.full((resamples, clusters.shape[1]), np.nan)
     if len(clusters) >= MINIMUM_CLIPS:
         finite = np.isfinite(clusters).all(axis=0)
@@ -108,6 +108,22 @@ def resampled_sums(
             drawn = sums[start : start + _CHUNK]
             drawn[:, finite] = _draw_counts(rng, len(drawn), len(clusters)) @ clusters[:, finite]
     return sums.reshape(resamples, *values.shape[1:])
+
+
+def sum_by(clips: Sequence[str], values: NDArray[Any]) -> NDArray[Any]:
+    """Sum values over the frames of each clip.
+
+    Args:
+        clips: (frames,) the clip of each frame.
+        values: (frames, ...).
+
+    Returns:
+        (clips, ...) of the values' dtype, clips in sorted order.
+    """
+    names, clip = np.unique(np.asarray(clips), return_inverse=True)
+    sums = np.zeros((len(names), *values.shape[1:]), values.dtype)
+    np.add.at(sums, clip, values)
+    return sums
 
 
 def interval(estimate: float, resampled: NDArray[np.float64], level: float = 0.95) -> Interval:
@@ -261,14 +277,6 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     ranks: NDArray[np.float64] = above.sum(axis=-1) - above.sum(axis=-2, dtype=np.float64)
     ranks[np.isnan(values).any(axis=-1)] = np.nan
     return ranks
-
-
-def _sum_by(clips: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(clips, K): the rows of (frames, K) values summed by clip, clips in sorted order."""
-    names, clip = np.unique(np.asarray(clips), return_inverse=True)
-    sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, clip, values)
-    return sums
 
 
 def _draw_counts(rng: np.random.Generator, resamples: int, clusters: int) -> NDArray[np.float64]:

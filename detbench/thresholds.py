@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench import stats
 from detbench.counts import Counts
 from detbench.match import match
 from detbench.types import DetbenchError, Detections
@@ -73,13 +74,6 @@ def leave_one_clip_out(
     if len(names) < 2:
         raise DetbenchError("A threshold cannot be chosen on other clips: there is only one. Compare at the runs' own.")
     counts = counts_by_threshold(seen, reference, match_iou, thresholds)
-    others = counts.map(lambda each: each.sum(axis=0) - _by_clip(each, clip, len(names)))
+    others = counts.sum(axis=0) - counts.map(lambda each: stats.sum_by(clips, each))
     best = others.f1.argmax(axis=1)
     return counts[np.arange(len(clip)), best[clip]]
-
-
-def _by_clip(values: NDArray[np.int64], clip: NDArray[np.int64], clips: int) -> NDArray[np.int64]:
-    """(clips, T) sums of (frames, T) values over the frames of each clip."""
-    sums = np.zeros((clips, values.shape[1]), np.int64)
-    np.add.at(sums, clip, values)
-    return sums

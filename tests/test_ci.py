@@ -7,7 +7,7 @@ import pytest
 
 from detbench import stats
 from detbench.baseline import CannotCompare
-from detbench.check import TOLERANCES, Outcome, Verdict
+from detbench.check import Outcome, Verdict, tolerances
 from detbench.counts import Counts
 from detbench.metrics import metric
 from detbench.report import ci
@@ -28,7 +28,7 @@ def verdicts(run):
     """A verdict that passed, and one that failed on a deblurer with an impossible name."""
     before, worse = run(), run(found=0.05, psnr=22.0, draw=1)
     before.environment["wall_seconds"], worse.environment["wall_seconds"] = 2.5, 3.5
-    equal = {key: 0.0 for key in TOLERANCES}
+    equal = {key: 0.0 for key in tolerances()}
     passed = Verdict(before, before, tuple(map(outcome, equal)), (), Counts(9, 0, 0))
     fell = equal | {"f1": -0.2, "recall": -0.3, "psnr_db": -3.0}
     named = [

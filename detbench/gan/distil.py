@@ -8,6 +8,7 @@ features (Romero et al., "FitNets", ICLR 2015), here of one level between two ot
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def fit(net: nn.Module, given: Tensor, wanted: Tensor, iterations: int) -> float
     level = _innermost(net)
     optimizer = torch.optim.Adam(level.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
-    power, errors = wanted.square().mean(), list[float]()
+    power, errors = wanted.square().mean(), deque[float](maxlen=EVERY)
     for iteration in range(1, iterations + 1):
         chosen = torch.randint(len(given), (BATCH,))
         error = (level(given[chosen]) - wanted[chosen]).square().mean() / power
@@ -83,7 +84,7 @@ def fit(net: nn.Module, given: Tensor, wanted: Tensor, iterations: int) -> float
         nn.utils.clip_grad_norm_(level.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        errors = [*errors[1 - EVERY :], error.item()]
+        errors.append(error.item())
         if iteration % EVERY == 0:
             say(f"{iteration}/{iterations}  error {np.mean(errors):.4f}")
     return float(np.mean(errors))

@@ -63,7 +63,7 @@ def conclusions(groups: Sequence[Group]) -> list[str]:
     return [
         f"{eye(group)}: {sentence}"
         for group in leading(groups)
-        for sentence in words.conclusions(compare.compare([group.floor, *_ranked(group)]))
+        for sentence in words.conclusions(compare.compare([group.floor, *group.ranked]))
         if "F1" in sentence
     ]
 
@@ -107,13 +107,9 @@ def _trained_through(groups: Sequence[Group]) -> dict[str, list[str]]:
     return in_the_loss(run for group in groups for run in group.models)
 
 
-def _ranked(group: Group) -> list[RunResult]:
-    return sorted(group.models, key=lambda run: -run.f1)
-
-
 def _named(group: Group) -> dict[str, RunResult]:
     """Floor, deblurers with the best F1 first, and ceiling by the names of their rows."""
-    return {group.labels[run.path]: run for run in (group.floor, *_ranked(group), group.ceiling)}
+    return {group.labels[run.path]: run for run in (group.floor, *group.ranked, group.ceiling)}
 
 
 def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
@@ -122,7 +118,7 @@ def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
     gained = {d.model: d.interval.told("{:.3f}") for d in compared.differences if d.metric == "f1"}
     by_path = {model.runs[0].path: gained.get(model.name) for model in compared.models}
     named = _named(group)
-    rows = table.rows(Lineup(group.floor, tuple(_ranked(group)), group.ceiling))
+    rows = table.rows(Lineup(group.floor, group.ranked, group.ceiling))
     return {
         name: (row["f1"], row["gap_closed"], by_path.get(run.path))
         for (name, run), row in zip(named.items(), rows, strict=True)

@@ -67,8 +67,7 @@ class Report:
     @cached_property
     def runs(self) -> dict[str, RunResult]:
         """Deblurers on blurred frames by name, the best F1 first."""
-        ranked = sorted(self.group.models, key=lambda run: -run.f1)
-        return {self.labels[run.path]: run for run in ranked}
+        return {self.labels[run.path]: run for run in self.group.ranked}
 
     @cached_property
     def framed(self) -> dict[str, RunResult]:
@@ -297,8 +296,8 @@ class Report:
             Column("method"),
             Column("missed", "{:d}", "lowest"),
             Column("hallucinated", "{:d}", "lowest"),
-            Column("F1", "{:.3f}", "highest"),
-            Column("PSNR dB", "{:.2f}", "highest"),
+            tables.column("f1"),
+            tables.column("psnr_db"),
         )
         parts = (
             Part(rows[:-1], source=self.group.signature),

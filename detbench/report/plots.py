@@ -54,7 +54,8 @@ def intervals(result: RunResult) -> dict[str, stats.Interval]:
     """:data:`MEASURES` of a run, each with its 95 % bootstrap interval over clips."""
     frames = Sums.of(result.scores)
     drawn = Sums(stats.resampled_sums(frames.values, [s.clip for s in result.scores]))
-    return {key: stats.interval(float(METRICS[key].of(frames.total())), METRICS[key].of(drawn)) for key in MEASURES}
+    total = frames.total()
+    return {key: stats.interval(float(METRICS[key].of(total)), METRICS[key].of(drawn)) for key in MEASURES}
 
 
 @styled

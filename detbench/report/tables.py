@@ -209,10 +209,16 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
     return values[0], values[1:-1], values[-1]
 
 
+def column(key: str) -> Column:
+    """A metric's column."""
+    of = metric(key)
+    return Column(of.heading, of.form, _BEST[of.better])
+
+
 def _columns(keys: Sequence[str]) -> tuple[Column, ...]:
     return (
         Column("method"),
-        *(Column(of.heading, of.form, _BEST[of.better]) for of in map(metric, keys)),
+        *map(column, keys),
     )
 
 
