@@ -21,7 +21,7 @@ from detbench.metrics import Sums
 from detbench.types import Detections, FrameScore, RunResult
 
 REFERENCE_TOLERANCE = 0.02
-"""What ``reference`` may fall by: how far the objects seen in the sharp frames are the baseline's, as F1. Encoding the
+"""What ``reference`` may lose: how far the objects seen in the sharp frames are the baseline's, as F1. Encoding the
 frames as JPEG 95, which nobody can see, costs it 0.03."""
 
 BEST_PSNR_DB = 60.0
@@ -48,17 +48,23 @@ class Outcome:
 
     @property
     def tolerance(self) -> float:
-        """What it may fall by."""
+        """How much worse it may become."""
         return tolerances()[self.metric]
+
+    @property
+    def gain(self) -> stats.Interval:
+        """How much better it is now: the interval, the other way round for a metric of which less is better."""
+        less = self.metric in metrics.METRICS and metrics.metric(self.metric).better == "lower"
+        return -self.interval if less else self.interval
 
     @property
     def word(self) -> str:
         """``failed`` or ``improved`` for more than the tolerance, ``passed``, or ``no interval`` if there is none."""
         if np.isnan(self.interval.low):
             return "no interval"
-        if self.interval.high < -self.tolerance:
+        if self.gain.high < -self.tolerance:
             return "failed"
-        return "improved" if self.interval.low > self.tolerance else "passed"
+        return "improved" if self.gain.low > self.tolerance else "passed"
 
     def __str__(self) -> str:
         """Both values and the difference in words."""
@@ -109,7 +115,7 @@ class Verdict:
 
 
 def tolerances() -> dict[str, float]:
-    """What each metric may fall by: the least difference that matters."""
+    """How much worse each metric may become: the least difference that matters."""
     return {key: metric.min_effect or 0.0 for key, metric in metrics.compared().items()} | {
         "reference": REFERENCE_TOLERANCE
     }

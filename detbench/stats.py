@@ -51,6 +51,10 @@ class Interval:
     high: float = math.nan
     p: float = math.nan
 
+    def __neg__(self) -> Interval:
+        """Of the difference the other way round."""
+        return Interval(-self.estimate, -self.high, -self.low, self.p)
+
     def told(self, form: str = "{:.3g}") -> str:
         """The estimate and its interval, with signs, or why there is none.
 

@@ -76,7 +76,7 @@ def test_the_summary_is_markdown_whose_tables_are_whole(verdicts):
     assert failed.startswith("### detbench check: failed\n")
     assert "**failed**" in failed
     assert "- PSNR dB" in failed
-    assert "may fall by 0.05" in failed
+    assert "may get worse by 0.05" in failed
     assert "the baseline's." in passed
     assert "deblurer" in failed
     assert "<b>" not in failed.replace("<details>", "")

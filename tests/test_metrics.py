@@ -43,6 +43,10 @@ def test_a_new_metric_is_found_everywhere(run, tmp_path, monkeypatch):
         store.finish(result.path, result.spec, result.environment, list(result.scores), sides, {}, [(9, 9)] * FRAMES)
     outcomes = {outcome.metric: outcome for outcome in check.judge(floor, better).outcomes}
     assert (outcomes["missed"].heading, outcomes["missed"].baseline) == ("missed", pytest.approx(share))
+    assert outcomes["recall"].word == outcomes["missed"].word == "improved"
+    worse = {outcome.metric: outcome for outcome in check.judge(better, floor).failures}
+    assert {"recall", "missed"} <= set(worse)
+    assert worse["missed"].gain.estimate == pytest.approx(worse["recall"].gain.estimate)
 
 
 def test_f1_leads_what_is_compared():

@@ -62,7 +62,7 @@ def summary(verdict: Verdict) -> str:
     lines = [f"### detbench check: {'passed' if verdict.passed else 'failed'}", ""]
     lines += [f"- {_fell(outcome)}" for outcome in verdict.failures] + [""] * bool(verdict.failures)
     lines += _markdown(
-        ["", "baseline", "now", "change, 95 % interval", "may fall by", ""],
+        ["", "baseline", "now", "change, 95 % interval", "may get worse by", ""],
         [
             [
                 outcome.heading,
@@ -153,7 +153,7 @@ def annotation(level: str, title: str, message: str) -> str:
 
 def _fell(outcome: Outcome) -> str:
     """A failed metric in words."""
-    return f"{outcome}: it may fall by {outcome.tolerance:g}, and fell by at least {-outcome.interval.high:.3g}."
+    return f"{outcome}: it may get worse by {outcome.tolerance:g}, and did by at least {-outcome.gain.high:.3g}."
 
 
 def _moved(verdict: Verdict) -> str:
