@@ -174,7 +174,7 @@ def _changes(before: RunResult, now: RunResult) -> Iterator[tuple[str, str, str]
     """What differs between two runs' deblurers, code, packages, machines and training records."""
     yield from _differing("", {"deblurer": before.spec.deblurer_hash}, {"deblurer": now.spec.deblurer_hash})
     yield from _differing("", {"device": before.spec.device}, {"device": now.spec.device})
-    own = ("signature", "wall_seconds", "resumed_after")  # of each run: they say nothing about what was run
+    own = ("wall_seconds", "resumed_after")  # of each run: they say nothing about what was run
     described = ({k: v for k, v in run.environment.items() if k not in own} for run in (before, now))
     yield from _differing("", *described)
 

@@ -27,6 +27,7 @@ from detbench.metrics import metric
 from detbench.report.conclusions import caution
 from detbench.report.formats import Column, Part, Table, markdown
 from detbench.report.tables import caveat, printed
+from detbench.signature import Signature
 from detbench.types import RunResult, RunSpec
 from detbench.weights import read_record
 
@@ -152,7 +153,7 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
                     ours, gain = _less(values, [score.clip for score in better.scores])
                 else:
                     ours, gain = _more((better, worse), measure)
-                finding = replace(finding, ours=ours, gain=gain, signature=better.environment["signature"])
+                finding = replace(finding, ours=ours, gain=gain, signature=str(Signature.of(better)))
             findings.append(finding)
         notes = [entry["note"]] if "note" in entry else []
         if table:

@@ -18,6 +18,7 @@ from detbench import metrics, stats, store, table, thresholds
 from detbench.counts import Counts
 from detbench.lineup import labels, role
 from detbench.metrics import Sums
+from detbench.signature import Signature
 from detbench.types import DetbenchError, FrameScore, RunResult
 
 SAME = ("dataset_hash", "limit", "detector_hash", "conf", "nms_iou", "imgsz", "match_iou", "noise")
@@ -185,7 +186,7 @@ def mismatches(a: RunResult, b: RunResult) -> list[str]:
                 for value, spec in ((mine, a.spec), (its, b.spec))
             ]
             told.append(f"{field} ({words[0]} and {words[1]})")
-    conventions = [_conventions(result) for result in (a, b)]
+    conventions = [Signature.of(result).conventions for result in (a, b)]
     if conventions[0] != conventions[1]:
         told.append(f"how scores are computed ({conventions[0]} and {conventions[1]})")
     ids = [[score.id for score in result.scores] for result in (a, b)]
@@ -272,9 +273,3 @@ def _row(model: Model, key: str, reference: Model, found: Difference | None, thr
         "p": gain.p,
         "p_holm": found.p_holm,
     }
-
-
-def _conventions(result: RunResult) -> str:
-    """The part of a run's signature that says how its scores are computed."""
-    parts = str(result.environment.get("signature", "")).split("|")
-    return "|".join(part for part in parts if part.startswith(("p,r,f1", "psnr")))

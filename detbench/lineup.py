@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from detbench.signature import Signature
 from detbench.types import RunResult, RunSpec
 
 FLOOR = "identity"
@@ -54,9 +55,9 @@ class Lineup:
         return self.ceiling if self.models and self.models[0].spec.input == "sharp" else self.floor
 
     @property
-    def signature(self) -> str:
+    def signature(self) -> Signature:
         """What the numbers must be quoted with."""
-        return str(self.floor.environment["signature"])
+        return Signature.of(self.floor)
 
 
 def lined_up(results: Sequence[RunResult]) -> Lineup:

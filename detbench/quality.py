@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNATURE = "psnr,ssim:rgb,uint8,255,frame-mean;ssim:gauss11x11,s1.5,k.01/.03,crop5"
-"""The conventions below, for the signature that goes with every published number. Changes only if a number would."""
+CONVENTIONS = "psnr,ssim:rgb,uint8,255,frame-mean;ssim:gauss11x11,s1.5,k.01/.03,crop5"
+"""Those below, for the signature that goes with every published number. Changes only if a number would."""
 
 GRID = 16
 """Pixels after which the grid of a network with four halvings, or fewer, repeats."""

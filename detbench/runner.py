@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, datasets, detectors, environment, kept, quality, registry, store
+from detbench import assets, datasets, detectors, environment, kept, registry, store
 from detbench.files import source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
 from detbench.loop import Loop
 from detbench.progress import say, track
+from detbench.signature import CONVENTIONS
 from detbench.types import FrameScore, RunResult, RunSpec, canonical_hash
 from detbench.weights import count_parameters, read_record
 
@@ -80,7 +81,8 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
             spec,
             environment.describe()
             | {
-                "signature": signature(spec, dataset.name),
+                "dataset": dataset.name,
+                "conventions": CONVENTIONS,
                 "pixels": dataset.pixels,
                 "training": {} if own else _training(spec),
                 "wall_seconds": time.monotonic() - started,
@@ -178,19 +180,6 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
     ceiling = replace(plain, deblurer=CEILING, input="sharp")
     results = [[run(replace(each, **view), out) for view in views] for each in (floor, *specs, ceiling)]
     return [lined_up(of_view) for of_view in zip(*results, strict=True)]
-
-
-def signature(spec: RunSpec, dataset: str) -> str:
-    """What a number must be quoted with to be comparable: data, detector, thresholds and conventions."""
-    from detbench import __version__
-
-    limit = f"|limit:{spec.limit}" if spec.limit else ""
-    noise = f"|noise:{spec.noise:g}" if spec.noise else ""
-    return (
-        f"{dataset}:{spec.dataset_hash[:8]}{limit}{noise}|{Path(spec.detector).stem}:{spec.detector_hash[:8]}"
-        f"|imgsz:{spec.imgsz}|conf:{spec.conf:g}|nms:{spec.nms_iou:g}|iou:{spec.match_iou:g}|p,r,f1:micro"
-        f"|{quality.SIGNATURE}|detbench:{__version__}"
-    )
 
 
 def _references(spec: RunSpec, source: str) -> Path:

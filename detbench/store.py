@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from detbench.files import replacing
+from detbench.signature import CONVENTIONS
 from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunResult, RunSpec
 
 FLOOR = 0.01
@@ -177,7 +178,8 @@ def read(path: Path) -> RunResult:
         raise DetbenchError(
             f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: remove {path} and run it again."
         )
-    return RunResult(spec, manifest["environment"], tuple(scores), path)
+    said = {"dataset": Path(spec.dataset).name, "conventions": CONVENTIONS}  # not by runs before 0.2: these were theirs
+    return RunResult(spec, said | manifest["environment"], tuple(scores), path)
 
 
 def preview(path: Path, id: str) -> Path:

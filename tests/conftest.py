@@ -220,8 +220,8 @@ def run(tmp_path):
                 FrameScore(f"f{i:02}", clip, tp, 1, 6 - tp, 0, 0, 0, psnr + noise, ssim + noise / 100, 5.0, 9.0)
             )
         spec = dataclasses.replace(SPEC, deblurer=deblurer, deblurer_hash=deblurer.ljust(64, "0"), **changes)
-        signature = "street:dddddddd|p,r,f1:micro|psnr,ssim:rgb|detbench:1"
+        environment = {"dataset": "street", "conventions": "p,r,f1:micro|psnr,ssim:rgb", "detbench": "1"}
         path = tmp_path / f"street-{deblurer}-{spec.hash8}-{draw}"
-        return RunResult(spec, {"signature": signature}, tuple(rows), path)
+        return RunResult(spec, environment, tuple(rows), path)
 
     return make

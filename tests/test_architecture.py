@@ -11,7 +11,7 @@ import pytest
 import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
-EVERYWHERE = {"types", "files", "counts", "metrics", "lineup"}
+EVERYWHERE = {"types", "files", "counts", "metrics", "lineup", "signature"}
 LEAVES = EVERYWHERE | {"progress", "weights", "environment", "assets", "images", "blur", "datasets"}
 LEAVES |= {"restore", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 DETECTORS = {"assets", "detectors", "progress"}
@@ -20,6 +20,7 @@ ALLOWED = {
     "counts": set(),
     "metrics": {"counts", "types"},
     "lineup": {"types"},
+    "signature": {"quality"},
     "types": {"detectors", "gan.recipe"},  # for type annotations
     "files": set(),
     "external": set(),

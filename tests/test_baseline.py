@@ -10,7 +10,7 @@ from conftest import BrightBoxes, scene, stand_in
 from unsharp import Net, half_a_pixel, noise
 
 from detbench import baseline as baseline_module
-from detbench import detectors, images, quality, runner, store
+from detbench import detectors, images, runner, store
 from detbench.types import DetbenchError
 
 
@@ -58,7 +58,7 @@ def test_other_frames_are_named_by_their_hash(baseline, unsharp_data):
 
 
 def test_other_conventions_of_scores_are_named(baseline, monkeypatch):
-    monkeypatch.setattr(quality, "SIGNATURE", "psnr,ssim:luma")
+    monkeypatch.setattr(runner, "CONVENTIONS", "p,r,f1:micro|psnr,ssim:luma")
     with pytest.raises(baseline_module.CannotCompare, match=r"how scores are computed .*psnr,ssim:luma"):
         baseline_module.check(baseline)
 

@@ -29,7 +29,7 @@ def test_floor_and_ceiling_are_found_beside_a_run(runs):
     assert role(group.floor.spec) == "floor"
     assert role(group.ceiling.spec) == "ceiling"
     assert [run.path for run in group.models] == [path]
-    assert group.signature.startswith("data:")
+    assert group.signature.dataset == "data"
     assert collect([runs]) == [group]
     assert collect([runs, path, runs]) == [group]
 

@@ -98,7 +98,7 @@ def test_other_frames_and_other_conventions_are_refused(run):
     floor, other = run(), run("dc250")
     with pytest.raises(DetbenchError, match=r"frames \(24 and 23; in one only: f05\)"):
         compare.compare([floor, dataclasses.replace(other, scores=other.scores[:5] + other.scores[6:])])
-    elsewhere = {"signature": floor.environment["signature"].replace("rgb", "luma").replace("detbench:1", "detbench:2")}
+    elsewhere = floor.environment | {"conventions": "p,r,f1:micro|psnr,ssim:luma", "detbench": "2"}
     with pytest.raises(DetbenchError, match=r"how scores are computed \(.*rgb and .*luma\)"):
         compare.compare([floor, dataclasses.replace(other, environment=elsewhere)])
 

@@ -15,6 +15,7 @@ import detbench
 from detbench import detectors, images, registry, runner
 from detbench.cli import app
 from detbench.detectors import KINDS
+from detbench.signature import Signature
 from detbench.testing import check_deblurer, check_detector
 from detbench.types import RunSpec
 
@@ -73,7 +74,7 @@ def test_the_example_detector_is_listed_checked_and_scored(install, pairs, home,
     result = runner.run(RunSpec("unsharp", dataset=str(pairs), detector="mine", device="cpu"), tmp_path / "runs")
     assert result.spec.detector_hash == detectors.resolve("mine").sha256
     assert result.total("tp") > 0
-    assert "|mine:" in result.environment["signature"]
+    assert "|mine:" in str(Signature.of(result))
 
 
 def test_the_example_detector_agrees_with_opencv():

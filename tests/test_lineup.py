@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from detbench.lineup import Lineup, lined_up, role, to_compare
+from detbench.signature import Signature
 from detbench.types import RunSpec
 
 
@@ -34,7 +35,7 @@ def test_a_lineup_has_each_model_once(runs):
     assert lineup == Lineup(floor, (first, second), ceiling)
     assert list(lineup) == [floor, first, second, ceiling]
     assert lineup.given == floor
-    assert lineup.signature == floor.environment["signature"]
+    assert lineup.signature == Signature.of(floor)
 
 
 def test_what_was_sharp_is_compared_with_the_ceiling(runs):

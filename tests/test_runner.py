@@ -11,6 +11,7 @@ from conftest import BrightBoxes, stand_in
 
 from detbench import detectors, images, loop, match, quality, registry, runner, store, table
 from detbench.lineup import name
+from detbench.signature import Signature
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
 TIMES = {"restore_ms": 0.0, "detect_ms": 0.0}
@@ -130,7 +131,7 @@ def test_limit_scores_the_first_frames(spec, tmp_path):
     part = runner.run(dataclasses.replace(spec, limit=2), tmp_path / "runs")
     assert untimed(part) == untimed(whole)[:2]
     assert part.path != whole.path
-    assert "limit:2" in part.environment["signature"]
+    assert "|limit:2|" in str(Signature.of(part))
 
 
 def test_noise_is_added_to_the_blurred_frames_alone(spec, tmp_path):
@@ -140,8 +141,8 @@ def test_noise_is_added_to_the_blurred_frames_alone(spec, tmp_path):
     for before, after in zip(clean.scores, floor.scores, strict=True):
         assert after.psnr_db < before.psnr_db
         assert after.psnr_db < 30.5  # 10 log10(1 / 0.001)
-    assert "|noise:0.001|" in floor.environment["signature"]
-    assert "noise" not in clean.environment["signature"]
+    assert "|noise:0.001|" in str(Signature.of(floor))
+    assert "noise" not in str(Signature.of(clean))
     sharp = [store.read_detections(result.path)["sharp"] for result in (clean, floor)]
     assert all(np.array_equal(a.xyxy, b.xyxy) for a, b in zip(*sharp, strict=True))
     again = runner.run(noisy, tmp_path / "again")

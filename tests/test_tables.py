@@ -27,7 +27,7 @@ def run(tmp_path, name, tp, fp, fn, psnr=30.0, ms=10.0, training=None, **spec):
         FrameScore("a", "a", tp, fp, fn, **counts, psnr_db=psnr, ssim=0.9, restore_ms=ms, detect_ms=1.0),
         FrameScore("b", "b", 0, 0, 0, 0, 0, 0, psnr_db=psnr, ssim=0.7, restore_ms=ms, detect_ms=1.0),
     )
-    environment = {"signature": "street:0123|conf:0.25", "training": training or {}}
+    environment = {"dataset": "street", "conventions": "micro", "detbench": "1", "training": training or {}}
     return RunResult(RunSpec(name, **spec), environment, scores, tmp_path / f"{name}-{spec.get('seed', 0)}")
 
 
@@ -181,7 +181,7 @@ def test_the_leaderboard(group):
         60_000,
     )
     assert runs[0][-2:] == (None, None)
-    assert "street:0123|conf:0.25" in formats.markdown(tables.leaderboard(group))
+    assert str(group.signature) in formats.markdown(tables.leaderboard(group))
 
 
 def test_a_gap_that_is_hardly_there_has_no_sign():
@@ -253,7 +253,7 @@ def test_ours_stand_below_the_published_ones(group, tmp_path):
         ("dc250 (seed 0)", 30.0, 0.8),
         ("dc250 (seed 7)", 30.0, 0.8),
     )
-    assert parts[3].source == "street:0123|conf:0.25"
+    assert parts[3].source == str(group.signature)
     assert found["dark-channel-1"].notes[1] == "Not run here: deblurgan_wild, deblurgan_comb, dc250p."
     # A table without a list of deblurers takes all; time is in seconds; none run leaves floor and ceiling.
     assert [row[0] for row in found["deblurgan-3"].parts[3].rows] == ["dc0", "dc250 (seed 0)", "dc250 (seed 7)"]

@@ -54,7 +54,7 @@ def benchmark_json(lineup: Lineup) -> dict[str, Any]:
     return {
         "rows": [table.plain(row) for row in table.rows(lineup)],
         "differences": compared(lineup).rows(),
-        "signature": lineup.signature,
+        "signature": str(lineup.signature),
         "runs": {named[result.path]: str(result.path) for result in lineup.models},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -71,6 +72,7 @@ def compare(
         from detbench import store
         from detbench.lineup import to_compare
         from detbench.report import collect, conclusions
+        from detbench.signature import Signature
 
         paths = collect.find(runs)[0]
         results = [store.read(path) for path in paths]
@@ -79,7 +81,7 @@ def compare(
         if len(results) < 2:
             raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")
         found = module.compare(results, "run" if threshold == "run" else "leave-one-clip-out", without or ())
-        signature = "|".join([results[0].environment["signature"], *(f"without:{clip}" for clip in found.without)])
+        signature = str(replace(Signature.of(results[0]), without=tuple(found.without)))
         if as_json:
             plain = {"rows": found.rows(), "sentences": conclusions.sentences(found), "signature": signature}
             print(json.dumps(plain, indent=1))

@@ -11,6 +11,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from detbench.baseline import CannotCompare
 from detbench.check import Outcome, Verdict, number
+from detbench.signature import Signature
 from detbench.types import FrameScore
 
 SHOWN = 5
@@ -94,7 +95,7 @@ def summary(verdict: Verdict) -> str:
         lines += ["", "</details>", ""]
     else:
         lines += ["The deblurer, the code and the packages are the baseline's.", ""]
-    lines.append(f"`{str(verdict.now.environment.get('signature', '')).replace('`', '')}`")
+    lines.append(f"`{str(Signature.of(verdict.now)).replace('`', '')}`")
     return "\n".join(lines) + "\n"
 
 

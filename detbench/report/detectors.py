@@ -40,7 +40,7 @@ def gains(groups: Sequence[Group]) -> Table:
         ]
     here = {_detector(group) for group in groups}
     notes = [
-        *(group.signature for group in groups),
+        *(str(group.signature) for group in groups),
         "The number beside a detector is its imgsz. Each is scored against what it sees itself in the sharp frames. In"
         " brackets 95 % intervals: paired bootstrap over clips, not corrected for the number of deblurers.",
         *(
@@ -86,7 +86,7 @@ def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
             Column(f"{eye(group)}: 95 % interval"),
         ]
     notes = [
-        *dict.fromkeys(group.signature for pair in pairs for group in pair),
+        *dict.fromkeys(str(group.signature) for pair in pairs for group in pair),
         "Added: detections in the restored frames that overlap none of their class in the blurred ones. Seen: the share"
         " of these that overlap one of their class that the other detector sees in the sharp frame. The last row tells"
         " how far the two agree where nothing was restored: more is hardly in reach. Intervals: bootstrap over clips.",

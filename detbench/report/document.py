@@ -137,7 +137,7 @@ class Report:
             "verdict",
             "Verdict",
             [text for text in (*words, *unfinished) if text],
-            [self.table(tables.differences(compared, group.signature))] if models else [],
+            [self.table(tables.differences(compared))] if models else [],
         )
 
     def leaderboard(self) -> page.Section:
@@ -211,7 +211,7 @@ class Report:
         table = Table(
             "Without one arbitrary threshold",
             columns,
-            framed(rows, self.group.signature),
+            framed(rows, str(self.group.signature)),
             (
                 f"F1 at a confidence of {spec.conf:g}, and at the one that is best on all other clips. AP is COCO's,"
                 " by pycocotools, against the objects of the sharp frames.",
@@ -247,7 +247,7 @@ class Report:
             alt = f"F1 of each run by {cut}"
             bars = plots.cell_bars(best, cells[floor], cells[ceiling])
             figures.append(self.figure(f"by-{cut}", bars, alt, f"By {cut}"))
-            htmls.append(self.table(tables.by_cell(cut, cells, self.group.signature)))
+            htmls.append(self.table(tables.by_cell(cut, cells, str(self.group.signature))))
         few = [f"The figures show the {BARS} runs with the best F1."] if len(runs) > BARS else []
         return page.Section(
             "where",
@@ -271,7 +271,7 @@ class Report:
         table = Table(
             "Errors by kind",
             (Column("method"), *(Column(kind, "{:d}", "lowest") for kind in kinds)),
-            framed(rows, self.group.signature),
+            framed(rows, str(self.group.signature)),
             ("Kinds as in TIDE (Bolya et al., ECCV 2020), counted, not weighed by AP.",),
             "errors",
         )
@@ -300,8 +300,8 @@ class Report:
             tables.column("psnr_db"),
         )
         parts = (
-            Part(rows[:-1], source=self.group.signature),
-            Part(rows[-1:], source=self.group.signature, ranked=False),
+            Part(rows[:-1], source=str(self.group.signature)),
+            Part(rows[-1:], source=str(self.group.signature), ranked=False),
         )
         notes = ("Missed: objects of the sharp frames that the detector no longer finds in them once deblurred.",)
         table = Table("Deblurers on sharp frames", columns, parts, notes, "harm")

@@ -36,7 +36,8 @@ def write(groups: Sequence[Group], out: Path) -> Path:
     for number, (group, heading) in enumerate(zip(groups, titles, strict=True), 1):
         part = f"group-{number}"
         Report(group, out / part).write()
-        links.append(page.Section(part, heading, [group.signature], [f'<p><a href="{part}/index.html">Report</a></p>']))
+        link = f'<p><a href="{part}/index.html">Report</a></p>'
+        links.append(page.Section(part, heading, [str(group.signature)], [link]))
     return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, titles, out)])
 
 
@@ -58,7 +59,7 @@ def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterato
             "F1 in both",
             (Column("method"), Column(title_a, "{:.3f}", "highest"), Column(title_b, "{:.3f}", "highest")),
             (Part(rows),),
-            (a.signature, b.signature),
+            (str(a.signature), str(b.signature)),
             f"swap-{number}",
         )
         report = Report(a, out)

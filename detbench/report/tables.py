@@ -13,6 +13,7 @@ from detbench.report.breakdown import ENOUGH, Cell
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table, Value
 from detbench.report.origins import have_seen
+from detbench.signature import Signature
 from detbench.table import rows
 
 SHOWN = ("f1", "precision", "recall", "psnr_db")
@@ -37,7 +38,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
     return Table(
         "Leaderboard",
         _columns(keys),
-        tuple(Part(_values(of, keys), source=group.signature, ranked=rank) for of, rank in parts if of),
+        tuple(Part(_values(of, keys), source=str(group.signature), ranked=rank) for of, rank in parts if of),
         (
             "Best of each column in bold, without floor (blurred) and ceiling (sharp, JPEG 95). Gap closed: share of"
             " the way from the floor's F1 to the ceiling's. Recovered, lost and hallucinated count objects."
@@ -62,12 +63,11 @@ def framed(rows: Sequence[tuple[Value, ...]], source: str = "") -> tuple[Part, .
     )
 
 
-def differences(comparison: Comparison, signature: str) -> Table:
+def differences(comparison: Comparison) -> Table:
     """Each model's differences to the reference in :data:`SHOWN`, with intervals and p.
 
     Args:
         comparison: whose models are the rows.
-        signature: of its runs.
     """
     found = {(row["model"], row["metric"]): row for row in comparison.rows()}
     columns = [Column("against blurred")]
@@ -83,7 +83,7 @@ def differences(comparison: Comparison, signature: str) -> Table:
     return Table(
         "Differences to the blurred frames",
         tuple(columns),
-        (Part(tuple(rows), source=signature, ranked=False),),
+        (Part(tuple(rows), source=str(Signature.of(comparison.models[0].runs[0])), ranked=False),),
         ("In brackets 95 % intervals: paired bootstrap over clips. p after Holm's correction over the models.",),
         "differences",
     )
@@ -180,11 +180,11 @@ def _published(entry: Mapping[str, Any], group: Group | None) -> Table:
     if group:
         floor, runs, ceiling = _ours(group, keys)
         asked = entry.get("runs", [row["deblurer"] for row in runs])
-        heading = f"{group.signature.partition(':')[0]}, detbench"
+        heading, signature = f"{group.signature.dataset}, detbench", str(group.signature)
         parts += [
-            Part(_values([floor], keys), heading, group.signature, ranked=False),
-            Part(_values([row for row in runs if row["deblurer"] in asked], keys), "", group.signature),
-            Part(_values([ceiling], keys), "", group.signature, ranked=False),
+            Part(_values([floor], keys), heading, signature, ranked=False),
+            Part(_values([row for row in runs if row["deblurer"] in asked], keys), "", signature),
+            Part(_values([ceiling], keys), "", signature, ranked=False),
         ]
         missing = [name for name in asked if name not in {row["deblurer"] for row in runs}]
         if missing:

@@ -1,0 +1,83 @@
+"""What a number must be quoted with to be comparable: data, detector, settings and conventions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detbench import quality
+from detbench.types import RunResult
+
+CONVENTIONS = f"p,r,f1:micro|{quality.CONVENTIONS}"
+"""How scores are computed. Every run says by which: others are not compared with it."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What stands below every published table. ``str`` gives it in one line, without blanks.
+
+    Attributes:
+        dataset: its name.
+        dataset_hash: of its frames.
+        limit: the first so many frames only; None for all.
+        noise: variance of the noise on the blurred frames, for values in [0, 1].
+        detector: its name.
+        detector_hash: of its weights.
+        imgsz: the longer side in pixels that the detector scales a frame to.
+        conf: the least confidence that counts.
+        nms_iou: IoU above which the better of two detections stays.
+        match_iou: IoU from which a detection is the object.
+        conventions: how scores are computed, as in :data:`CONVENTIONS`.
+        detbench: the version that made the run.
+        without: clips that are left out.
+    """
+
+    dataset: str
+    dataset_hash: str
+    limit: int | None
+    noise: float
+    detector: str
+    detector_hash: str
+    imgsz: int
+    conf: float
+    nms_iou: float
+    match_iou: float
+    conventions: str
+    detbench: str
+    without: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, result: RunResult) -> Signature:
+        """A run's."""
+        spec, environment = result.spec, result.environment
+        return cls(
+            dataset=environment["dataset"],
+            dataset_hash=spec.dataset_hash,
+            limit=spec.limit,
+            noise=spec.noise,
+            detector=Path(spec.detector).stem,
+            detector_hash=spec.detector_hash,
+            imgsz=spec.imgsz,
+            conf=spec.conf,
+            nms_iou=spec.nms_iou,
+            match_iou=spec.match_iou,
+            conventions=environment["conventions"],
+            detbench=environment["detbench"],
+        )
+
+    def __str__(self) -> str:
+        """Parts divided by bars; what is as it is without being asked for is left out."""
+        parts = [
+            f"{self.dataset}:{self.dataset_hash[:8]}",
+            f"limit:{self.limit}" if self.limit else "",
+            f"noise:{self.noise:g}" if self.noise else "",
+            f"{self.detector}:{self.detector_hash[:8]}",
+            f"imgsz:{self.imgsz}",
+            f"conf:{self.conf:g}",
+            f"nms:{self.nms_iou:g}",
+            f"iou:{self.match_iou:g}",
+            self.conventions,
+            f"detbench:{self.detbench}",
+            *(f"without:{clip}" for clip in self.without),
+        ]
+        return "|".join(filter(None, parts))
