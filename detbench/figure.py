@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, images, store
+from detbench import datasets, images, match, store
 from detbench.lineup import name
-from detbench.match import ledger
 from detbench.types import DetbenchError, Detections, RunResult
 
 Frame = NDArray[np.uint8]
@@ -65,8 +64,8 @@ def outcomes(
         (4,) corners in pixels and a key of :data:`COLOURS` each: the detections, then the missed reference objects.
     """
     drawn_as = {"hallucinated": "false", "lost": "missed"}
-    entries = ledger(seen, blurred, sharp, iou_threshold)
-    return [(box, drawn_as.get(outcome, outcome)) for box, _, _, outcome in entries]
+    boxes = match.outcomes(seen, blurred, sharp, iou_threshold).boxes(seen, sharp)
+    return [(box.xyxy, drawn_as.get(box.outcome, box.outcome)) for box in boxes]
 
 
 def draw(

@@ -28,6 +28,78 @@ class FrameCounts(Counts):
     hallucinated: int
 
 
+@dataclass(frozen=True)
+class Box:
+    """A detection, or a reference object that was missed.
+
+    Attributes:
+        xyxy: (4,) float32 corners in pixels.
+        label: class index.
+        score: confidence in [0, 1]; None for a missed object.
+        outcome: ``found`` in both frames, ``recovered``, ``hallucinated`` or ``false``; of an object ``lost``, or
+            ``missed`` in both.
+    """
+
+    xyxy: NDArray[np.float32]
+    label: int
+    score: float | None
+    outcome: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What became of the N detections in a restored frame, and of the M reference objects.
+
+    Attributes:
+        matched: (N,) int64, for each detection the index of its object, or -1.
+        known: (N,) bool, whether it overlaps one of its class in the sharp or in the blurred frame.
+        found_before: (M,) bool, whether the object is found in the blurred frame.
+    """
+
+    matched: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    found_before: NDArray[np.bool_]
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(M,) bool, whether the object is found in the restored frame."""
+        return found(self.matched, len(self.found_before))
+
+    @property
+    def counts(self) -> FrameCounts:
+        """How many there are of each."""
+        tp = int(self.found.sum())
+        return FrameCounts(
+            tp=tp,
+            fp=len(self.matched) - tp,
+            fn=len(self.found_before) - tp,
+            recovered=int((self.found & ~self.found_before).sum()),
+            lost=int((self.found_before & ~self.found).sum()),
+            hallucinated=int((~self.known).sum()),
+        )
+
+    def boxes(self, restored: Detections, sharp: Detections) -> list[Box]:
+        """The detections, then the objects that were missed, to be drawn.
+
+        Args:
+            restored: the N detections.
+            sharp: the M reference objects.
+        """
+        drawn = []
+        for xyxy, label, score, object_, known in zip(
+            restored.xyxy, restored.label, restored.score, self.matched, self.known, strict=True
+        ):
+            if object_ < 0:
+                outcome = "false" if known else "hallucinated"
+            else:
+                outcome = "found" if self.found_before[object_] else "recovered"
+            drawn.append(Box(xyxy, int(label), float(score), outcome))
+        for i in np.flatnonzero(~self.found):
+            outcome = "lost" if self.found_before[i] else "missed"
+            drawn.append(Box(sharp.xyxy[i], int(sharp.label[i]), None, outcome))
+        return drawn
+
+
 def iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """Intersection over union of each box of one set with each of the other.
 
@@ -111,48 +183,37 @@ def score_frame(restored: Detections, blurred: Detections, sharp: Detections, io
         >>> score_frame(restored=cars(20, 21, 80, 90), blurred=cars(0, 80), sharp=cars(0, 20, 40), iou_threshold=0.5)
         FrameCounts(tp=1, fp=3, fn=2, recovered=1, lost=1, hallucinated=1)
     """
-    found = _found(match(restored, sharp, iou_threshold), len(sharp))
-    found_before = _found(match(blurred, sharp, iou_threshold), len(sharp))
-    tp = int(found.sum())
-    return FrameCounts(
-        tp=tp,
-        fp=len(restored) - tp,
-        fn=len(sharp) - tp,
-        recovered=int((found & ~found_before).sum()),
-        lost=int((found_before & ~found).sum()),
-        hallucinated=int((~_known(restored, blurred, sharp, iou_threshold)).sum()),
+    return outcomes(restored, blurred, sharp, iou_threshold).counts
+
+
+def outcomes(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> Outcomes:
+    """What became of each detection and each object of a frame: all that is counted or drawn of it comes from here.
+
+    Args:
+        restored: N detections in the deblurred frame.
+        blurred: detections in the frame the deblurer was given.
+        sharp: M detections in the sharp frame, which are the reference.
+        iou_threshold: overlap from which two boxes count as one object, in [0, 1].
+    """
+    known = _overlaps(restored, sharp, iou_threshold) | _overlaps(restored, blurred, iou_threshold)
+    return Outcomes(
+        matched=match(restored, sharp, iou_threshold),
+        known=known,
+        found_before=found(match(blurred, sharp, iou_threshold), len(sharp)),
     )
 
 
-def ledger(
-    restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float
-) -> list[tuple[NDArray[np.float32], int, float | None, str]]:
-    """What became of each object and each detection of a frame, as :func:`score_frame` counts them.
+def found(matched: NDArray[np.int64], objects: int) -> NDArray[np.bool_]:
+    """Which reference objects some detection was matched to.
 
     Args:
-        restored: detections in the restored frame.
-        blurred: detections in the blurred frame.
-        sharp: detections in the sharp frame, the reference.
-        iou_threshold: from which two boxes are one object.
+        matched: (N,) as from :func:`match`.
+        objects: how many reference objects there are.
 
     Returns:
-        (4,) corners in pixels, label, score and outcome each: the detections (``found`` in both frames, ``recovered``,
-        ``hallucinated`` or ``false``), then the reference objects that were not found (``lost``, or ``missed`` in
-        both), without a score.
+        (objects,) bool.
     """
-    matched = match(restored, sharp, iou_threshold).tolist()
-    before = set(match(blurred, sharp, iou_threshold).tolist())
-    known = _known(restored, blurred, sharp, iou_threshold)
-    entries: list[tuple[NDArray[np.float32], int, float | None, str]] = []
-    for i, object_ in enumerate(matched):
-        if object_ < 0:
-            outcome = "false" if known[i] else "hallucinated"
-        else:
-            outcome = "found" if object_ in before else "recovered"
-        entries.append((restored.xyxy[i], int(restored.label[i]), float(restored.score[i]), outcome))
-    for i in sorted(set(range(len(sharp))) - set(matched)):
-        entries.append((sharp.xyxy[i], int(sharp.label[i]), None, "lost" if i in before else "missed"))
-    return entries
+    return np.isin(np.arange(objects), matched)
 
 
 def confirmed(
@@ -177,11 +238,6 @@ def confirmed(
     return added, added & _overlaps(restored, witness, iou_threshold)
 
 
-def _known(restored: Detections, blurred: Detections, sharp: Detections, iou_threshold: float) -> NDArray[np.bool_]:
-    """(N,) bool: which detections overlap one of their class in the sharp or in the blurred frame."""
-    return _overlaps(restored, sharp, iou_threshold) | _overlaps(restored, blurred, iou_threshold)
-
-
 def _overlaps(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.bool_]:
     """(N,) bool: which of one set overlap any of their class in the other."""
     return np.asarray((_overlap(a, b, iou_threshold) >= 0).any(axis=1))
@@ -198,10 +254,3 @@ def _overlap(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.f
     overlap = iou(a.xyxy, b.xyxy)
     overlap[(a.label[:, None] != b.label) | (overlap < iou_threshold)] = -1
     return overlap
-
-
-def _found(matched: NDArray[np.int64], objects: int) -> NDArray[np.bool_]:
-    """(objects,) bool: which reference objects some detection was matched to."""
-    found = np.zeros(objects, np.bool_)
-    found[matched[matched >= 0]] = True
-    return found

@@ -103,9 +103,9 @@ def test_rescoring_counts_frame_by_frame():
     assert got.columns().tolist() == expected
 
 
-@pytest.mark.parametrize("function", [breakdown.judge, breakdown.rescore, tide.errors])
+@pytest.mark.parametrize("function", [breakdown.matches, breakdown.rescore, tide.errors])
 def test_each_frame_needs_a_reference(function):
-    more = {breakdown.judge: (0.5,), breakdown.rescore: (0.5, 0.25), tide.errors: (0.25,)}[function]
+    more = {breakdown.matches: (0.5,), breakdown.rescore: (0.5, 0.25), tide.errors: (0.25,)}[function]
     with pytest.raises(ValueError):
         function([NONE, NONE], [NONE], *more)
 
@@ -116,8 +116,8 @@ def test_each_frame_needs_a_reference(function):
 def test_cells_by_class():
     detections = [squares(0, 20, 40, label=[0, 1, 7]), squares(0, score=[0.1], label=[0])]
     reference = [squares(0, 20, 60, label=[0, 0, 1]), squares(0, label=[0])]
-    ledger = breakdown.judge(detections, reference, 0.5, 0.25)
-    assert breakdown.by_class(ledger, {0: "car", 1: "person", 2: "bus"}) == [
+    matches = breakdown.matches(detections, reference, 0.5, 0.25)
+    assert breakdown.by_class(matches, {0: "car", 1: "person", 2: "bus"}) == [
         Cell("car", Counts(1, 0, 2)),  # the second frame's detection is below 0.25
         Cell("person", Counts(0, 1, 1)),
         Cell("class 7", Counts(0, 1, 0)),  # no bus: there is none
@@ -131,8 +131,8 @@ def test_cells_by_size_take_the_area_of_the_reference():
     # Found: the reference box of 33 x 33 is medium, though the detection's 30 x 30 is small.
     detections = [boxes(square(30), square(31, 200), square(96, 500))]
     reference = [boxes(square(33), square(95.9, 1000), square(96, 1500))]
-    ledger = breakdown.judge(detections, reference, 0.5)
-    assert breakdown.by_size(ledger) == [
+    matches = breakdown.matches(detections, reference, 0.5)
+    assert breakdown.by_size(matches) == [
         Cell("small", Counts(0, 1, 0)),
         Cell("medium", Counts(1, 0, 1)),
         Cell("large", Counts(0, 1, 1)),
@@ -142,8 +142,8 @@ def test_cells_by_size_take_the_area_of_the_reference():
 def test_cells_by_severity():
     detections = [squares(0), squares(0, 20), NONE]
     reference = [squares(0), squares(0), squares(0, 20)]
-    ledger = breakdown.judge(detections, reference, 0.5)
-    assert breakdown.by_severity(ledger, [20.0, 30.0, 25.0]) == [
+    matches = breakdown.matches(detections, reference, 0.5)
+    assert breakdown.by_severity(matches, [20.0, 30.0, 25.0]) == [
         Cell("light", Counts(1, 1, 0)),
         Cell("medium", Counts(0, 0, 2)),
         Cell("strong", Counts(1, 0, 0)),
@@ -170,9 +170,9 @@ def test_severities_are_terciles(psnr_db, expected):
 def test_cells_add_up_to_the_run(seed):
     detections, reference = random_frames(seed)
     total = rematched(detections, reference, 0.5, 0.3)
-    ledger = breakdown.judge(detections, reference, 0.5, 0.3)
+    matches = breakdown.matches(detections, reference, 0.5, 0.3)
     psnr = np.random.default_rng(seed).uniform(20, 30, len(reference))
-    for cells in (breakdown.by_class(ledger, {}), breakdown.by_size(ledger), breakdown.by_severity(ledger, psnr)):
+    for cells in (breakdown.by_class(matches, {}), breakdown.by_size(matches), breakdown.by_severity(matches, psnr)):
         assert sum((cell.counts for cell in cells), Counts(0, 0, 0)).columns().tolist() == total
 
 
@@ -311,10 +311,10 @@ def test_every_false_positive_is_of_one_kind():
 @pytest.mark.parametrize("frames", [0, 1, 3])
 def test_runs_without_objects(frames):
     nothing = [NONE] * frames
-    ledger = breakdown.judge(nothing, nothing, 0.5)
-    assert breakdown.by_class(ledger, {0: "car"}) == []
-    assert breakdown.by_size(ledger) == [Cell(name, Counts(0, 0, 0)) for name in ("small", "medium", "large")]
-    assert not any(cell.enough for cell in breakdown.by_severity(ledger, [25.0] * frames))
+    matches = breakdown.matches(nothing, nothing, 0.5)
+    assert breakdown.by_class(matches, {0: "car"}) == []
+    assert breakdown.by_size(matches) == [Cell(name, Counts(0, 0, 0)) for name in ("small", "medium", "large")]
+    assert not any(cell.enough for cell in breakdown.by_severity(matches, [25.0] * frames))
     assert breakdown.rescore(nothing, nothing, 0.5, 0.25).columns().tolist() == [[0, 0, 0]] * frames
     assert breakdown.confidence_sweep(nothing, nothing, 0.5).counts.columns().tolist() == [[0, 0, 0]] * 99
     assert breakdown.iou_sweep(nothing, nothing, 0.25).counts.f1.tolist() == [1.0] * 10

@@ -228,7 +228,7 @@ def test_confirmed(restored, blurred, witness, added, vouched):
 
 @given(frames(), frames(), frames(), thresholds)
 @settings(deadline=None, max_examples=150)
-def test_the_ledger_balances(restored, blurred, sharp, threshold):
+def test_the_counts_balance(restored, blurred, sharp, threshold):
     counts = score_frame(restored, blurred, sharp, threshold)
     before = score_frame(blurred, blurred, sharp, threshold)
     assert counts.tp + counts.fp == len(restored)

@@ -28,27 +28,27 @@ def shaken(rng, seen):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_ledger_counts_as_score_frame_does(seed):
+def test_what_is_drawn_is_what_is_counted(seed):
     rng = np.random.default_rng(seed)
     sharp = detections(rng, rng.integers(0, 12))
     blurred, restored = shaken(rng, sharp), shaken(rng, sharp)
     extra = detections(rng, 4)
     restored = Detections(*(np.concatenate([getattr(s, f) for s in (restored, extra)]) for f in vars(extra)))
-    entries = page.ledger(restored, blurred, sharp, 0.5)
+    boxes = match.outcomes(restored, blurred, sharp, 0.5).boxes(restored, sharp)
     counts = match.score_frame(restored, blurred, sharp, 0.5)
-    n = {name: sum(entry[3] == name for entry in entries) for name in page.OUTCOMES}
+    n = {name: sum(box.outcome == name for box in boxes) for name in page.OUTCOMES}
     assert n["recovered"] == counts.recovered
     assert n["lost"] == counts.lost
     assert n["hallucinated"] + n["false"] == counts.fp
     assert n["found"] + n["recovered"] == counts.tp
     assert n["lost"] + n["missed"] == counts.fn
     assert n["hallucinated"] == counts.hallucinated
-    assert [entry[2] is None for entry in entries] == [entry[3] in ("lost", "missed") for entry in entries]
+    assert [box.score is None for box in boxes] == [box.outcome in ("lost", "missed") for box in boxes]
 
 
-def test_the_ledger_of_nothing():
+def test_of_nothing_nothing_is_drawn():
     nothing = Detections.empty()
-    assert page.ledger(nothing, nothing, nothing, 0.5) == []
+    assert match.outcomes(nothing, nothing, nothing, 0.5).boxes(nothing, nothing) == []
 
 
 def run(tmp_path, name, changes):

@@ -257,7 +257,7 @@ def test_real_detections_are_plotted_from_end_to_end(tmp_path):
     box = np.array([[0, 0, 10, 10], [50, 0, 60, 10]], np.float32)
     frame = Detections(box, np.array([0.9, 0.4], np.float32), np.zeros(2, np.int64))
     frames = [frame, Detections.empty()]
-    ledger = breakdown.judge(frames, frames, 0.5, 0.25)
-    figure = plots.cell_bars({"dc250": breakdown.by_class(ledger, {0: "car"})})
+    matches = breakdown.matches(frames, frames, 0.5, 0.25)
+    figure = plots.cell_bars({"dc250": breakdown.by_class(matches, {0: "car"})})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["car (2)"]
     assert all(path.stat().st_size > 1000 for path in style.save(figure, tmp_path / "new" / "folder", "classes"))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from detbench.counts import Counts
-from detbench.match import match
+from detbench.match import found, match
 from detbench.thresholds import counts_by_threshold
 from detbench.types import Detections
 
@@ -84,8 +84,8 @@ class AveragePrecision:
 
 
 @dataclass(frozen=True, eq=False)
-class Ledger:
-    """All detections and reference objects of a run, judged; what the breakdowns count.
+class Matches:
+    """All detections and reference objects of a run, and which were matched; what the breakdowns count.
 
     Attributes:
         frames: how many there are.
@@ -112,9 +112,9 @@ class Ledger:
     found: NDArray[np.bool_]
 
 
-def judge(
+def matches(
     detections: Sequence[Detections], reference: Sequence[Detections], match_iou: float, conf: float = 0.0
-) -> Ledger:
+) -> Matches:
     """Match the detections of all frames to the reference objects by :func:`detbench.match.match`.
 
     Args:
@@ -127,19 +127,19 @@ def judge(
         ValueError: the two differ in their number of frames.
     """
     kept = [frame.above(conf) for frame in detections]
-    matches = [match(seen, truth, match_iou) for seen, truth in zip(kept, reference, strict=True)]
-    found = [np.isin(np.arange(len(truth)), matched) for truth, matched in zip(reference, matches, strict=True)]
-    return Ledger(
+    matched = [match(seen, truth, match_iou) for seen, truth in zip(kept, reference, strict=True)]
+    were_found = [found(frame, len(truth)) for frame, truth in zip(matched, reference, strict=True)]
+    return Matches(
         frames=len(kept),
         detection_frame=_frame_indices(kept),
         detection_label=_concatenate([frame.label for frame in kept], np.int64),
         detection_area=_areas(kept),
         score=_concatenate([frame.score for frame in kept], np.float32),
-        correct=_concatenate([matched >= 0 for matched in matches], np.bool_),
+        correct=_concatenate([frame >= 0 for frame in matched], np.bool_),
         object_frame=_frame_indices(reference),
         object_label=_concatenate([frame.label for frame in reference], np.int64),
         object_area=_areas(reference),
-        found=_concatenate(found, np.bool_),
+        found=_concatenate(were_found, np.bool_),
     )
 
 
@@ -155,8 +155,8 @@ def rescore(detections: Sequence[Detections], reference: Sequence[Detections], m
     Returns:
         (frames,) each.
     """
-    ledger = judge(detections, reference, match_iou, conf)
-    return _group(ledger, ledger.detection_frame, ledger.object_frame, ledger.frames)
+    run = matches(detections, reference, match_iou, conf)
+    return _group(run, run.detection_frame, run.object_frame, run.frames)
 
 
 def confidence_sweep(
@@ -224,38 +224,38 @@ def average_precision(detections: Sequence[Detections], reference: Sequence[Dete
     return AveragePrecision(*[float(value) if value >= 0 else np.nan for value in evaluation.stats[:3]])
 
 
-def by_class(ledger: Ledger, class_names: Mapping[int, str]) -> list[Cell]:
+def by_class(run: Matches, class_names: Mapping[int, str]) -> list[Cell]:
     """One cell for each class that is among the reference objects or the detections, the most frequent first.
 
     Args:
-        ledger: of the run.
+        run: its detections and objects.
         class_names: of the detector's labels.
     """
-    labels, index = np.unique(np.concatenate([ledger.detection_label, ledger.object_label]), return_inverse=True)
-    detection, object_ = np.split(index, [len(ledger.detection_label)])
-    counts = _group(ledger, detection, object_, len(labels))
+    labels, index = np.unique(np.concatenate([run.detection_label, run.object_label]), return_inverse=True)
+    detection, object_ = np.split(index, [len(run.detection_label)])
+    counts = _group(run, detection, object_, len(labels))
     cells = _cells([class_names.get(label, f"class {label}") for label in labels.tolist()], counts)
     return sorted(cells, key=lambda cell: -cell.counts.objects)
 
 
-def by_size(ledger: Ledger) -> list[Cell]:
+def by_size(run: Matches) -> list[Cell]:
     """One cell for each of :data:`SIZES`: objects by the area of their reference box, false positives by their own."""
     least = list(SIZES.values())
     detection, object_ = (
-        np.searchsorted(least, area, side="right") - 1 for area in (ledger.detection_area, ledger.object_area)
+        np.searchsorted(least, area, side="right") - 1 for area in (run.detection_area, run.object_area)
     )
-    return _cells(list(SIZES), _group(ledger, np.maximum(detection, 0), np.maximum(object_, 0), len(SIZES)))
+    return _cells(list(SIZES), _group(run, np.maximum(detection, 0), np.maximum(object_, 0), len(SIZES)))
 
 
-def by_severity(ledger: Ledger, psnr_db: ArrayLike) -> list[Cell]:
+def by_severity(run: Matches, psnr_db: ArrayLike) -> list[Cell]:
     """One cell for each of :data:`SEVERITIES`.
 
     Args:
-        ledger: of the run.
+        run: its detections and objects.
         psnr_db: (frames,) PSNR of the blurred frames, as in the floor's scores.
     """
     severity = severities(psnr_db)
-    counts = _group(ledger, severity[ledger.detection_frame], severity[ledger.object_frame], len(SEVERITIES))
+    counts = _group(run, severity[run.detection_frame], severity[run.object_frame], len(SEVERITIES))
     return _cells(list(SEVERITIES), counts)
 
 
@@ -290,12 +290,12 @@ def _concatenate(arrays: Sequence[NDArray[Any]], dtype: type[Any]) -> NDArray[An
     return np.concatenate([np.zeros((0, *arrays[0].shape[1:]), dtype), *arrays]) if arrays else np.zeros(0, dtype)
 
 
-def _group(ledger: Ledger, detection_group: NDArray[np.int64], object_group: NDArray[np.int64], groups: int) -> Counts:
+def _group(run: Matches, detection_group: NDArray[np.int64], object_group: NDArray[np.int64], groups: int) -> Counts:
     """(groups,) counts; correct detections are counted where their object is."""
     return Counts(
-        np.bincount(object_group[ledger.found], minlength=groups),
-        np.bincount(detection_group[~ledger.correct], minlength=groups),
-        np.bincount(object_group[~ledger.found], minlength=groups),
+        np.bincount(object_group[run.found], minlength=groups),
+        np.bincount(detection_group[~run.correct], minlength=groups),
+        np.bincount(object_group[~run.found], minlength=groups),
     )
 
 

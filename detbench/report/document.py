@@ -94,11 +94,11 @@ class Report:
         return store.read_detections(self.group.floor.path)
 
     @cached_property
-    def ledgers(self) -> dict[str, breakdown.Ledger]:
-        """All detections and objects, judged, by run."""
+    def matches(self) -> dict[str, breakdown.Matches]:
+        """All detections and objects, and which were matched, by run."""
         spec = self.group.floor.spec
         return {
-            name: breakdown.judge(seen, self.reference, spec.match_iou, spec.conf) for name, seen in self.seen.items()
+            name: breakdown.matches(seen, self.reference, spec.match_iou, spec.conf) for name, seen in self.seen.items()
         }
 
     @cached_property
@@ -234,15 +234,15 @@ class Report:
         """By class, size and severity."""
         names, _ = store.read_frames(self.group.floor.path)
         psnr = [score.psnr_db for score in self.group.floor.scores]
-        cuts: dict[str, Callable[[breakdown.Ledger], list[breakdown.Cell]]] = {
-            "class": lambda ledger: breakdown.by_class(ledger, names),
+        cuts: dict[str, Callable[[breakdown.Matches], list[breakdown.Cell]]] = {
+            "class": lambda run: breakdown.by_class(run, names),
             "size": breakdown.by_size,
-            "severity": lambda ledger: breakdown.by_severity(ledger, psnr),
+            "severity": lambda run: breakdown.by_severity(run, psnr),
         }
-        floor, *runs, ceiling = self.ledgers
+        floor, *runs, ceiling = self.matches
         htmls, figures = [], []
         for cut, by in cuts.items():
-            cells = {name: by(ledger) for name, ledger in self.ledgers.items()}
+            cells = {name: by(run) for name, run in self.matches.items()}
             best = {name: cells[name] for name in runs[:BARS]}
             alt = f"F1 of each run by {cut}"
             bars = plots.cell_bars(best, cells[floor], cells[ceiling])

@@ -17,8 +17,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, images, store
-from detbench.match import ledger
+from detbench import datasets, images, match, store
 from detbench.types import FramePair, RunResult
 
 OUTCOMES = {
@@ -257,8 +256,8 @@ def _views(
                 "psnr": round(psnr, 2) if math.isfinite(psnr) else None,
             }
             boxes = [
-                (_percent(xyxy, sizes[i]), class_names[label], outcome, score and round(score, 2))
-                for xyxy, label, score, outcome in ledger(after, before, sharp, run.spec.match_iou)
+                (_percent(box.xyxy, sizes[i]), class_names[box.label], box.outcome, box.score and round(box.score, 2))
+                for box in match.outcomes(after, before, sharp, run.spec.match_iou).boxes(after, sharp)
             ]
             entries.append((view, boxes))
     classes = sorted({name for _, boxes in entries for _, name, _, _ in boxes})
