@@ -143,9 +143,9 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
             entry["parts"].items(),
             entry["measures"],
         ):
-            told = tuple(printed(table, part, name, measure) for name in names) if table else ()
+            published = tuple(printed(table, part, name, measure) for name in names) if table else ()
             margin = entry.get("margins", {}).get(measure)
-            finding = Finding(names[0], names[1], measure, noise, told, margin=margin, detector=detector)
+            finding = Finding(names[0], names[1], measure, noise, published, margin=margin, detector=detector)
             if shipped.issuperset(names):
                 better, worse = (run(name, noise, *detector) for name in names)
                 if metric(measure).better == "lower":
@@ -266,7 +266,7 @@ def _cells(finding: Finding) -> tuple[str | None, ...]:
         of.heading,
         ", ".join(finding.published) or None,
         ", ".join(of.form.format(value) for value in finding.ours) or None,
-        finding.gain.told(of.form) if finding.gain else None,
+        finding.gain.format(of.form) if finding.gain else None,
         finding.verdict,
     )
 
@@ -288,8 +288,8 @@ def _unequal(claim: Claim) -> list[str]:
     seen = {name: record["images_seen"] for name in claim.names if (record := _record(name))}
     if len(set(seen.values())) < 2:
         return []
-    told = ", ".join(f"{name} {images:,}" for name, images in seen.items())
-    return [f"The trainings are not of equal length (images seen: {told}): that may decide more than the recipes."]
+    of_each = ", ".join(f"{name} {images:,}" for name, images in seen.items())
+    return [f"The trainings are not of equal length (images seen: {of_each}): that may decide more than the recipes."]
 
 
 def _budget(claims: Sequence[Claim]) -> str:
@@ -332,7 +332,7 @@ def _less(
 
 
 def _grid(spec: RunSpec) -> NDArray[np.float64]:
-    """(frames,) grid artefacts of a deblurer. Frames are restored anew: a run keeps lossy pictures only."""
+    """(frames,) grid artefacts of a deblurer. Frames are restored again: a run keeps lossy pictures only."""
     restore = runner.restorer(spec)
     pairs = datasets.load(spec.dataset).pairs[: spec.limit]
     restored = (restore([datasets.read_blurred(pair, spec.noise)])[0] for pair in pairs)

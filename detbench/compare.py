@@ -110,7 +110,7 @@ def compare(
 
     Frames are paired by id. Runs that differ in nothing but their seed are gathered into one model: their counts are
     summed, and their PSNR and SSIM averaged, frame by frame. The intervals then say how sure a difference is over
-    clips, with these seeds; how much the seeds matter is told beside them.
+    clips, with these seeds; how much the seeds matter is given beside them.
 
     Args:
         results: the first is what the others are compared with; the same run counts once.
@@ -177,7 +177,7 @@ def in_order(result: RunResult, order: Sequence[str]) -> list[FrameScore]:
 def mismatches(a: RunResult, b: RunResult) -> list[str]:
     """Why two runs cannot be compared: each thing that differs, with both values, the first run's first."""
     named = {"dataset_hash": "dataset", "detector_hash": "detector"}
-    told = []
+    differing = []
     for field in (*SAME, "input"):
         mine, its = getattr(a.spec, field), getattr(b.spec, field)
         if mine != its:
@@ -185,16 +185,16 @@ def mismatches(a: RunResult, b: RunResult) -> list[str]:
                 f"{value[:8] or 'unknown'} of {Path(getattr(spec, named[field])).name}" if field in named else value
                 for value, spec in ((mine, a.spec), (its, b.spec))
             ]
-            told.append(f"{field} ({words[0]} and {words[1]})")
+            differing.append(f"{field} ({words[0]} and {words[1]})")
     conventions = [Signature.of(result).conventions for result in (a, b)]
     if conventions[0] != conventions[1]:
-        told.append(f"how scores are computed ({conventions[0]} and {conventions[1]})")
+        differing.append(f"how scores are computed ({conventions[0]} and {conventions[1]})")
     ids = [[score.id for score in result.scores] for result in (a, b)]
-    if not told and sorted(ids[0]) != sorted(ids[1]):
+    if not differing and sorted(ids[0]) != sorted(ids[1]):
         lonely = sorted(set(ids[0]) ^ set(ids[1]))
         more = " ..." if len(lonely) > 5 else ""
-        told.append(f"frames ({len(ids[0])} and {len(ids[1])}; in one only: {', '.join(lonely[:5])}{more})")
-    return told
+        differing.append(f"frames ({len(ids[0])} and {len(ids[1])}; in one only: {', '.join(lonely[:5])}{more})")
+    return differing
 
 
 def _other_clips_counts(result: RunResult, order: Sequence[str]) -> Counts:

@@ -112,7 +112,7 @@ def _weights(path: Path) -> Any:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-        if isinstance(loaded, torch.nn.Module):  # other packages may have told torch that some are safe
+        if isinstance(loaded, torch.nn.Module):  # other packages may have let torch know that some are safe
             raise TypeError("a module")
         return loaded
     except Exception as error:

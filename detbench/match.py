@@ -217,9 +217,9 @@ def found(matched: NDArray[np.int64], objects: int) -> NDArray[np.bool_]:
 
 
 def confirmed(
-    restored: Detections, blurred: Detections, witness: Detections, iou_threshold: float
+    restored: Detections, blurred: Detections, other: Detections, iou_threshold: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which detections restoring added, and which of these another detector vouches for.
+    """Which detections restoring added, and which of these another detector confirms.
 
     A deblurer that was trained through a detector may paint what this detector takes for objects. What is there is
     seen in the sharp frame by a detector of another family too.
@@ -227,15 +227,15 @@ def confirmed(
     Args:
         restored: N detections in the deblurred frame.
         blurred: detections in the frame the deblurer was given, by the same detector.
-        witness: detections in the sharp frame by another detector, whose labels mean the same classes.
+        other: detections in the sharp frame by another detector, whose labels mean the same classes.
         iou_threshold: overlap from which two boxes of one class are the same object, in (0, 1].
 
     Returns:
         (N,) bool, those that overlap none of their class in the blurred frame; and (N,) bool, those among them that
-        overlap one of their class that the witness sees. Two boxes on one object count twice in both.
+        overlap one of their class that the other detector finds. Two boxes on one object count twice in both.
     """
     added = ~_overlaps(restored, blurred, iou_threshold)
-    return added, added & _overlaps(restored, witness, iou_threshold)
+    return added, added & _overlaps(restored, other, iou_threshold)
 
 
 def _overlaps(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.bool_]:

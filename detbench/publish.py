@@ -25,14 +25,14 @@ from detbench.types import DetbenchError, RunResult, RunSpec
 REPORTS = Path(__file__).parent.parent / "reports"
 """The published state, in a checkout."""
 
-EYES = (("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416))
+DETECTORS = (("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416))
 """Detectors, each with its ``imgsz``, before which the deblurers are published; the first is the leaderboard's."""
 
-WITNESSES = ((0, 1), (1, 0))
-"""Which of :data:`EYES`, of two families, vouches for what which of them sees: the second for the first."""
+CROSS_CHECKS = ((0, 1), (1, 0))
+"""Which two of :data:`DETECTORS`, of different families: the second confirms what the first detects, or does not."""
 
-CLOSER = 960
-"""The detector's ``imgsz`` in the run that spends the time on a closer look instead of on deblurring."""
+LARGER_IMGSZ = 960
+"""The detector's ``imgsz`` in the run that spends the time on larger frames instead of on deblurring."""
 
 NOISE = 0.001
 """Variance of the noise on the frames of the second table, as in the dark-channel paper's."""
@@ -64,18 +64,19 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     names = shipped()
     results = list(runner.benchmark([replace(base, deblurer=name) for name in names], runs))
     results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
-    results.append(runner.run(replace(base, deblurer=FLOOR, imgsz=CLOSER), runs))
+    results.append(runner.run(replace(base, deblurer=FLOOR, imgsz=LARGER_IMGSZ), runs))
     group = _group(results)
     noisy = _group(runner.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names], runs))
-    eyes = [group]
-    for detector, imgsz in EYES[1:]:
+    groups = [group]
+    for detector, imgsz in DETECTORS[1:]:
         other = replace(base, detector=detector, imgsz=imgsz)
-        eyes.append(_group(runner.benchmark([replace(other, deblurer=name) for name in names], runs)))
+        groups.append(_group(runner.benchmark([replace(other, deblurer=name) for name in names], runs)))
     reports = root / "reports"
     report = Report(group, reports)
     report.sections()  # for its tables and figures
-    seeing = [detectors.gains(eyes), detectors.fooling([(eyes[one], eyes[other]) for one, other in WITNESSES])]
-    for table in seeing:
+    checked = [(groups[one], groups[other]) for one, other in CROSS_CHECKS]
+    of_detectors = [detectors.gains(groups), detectors.fooling(checked)]
+    for table in of_detectors:
         report.table(table)
     drawn = next(run for run in group.models if run.spec.deblurer == DRAWN)
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
@@ -90,8 +91,8 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
 
     board = formats.markdown(tables.leaderboard(group))
     written = {
-        reports / "leaderboard.md": _page(eyes, noisy, seeing),
-        reports / "published.json": json.dumps(state(eyes), indent=1) + "\n",
+        reports / "leaderboard.md": _page(groups, noisy, of_detectors),
+        reports / "published.json": json.dumps(state(groups), indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
     for path, text in written.items():
@@ -132,24 +133,23 @@ def stale(reports: Path) -> list[str]:
     """
     published, known, here = _published(reports), registry.entries(), shipped()
     sources = published["sources"]
-    told = [f"{name} is published, and does not run any more" for name in sources if name not in here]
-    told += [f"{name} has changed" for name in here if name in sources and known[name].source != sources[name]]
+    reasons = [f"{name} is published, and does not run any more" for name in sources if name not in here]
+    reasons += [f"{name} has changed" for name in here if name in sources and known[name].source != sources[name]]
     dataset = published["dataset"]
     if datasets.cards()[dataset["name"]].identity != dataset["hash"]:
-        told.append(f"the dataset {dataset['name']} has changed")
-    return told
+        reasons.append(f"the dataset {dataset['name']} has changed")
+    return reasons
 
 
 def waiting(reports: Path) -> list[str]:
     """What waits for the next :func:`publish`, in words: a release wants none of it."""
     published = _published(reports)
-    told = [f"{name} has newer weights than its row" for name in older(reports)]
-    told += [f"{name} is not published" for name in shipped() if name not in published["deblurers"]]
-    seen = [(eye["name"], eye["imgsz"]) for eye in published["detectors"]]
-    told += [
-        f"the detector {name} at {imgsz} pixels is not published" for name, imgsz in EYES if (name, imgsz) not in seen
-    ]
-    return told
+    reasons = [f"{name} has newer weights than its row" for name in older(reports)]
+    reasons += [f"{name} is not published" for name in shipped() if name not in published["deblurers"]]
+    seen = [(detector["name"], detector["imgsz"]) for detector in published["detectors"]]
+    missing = [each for each in DETECTORS if each not in seen]
+    reasons += [f"the detector {name} at {imgsz} pixels is not published" for name, imgsz in missing]
+    return reasons
 
 
 def older(reports: Path) -> list[str]:
@@ -212,26 +212,26 @@ def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
     return measure, np.array(points, np.float64).reshape(-1, 2)
 
 
-def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[formats.Table]) -> str:
+def _page(groups: Sequence[Group], noisy: Group, of_detectors: Sequence[formats.Table]) -> str:
     """``leaderboard.md``: the same without and with noise, and between the two before several detectors."""
-    machine = eyes[0].floor.environment
-    said = "".join(f"- {sentence}\n" for sentence in detectors.conclusions(eyes))
-    shown = "\n".join(map(formats.markdown, seeing))
+    machine = groups[0].floor.environment
+    concluded = "".join(f"- {sentence}\n" for sentence in detectors.conclusions(groups))
+    shown = "\n".join(map(formats.markdown, of_detectors))
     return (
         "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
-        f" `detbench publish`, which makes it again.\n\n{_ranking(eyes[0], costs=True)}\n"
+        f" `detbench publish`, which makes it again.\n\n{_ranking(groups[0], costs=True)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
         f"*Deblurring and detection together, on {machine.get('cpu', 'an unknown processor')},"
         f" {machine.get('threads', '?')} threads, {machine.get('gpu') or 'no GPU'}. Hollow: the blurred frames as they"
-        f" are, at {CLOSER} in place of 640 pixels, against the objects that the others are scored against. A point"
-        " among others has no name: the table has them all.*\n\n"
+        f" are, at {LARGER_IMGSZ} in place of 640 pixels, against the objects that the others are scored against. A"
+        " point among others has no name: the table has them all.*\n\n"
         "![F1 against PSNR](figures/f1-psnr.svg)\n\n"
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
         " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"
         " a page of it all.\n\n## Before several detectors\n\nDoes it help others than the leaderboard's detector?"
-        f" Those that no deblurer was trained through come first.\n\n{said}\n{shown}\n"
+        f" Those that no deblurer was trained through come first.\n\n{concluded}\n{shown}\n"
         f"## With noise of variance {NOISE:g}\n\n"
         "Gaussian noise on the blurred frames, for values in 0..1; objects are those of the sharp frames without"
         f" noise.\n\n{_ranking(noisy, costs=False)}"
@@ -240,8 +240,8 @@ def _page(eyes: Sequence[Group], noisy: Group, seeing: Sequence[formats.Table]) 
 
 def _ranking(group: Group, costs: bool) -> str:
     """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
-    said = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *group.ranked])))
-    return f"{formats.markdown(tables.leaderboard(group, costs))}\n{said}"
+    concluded = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *group.ranked])))
+    return f"{formats.markdown(tables.leaderboard(group, costs))}\n{concluded}"
 
 
 def _into(readme: str, board: str) -> str:

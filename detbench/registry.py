@@ -53,8 +53,8 @@ class Entry:
         A variant, which is made by a call whose first argument is another specification, says what that one says; what
         nobody says has the specification's default.
         """
-        said = source.stated(self.file, "SPEC", field)
-        return vars(self.spec_class)["__dataclass_fields__"][field].default if said is None else said
+        value = source.stated(self.file, "SPEC", field)
+        return vars(self.spec_class)["__dataclass_fields__"][field].default if value is None else value
 
     def chosen(self, weights: Path | None) -> Path:
         """The given weights file, or where its own lie.
@@ -138,9 +138,9 @@ class Registry(Generic[T]):
         known = self.entries()
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-            told = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known)}."
+            names = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(known)}."
             hint = f" {self._hint}" if self._hint and Path(name).suffix else ""
-            raise DetbenchError(f"There is no {self._noun} {name!r}. {told}{hint}")
+            raise DetbenchError(f"There is no {self._noun} {name!r}. {names}{hint}")
         return known[name]
 
     def get(self, name: str) -> T:

@@ -55,7 +55,7 @@ class Interval:
         """Of the difference the other way round."""
         return Interval(-self.estimate, -self.high, -self.low, self.p)
 
-    def told(self, form: str = "{:.3g}") -> str:
+    def format(self, form: str = "{:.3g}") -> str:
         """The estimate and its interval, with signs, or why there is none.
 
         Args:
@@ -69,8 +69,8 @@ class Interval:
         return f"{estimate} [{low}, {high}]"
 
     def __str__(self) -> str:
-        """As :meth:`told`, to three digits."""
-        return self.told()
+        """As :meth:`format`, to three digits."""
+        return self.format()
 
 
 def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -241,7 +241,7 @@ def bootstrap_rank_correlation(
 ) -> Interval:
     """Do two statistics rank models alike? Spearman's rank correlation with its bootstrap interval over clips.
 
-    Each resample draws clips, the same for all models, and ranks the models anew. The models themselves are taken
+    Each resample draws clips, the same for all models, and ranks the models again. The models themselves are taken
     as given.
 
     Args:

@@ -178,8 +178,9 @@ def read(path: Path) -> RunResult:
         raise DetbenchError(
             f"{path / 'frames.csv'} has {len(scores)} frames in place of {frames}: remove {path} and run it again."
         )
-    said = {"dataset": Path(spec.dataset).name, "conventions": CONVENTIONS}  # not by runs before 0.2: these were theirs
-    return RunResult(spec, said | manifest["environment"], tuple(scores), path)
+    # What runs did not write down at first: all were scored by the same conventions.
+    defaults = {"dataset": Path(spec.dataset).name, "conventions": CONVENTIONS}
+    return RunResult(spec, defaults | manifest["environment"], tuple(scores), path)
 
 
 def preview(path: Path, id: str) -> Path:

@@ -138,7 +138,7 @@ def test_our_own_claims_are_of_several_detectors_and_lead_with_those_that_were_n
     own = [entry for entry in claims._entries() if "source" not in entry]
     assert {entry["pairs"][0][0] for entry in own} == {"fastsrn_task", "dc250_task", "fastsrn_task_gan"}
     for entry in own:
-        assert sorted(map(tuple, entry["detectors"])) == sorted(publish.EYES)
+        assert sorted(map(tuple, entry["detectors"])) == sorted(publish.DETECTORS)
         assert entry["detectors"][0][0] != "yolo26n"
 
 

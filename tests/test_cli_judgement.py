@@ -136,7 +136,7 @@ def published(tmp_path):
     state = json.loads((publish.REPORTS / "published.json").read_text())
     state["deblurers"] = {name: registry.fingerprint(name) for name in publish.shipped()}
     state["sources"] = {name: known[name].source for name in publish.shipped()}
-    state["detectors"] = [{"name": name, "imgsz": imgsz, "hash": "0" * 64} for name, imgsz in publish.EYES]
+    state["detectors"] = [{"name": name, "imgsz": imgsz, "hash": "0" * 64} for name, imgsz in publish.DETECTORS]
 
     def write():
         (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
@@ -249,7 +249,7 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(f"{publish.START} {publish.END}\n")
     publish.publish(tmp_path, tmp_path / "runs", "cpu")
     page = (tmp_path / "reports" / "leaderboard.md").read_text()
-    for name, imgsz in publish.EYES:
+    for name, imgsz in publish.DETECTORS:
         assert f"| {name} {imgsz}: F1 |" in page
         assert f"\n- {name} {imgsz}: " in page
     assert page.index("## Before several detectors") < page.index("**Is it there?**") < page.index("## With noise")
@@ -257,7 +257,7 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     made = {path.name for path in (tmp_path / "reports" / "tables").iterdir()}
     assert {f"{key}.{suffix}" for key in ("detectors", "fooling") for suffix in ("md", "tex", "csv")} <= made
     state = json.loads((tmp_path / "reports" / "published.json").read_text())
-    assert [(eye["name"], eye["imgsz"]) for eye in state["detectors"]] == list(publish.EYES)
+    assert [(eye["name"], eye["imgsz"]) for eye in state["detectors"]] == list(publish.DETECTORS)
     monkeypatch.setitem(state, "dataset", {"name": "street", "hash": datasets.cards()["street"].identity})
     (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
     assert publish.stale(tmp_path / "reports") == publish.waiting(tmp_path / "reports") == []

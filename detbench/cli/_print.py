@@ -1,4 +1,4 @@
-"""Tables on stdout, and what is said below them."""
+"""Tables on stdout, and the sentences below them."""
 
 from __future__ import annotations
 

@@ -48,5 +48,10 @@ def list_(
         if as_json:
             print(json.dumps(rows, indent=1))
         else:
-            cells = [[f"{told:,}" if isinstance(told, int) else told or "" for told in row.values()] for row in rows]
+            cells = [[_cell(value) for value in row.values()] for row in rows]
             print_table(list(rows[0]), cells)
+
+
+def _cell(value: Any) -> str:
+    """A value as text: numbers with thousands divided, nothing for what is not there."""
+    return f"{value:,}" if isinstance(value, int) else value or ""

@@ -179,8 +179,8 @@ def tune(
         for view, lineup in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
             print(f"{view['detector']} on {len(lineup.floor.scores)} frames that were not trained on:")
             print_benchmark(lineup)
-            said = sentences(compared(lineup))
+            printed = sentences(compared(lineup))
             for line in sentences(module.compare(lineup.models)):  # after against before
-                if line not in said:
+                if line not in printed:
                     print(line)
         print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")

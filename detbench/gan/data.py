@@ -74,7 +74,7 @@ class Synthesis:
 
     Camera shake (Algorithm 1 with a small rotation) or, for shares of the crops, an object that moves over a resting
     scene, or the convolution with one of Algorithm 1's kernels. A bank of trajectories is drawn once; each use picks
-    one, turns it and scales it anew. All crops of one kind are blurred at once, where the network is.
+    one, turns it and scales it again. All crops of one kind are blurred at once, where the network is.
     """
 
     def __init__(self, recipe: Recipe, seed: int, bank: int = 2048) -> None:

@@ -114,7 +114,7 @@ def content_loss(weights: Mapping[str, float], restored: Tensor | tuple[Tensor, 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """A game of generator and discriminator.
+    """An adversarial loss, of generator and discriminator.
 
     Attributes:
         discriminator: the discriminator's loss of its scores of real and of restored images.

@@ -123,8 +123,8 @@ class Losses:
 
     def row(self) -> dict[str, float]:
         """The scalars, by their names in the log; those of detectors and teacher before they are weighted."""
-        told = {"d_loss": self.discriminator, "g_loss": self.generator, "content": self.content, **self.others}
-        return {name: value.item() for name, value in told.items()}
+        scalars = {"d_loss": self.discriminator, "g_loss": self.generator, "content": self.content, **self.others}
+        return {name: value.item() for name, value in scalars.items()}
 
 
 def step(
@@ -167,10 +167,10 @@ def step(
             outputs = state.generator(*given)
         g_loss = content = losses.content_loss(stage.content, outputs, target)
         if stage.adversarial:
-            game = losses.ADVERSARIAL[str(recipe.adversarial)]
+            adversarial = losses.ADVERSARIAL[str(recipe.adversarial)]
             with fabric.autocast():  # unwrapped: its gradients are not wanted here, so DDP must not wait for them
                 scores = state.discriminator.module(blurred, _last(outputs))
-            g_loss = g_loss + recipe.adversarial_weight * game.generator(scores.float())
+            g_loss = g_loss + recipe.adversarial_weight * adversarial.generator(scores.float())
         if detectors:
             with fabric.autocast():
                 seen = [detector.look(_last(outputs), batch.scale) for detector in detectors]
@@ -193,11 +193,11 @@ def _train_discriminator(
     state: TrainingState, recipe: Recipe, blurred: Tensor, sharp: Tensor, fake: Tensor, fabric: Fabric
 ) -> Tensor:
     """The discriminator's updates on one batch; its last loss. Afterwards its weights ask for no gradients."""
-    game, judge = losses.ADVERSARIAL[str(recipe.adversarial)], state.discriminator
+    adversarial, judge = losses.ADVERSARIAL[str(recipe.adversarial)], state.discriminator
     judge.requires_grad_(True)
     d_loss = torch.zeros((), device=blurred.device)
     for _ in range(recipe.discriminator_steps):
-        d_loss = game.discriminator(judge(blurred, sharp).float(), judge(blurred, fake).float())
+        d_loss = adversarial.discriminator(judge(blurred, sharp).float(), judge(blurred, fake).float())
         penalised = d_loss
         if recipe.gradient_penalty:
             with fabric.autocast():

@@ -91,13 +91,13 @@ class Frames:
         self.multiple_of, self.precision = multiple_of, precision
         self.frames = validation_frames(sources, recipe)
         self.shown = [(self._middle(blurred), self._middle(sharp)) for blurred, sharp in self.frames]
-        self.eyes = [
+        self.built = [
             catalogue.resolve(each.name).build(
                 conf=CONF, nms_iou=NMS_IOU, imgsz=recipe.detector_imgsz or IMGSZ, device=each.device
             )
             for each in detectors
         ]
-        self.reference = [[eye([sharp])[0] for _, sharp in self.frames] for eye in self.eyes]
+        self.reference = [[detector([sharp])[0] for _, sharp in self.frames] for detector in self.built]
         if not any(len(seen) for frames in self.reference for seen in frames):
             names = ", ".join(each.name for each in detectors)
             raise DetbenchError(
@@ -116,7 +116,7 @@ class Frames:
         )
         restored = [restore([blurred])[0] for blurred, _ in self.frames]
         sharp = [frame for _, frame in self.frames]
-        seen = [[eye([frame])[0] for frame in restored] for eye in self.eyes]
+        seen = [[detector([frame])[0] for frame in restored] for detector in self.built]
         row = {
             "psnr_validation": mean_psnr(restored, sharp),
             "task_validation": float(np.mean([self._task_loss(*pair) for pair in zip(restored, sharp, strict=True)])),

@@ -12,8 +12,11 @@ from detbench.compare import SAME
 from detbench.lineup import CEILING, FLOOR, Lineup, Role, labels, role, shown
 from detbench.types import DetbenchError, RunResult, RunSpec
 
-LOOKING = ("detector_hash", "imgsz")
+DETECTING = ("detector_hash", "imgsz")
 """Those that an alternative to deblurring may change: a larger detector, or a closer look."""
+
+OPTIONS = ("dataset", "detector", "imgsz", "conf", "nms_iou", "match_iou", "limit", "noise", "weights")
+"""Fields of a spec that are options of `detbench run` and change its floor and ceiling, or its numbers."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Group(Lineup):
 
     @property
     def labels(self) -> Mapping[Path, str]:
-        """A short name for each run, by its path; runs of one deblurer are told apart by what differs."""
+        """A short name for each run, by its path; runs of one deblurer are distinguished by what differs."""
         return labels([self.floor, *self.alternatives]) | labels([*self, *self.harm])
 
 
@@ -90,7 +93,7 @@ def _is_run(path: Path) -> bool:
 def _group(members: Sequence[RunResult], others: Sequence[RunResult], unfinished: Sequence[Path]) -> Group:
     floor, ceiling = _frame(members, "floor"), _frame(members, "ceiling")
     runs = [member for member in members if not _is_frame(member)]
-    same = [field for field in SAME if field not in LOOKING]
+    same = [field for field in SAME if field not in DETECTING]
     alike = [o for o in others if all(getattr(o.spec, field) == getattr(floor.spec, field) for field in same)]
     return Group(
         floor,
@@ -114,10 +117,9 @@ def _frame(members: Sequence[RunResult], what: Role) -> RunResult:
                 if role(found.spec) == what and _key(found) == _key(members[0]):
                     return found
     spec, plain = members[0].spec, RunSpec("")
-    told = ("deblurer", "dataset", "detector", "imgsz", "conf", "nms_iou", "match_iou", "limit", "noise", "weights")
     options = [
         f"--{field.replace('_', '-')} {getattr(spec, field)}"
-        for field in told
+        for field in ("deblurer", *OPTIONS)
         if getattr(spec, field) != getattr(plain, field)
     ]
     raise DetbenchError(
@@ -138,8 +140,8 @@ def _difference(a: Sequence[RunResult], b: Sequence[RunResult]) -> str:
     """Which settings of two groups differ, in words."""
     one, other = (next((m for m in group if not _is_frame(m)), group[0]) for group in (a, b))
     fields = [field for field in SAME if getattr(one.spec, field) != getattr(other.spec, field)]
-    told = ", ".join(f"{field} ({shown(one.spec, field)} and {shown(other.spec, field)})" for field in fields)
+    values = ", ".join(f"{field} ({shown(one.spec, field)} and {shown(other.spec, field)})" for field in fields)
     return (
-        f"{one.path} and {other.path} cannot be compared: they differ in {told}."
+        f"{one.path} and {other.path} cannot be compared: they differ in {values}."
         " Give runs that agree, or --group for a section each."
     )

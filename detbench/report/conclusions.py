@@ -14,7 +14,7 @@ from detbench.metrics import compared, metric
 from detbench.types import RunResult
 
 FEW = 3
-"""Of more models than this, it is said metric by metric what can be concluded, not model by model."""
+"""Of more models than this, conclusions are drawn metric by metric, not model by model."""
 
 HEADINGS = ("", "", "value", "SD (seeds)", "reference", "difference", "95 % interval", "p", "p (Holm)")
 """Of :func:`cells`."""
@@ -32,7 +32,7 @@ def sentences(comparison: Comparison) -> list[str]:
 
 
 def headline(comparison: Comparison) -> str:
-    """The verdict in a line: which deblurers help the detector, by F1; empty where that cannot be told."""
+    """The verdict in a line: which deblurers help the detector, by F1; empty where there is nothing to conclude."""
     found = [d for d in comparison.differences if d.metric == "f1" and not np.isnan(d.p_holm)]
     shown = [d for d in found if d.p_holm < LEVEL]
     gains = {d.model: f"{d.model} (F1 {d.interval.estimate:+.3f})" for d in shown}
@@ -53,30 +53,31 @@ def conclusions(comparison: Comparison) -> list[str]:
         return [
             f"Not enough data: {_count(len(comparison.clips), 'clip')}, and a conclusion wants {stats.MINIMUM_CLIPS}."
         ]
+    differences = comparison.differences
     if len(others) > FEW:
-        return [_overview(key, reference, [d for d in comparison.differences if d.metric == key]) for key in compared()]
+        return [_overview(key, reference, [d for d in differences if d.metric == key]) for key in compared()]
     return [
-        told
+        sentence
         for model in others
-        for told in _conclusions(model.name, reference, [d for d in comparison.differences if d.model == model.name])
+        for sentence in _conclusions(model.name, reference, [d for d in differences if d.model == model.name])
     ]
 
 
 def remarks(comparison: Comparison) -> list[str]:
     """How the numbers came about, and what to keep in mind."""
-    others, said = comparison.models[1:], []
+    others, lines = comparison.models[1:], []
     if others and len(comparison.clips) >= stats.MINIMUM_CLIPS:
         adjusted = (
             f"; p is after Holm's correction for {len(others)} models, within each metric, intervals are without"
             if len(others) > 1
             else ""
         )
-        said.append(f"Intervals are of 95 %, by paired bootstrap over {len(comparison.clips)} clips{adjusted}.")
+        lines.append(f"Intervals are of 95 %, by paired bootstrap over {len(comparison.clips)} clips{adjusted}.")
     if comparison.threshold == "leave-one-clip-out":
-        said.append("Each run counts from the confidence that is best for it on all other clips.")
-    said += [f"Left out: {_count(frames, 'frame')} of {clip}." for clip, frames in comparison.without.items()]
-    said += [_seeds(model) for model in comparison.models if len(model.runs) > 1]
-    return said + caution(comparison.models[0].runs[0]) + _moved(comparison.models)
+        lines.append("Each run counts from the confidence that is best for it on all other clips.")
+    lines += [f"Left out: {_count(frames, 'frame')} of {clip}." for clip, frames in comparison.without.items()]
+    lines += [_seeds(model) for model in comparison.models if len(model.runs) > 1]
+    return lines + caution(comparison.models[0].runs[0]) + _moved(comparison.models)
 
 
 def caution(result: RunResult) -> list[str]:
@@ -100,43 +101,43 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     """A row of :func:`cells`."""
     shown = metric(row["metric"])
 
-    def told(key: str, form: str) -> str:
+    def text(key: str, form: str) -> str:
         return "-" if row[key] is None else form.format(row[key])
 
     interval = "no interval" if row["low"] is None else f"[{row['low']:+.3g}, {row['high']:+.3g}]"
     return [
         row["model"],
         shown.heading,
-        told("value", shown.form),
-        told("seed_deviation", shown.form),
-        told("reference_value", shown.form),
-        told("difference", "{:+.3g}"),
+        text("value", shown.form),
+        text("seed_deviation", shown.form),
+        text("reference_value", shown.form),
+        text("difference", "{:+.3g}"),
         interval,
-        told("p", "{:.4f}"),
-        told("p_holm", "{:.4f}"),
+        text("p", "{:.4f}"),
+        text("p_holm", "{:.4f}"),
     ]
 
 
 def _conclusions(model: str, reference: str, found: Sequence[Difference]) -> list[str]:
     """A sentence for each difference that was shown, one for those that were not, and one for what has no interval."""
-    said, unsure, mute = [], [], []
+    lines, unsure, mute = [], [], []
     for difference in found:
         of, gain = metric(difference.metric), difference.interval
         p = "p < 0.001" if difference.p_holm < 0.001 else f"p = {difference.p_holm:.3f}"
-        told = f"{of.heading} {gain.told(of.form)}, {p}"
+        shown = f"{of.heading} {gain.format(of.form)}, {p}"
         if difference.p_holm < LEVEL:
             verb = of.more if gain.low > 0 else of.less
-            said.append(f"{model} {verb} than {reference}: {told}.")
+            lines.append(f"{model} {verb} than {reference}: {shown}.")
         elif np.isnan(difference.p_holm):
             mute.append(of.heading)
         else:
-            unsure.append(told)
+            unsure.append(shown)
     if unsure:
-        said.append(f"No difference could be shown between {model} and {reference}: {'; '.join(unsure)}.")
+        lines.append(f"No difference could be shown between {model} and {reference}: {'; '.join(unsure)}.")
     if mute:
         why = "it is infinite where a frame equals the sharp one"
-        said.append(f"{model} and {reference} cannot be compared in {', '.join(mute)}: {why}.")
-    return said
+        lines.append(f"{model} and {reference} cannot be compared in {', '.join(mute)}: {why}.")
+    return lines
 
 
 def _overview(key: str, reference: str, found: Sequence[Difference]) -> str:
@@ -145,26 +146,26 @@ def _overview(key: str, reference: str, found: Sequence[Difference]) -> str:
     parts: dict[str, list[str]] = {"higher": [], "lower": [], "no difference shown": [], "no comparison possible": []}
     for difference in found:
         gain = difference.interval
-        told = f"{difference.model} {gain.told(of.form)}"
+        shown = f"{difference.model} {gain.format(of.form)}"
         if difference.p_holm < LEVEL:
-            parts["higher" if gain.low > 0 else "lower"].append(told)
+            parts["higher" if gain.low > 0 else "lower"].append(shown)
         elif np.isnan(difference.p_holm):
             parts["no comparison possible"].append(difference.model)
         else:
             parts["no difference shown"].append(difference.model)
-    told = "; ".join(f"{word}: {', '.join(models)}" for word, models in parts.items() if models)
-    return f"{of.heading} against {reference}'s: {told}."
+    groups = "; ".join(f"{word}: {', '.join(models)}" for word, models in parts.items() if models)
+    return f"{of.heading} against {reference}'s: {groups}."
 
 
 def _seeds(model: Model) -> str:
     """How much the seeds of a model matter, in words."""
-    told = [
+    values = [
         f"{of.heading} {of.form.format(by.mean())} \N{PLUS-MINUS SIGN} {of.form.format(by.std(ddof=1))}"
         for key, of in compared().items()
         if np.isfinite(by := model.by_seed(key)).all()
     ]
     return (
-        f"{model.name} over {len(model.runs)} seeds (mean \N{PLUS-MINUS SIGN} standard deviation): {', '.join(told)}."
+        f"{model.name} over {len(model.runs)} seeds (mean \N{PLUS-MINUS SIGN} standard deviation): {', '.join(values)}."
     )
 
 

@@ -32,7 +32,7 @@ def gains(groups: Sequence[Group]) -> Table:
     groups, trained_through = leading(groups), _trained_through(groups)
     columns = []
     for group in groups:
-        who = eye(group) + "*" * (_detector(group) in trained_through)
+        who = title(group) + "*" * (_detector(group) in trained_through)
         columns += [
             Column(f"{who}: F1", "{:.3f}", "highest"),
             Column(f"{who}: gap closed", METRICS["gap_closed"].form, "highest"),
@@ -61,7 +61,7 @@ def leading(groups: Sequence[Group]) -> list[Group]:
 def conclusions(groups: Sequence[Group]) -> list[str]:
     """What can be concluded of F1 before each detector, those that no deblurer was trained through first."""
     return [
-        f"{eye(group)}: {sentence}"
+        f"{title(group)}: {sentence}"
         for group in leading(groups)
         for sentence in words.conclusions(compare.compare([group.floor, *group.ranked]))
         if "F1" in sentence
@@ -79,11 +79,11 @@ def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
         DetbenchError: a run's detections are damaged.
     """
     columns = []
-    for group, witness in pairs:
+    for group, other in pairs:
         columns += [
-            Column(f"{eye(group)}: added", "{:d}"),
-            Column(f"{eye(group)}: seen by {eye(witness)}", "{:.1%}", "highest"),
-            Column(f"{eye(group)}: 95 % interval"),
+            Column(f"{title(group)}: added", "{:d}"),
+            Column(f"{title(group)}: seen by {title(other)}", "{:.1%}", "highest"),
+            Column(f"{title(group)}: 95 % interval"),
         ]
     notes = [
         *dict.fromkeys(str(group.signature) for pair in pairs for group in pair),
@@ -94,8 +94,8 @@ def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
     return _table("Is it there?", columns, [_shares(*pair) for pair in pairs], notes, "fooling")
 
 
-def eye(group: Group) -> str:
-    """Who looks, and at what size: the detector's name and its ``imgsz``."""
+def title(group: Group) -> str:
+    """The detector's name and its ``imgsz``."""
     return f"{_detector(group)} {group.floor.spec.imgsz}"
 
 
@@ -115,7 +115,7 @@ def _named(group: Group) -> dict[str, RunResult]:
 def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
     """F1, gap closed and the difference to the floor, by row."""
     compared = compare.compare([group.floor, *group.models])
-    gained = {d.model: d.interval.told("{:.3f}") for d in compared.differences if d.metric == "f1"}
+    gained = {d.model: d.interval.format("{:.3f}") for d in compared.differences if d.metric == "f1"}
     by_path = {model.runs[0].path: gained.get(model.name) for model in compared.models}
     named = _named(group)
     rows = table.rows(Lineup(group.floor, group.ranked, group.ceiling))
@@ -125,19 +125,19 @@ def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
     }
 
 
-def _shares(group: Group, witness: Group) -> dict[str, tuple[Value, ...]]:
-    """How many detections were added, the share that the witness vouches for, and its interval, by row."""
+def _shares(group: Group, other: Group) -> dict[str, tuple[Value, ...]]:
+    """How many detections were added, the share that the other detector confirms, and its interval, by row."""
     conf, iou = group.floor.spec.conf, group.floor.spec.match_iou
     before = [seen.above(conf) for seen in store.read_detections(group.floor.path)["restored"]]
-    vouching = store.read_detections(witness.floor.path)["sharp"]
+    others = store.read_detections(other.floor.path)["sharp"]
     clips = [score.clip for score in group.floor.scores]
     found: dict[str, tuple[Value, ...]] = {}
     for name, run in _named(group).items():
         after = [seen.above(conf) for seen in store.read_detections(run.path)["restored"]]
-        frames = [confirmed(*of_frame, iou) for of_frame in zip(after, before, vouching, strict=True)]
-        counts = np.array([(vouched.sum(), added.sum()) for added, vouched in frames], np.float64).reshape(-1, 2)
-        vouched, added = counts.sum(axis=0).tolist()
-        found[name] = (int(added), vouched / added, _interval(counts, clips)) if added else (0, None, None)
+        frames = [confirmed(*of_frame, iou) for of_frame in zip(after, before, others, strict=True)]
+        counts = np.array([(there.sum(), added.sum()) for added, there in frames], np.float64).reshape(-1, 2)
+        there, added = counts.sum(axis=0).tolist()
+        found[name] = (int(added), there / added, _interval(counts, clips)) if added else (0, None, None)
     return found
 
 

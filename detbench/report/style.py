@@ -111,7 +111,7 @@ def legend(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def colours(count: int) -> list[Any]:
-    """As many colours that can be told apart as there are, then shades of one scale."""
+    """As many colours that can be distinguished as there are, then shades of one scale."""
     if count <= len(SERIES):
         return list(SERIES[:count])
     return list(matplotlib.colormaps["cividis"](np.linspace(0, 1, count)))
