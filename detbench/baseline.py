@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,23 @@ class CannotCompare(DetbenchError):
     """
 
     exit_status = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement:
+    """A new baseline.
+
+    Attributes:
+        path: the directory of its run.
+        result: the run.
+        verdicts: of the run against the baseline that it replaces; none if there was none, or none to compare with.
+        problems: why there is no verdict, as sentences.
+    """
+
+    path: Path
+    result: RunResult
+    verdicts: tuple[Verdict, ...]
+    problems: tuple[str, ...]
 
 
 def check(
@@ -76,7 +93,7 @@ def update(
     detector: str | None = None,
     weights: str | None = None,
     device: str | None = None,
-) -> list[str]:
+) -> Replacement:
     """Write a new baseline, in place of the old one if there is one.
 
     Restored frames are left out, so a baseline is small enough to be committed; places below the current folder are
@@ -91,7 +108,7 @@ def update(
         device: to run on.
 
     Returns:
-        What differs from the old baseline, in words.
+        The new baseline, and how it differs from the old one.
 
     Raises:
         CannotCompare: as for :func:`check`, except that a baseline may be replaced by one it cannot be compared with.
@@ -102,10 +119,9 @@ def update(
         with _rerun(before, dataset=dataset, detector=detector, weights=weights, device=device) as now:
             return update(baseline, now)
     _enough(result)
-    lines = _difference(baseline, result)
+    verdicts, problems = _against_old(baseline, result)
     _install(baseline, result)
-    frames = f"{len(result.scores)} frames in {len({s.clip for s in result.scores})} clips"
-    return [f"{baseline / result.path.name}: {result.spec.deblurer}, {frames}.", *lines]
+    return Replacement(baseline / result.path.name, result, verdicts, problems)
 
 
 def _read(baseline: Path) -> RunResult:
@@ -159,22 +175,19 @@ def _refuse(before: RunResult, now: RunResult) -> None:
         )
 
 
-def _difference(baseline: Path, result: RunResult) -> list[str]:
-    """How a run differs from the one that a baseline holds, in words."""
-    lines: list[str] = []
+def _against_old(baseline: Path, result: RunResult) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
+    """Verdicts on a run, held to the one that a baseline holds, and why there is none."""
+    verdicts, problems = [], []
     for path in _runs(baseline):
         try:
             before = store.read(path)
             if differing := compare.mismatches(before, result):
-                lines.append(f"It cannot be compared with {path}, which it replaces: {'; '.join(differing)}.")
-                continue
-            verdict = judge(before, result)
+                problems.append(f"It cannot be compared with {path}, which it replaces: {'; '.join(differing)}.")
+            else:
+                verdicts.append(judge(before, result))
         except DetbenchError as error:
-            lines.append(f"What it replaces could not be read: {error}")
-            continue
-        lines += [str(outcome) for outcome in verdict.outcomes]
-        lines += [f"{what}: {was} → {is_}" for what, was, is_ in verdict.changes]
-    return lines
+            problems.append(f"What it replaces could not be read: {error}")
+    return tuple(verdicts), tuple(problems)
 
 
 def _install(baseline: Path, result: RunResult) -> None:

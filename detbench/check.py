@@ -6,7 +6,6 @@ fail it, a real drop does, and an improvement never. Equal runs differ by nothin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +65,20 @@ class Outcome:
             return "failed"
         return "improved" if self.gain.low > self.tolerance else "passed"
 
-    def __str__(self) -> str:
-        """Both values and the difference in words."""
-        return f"{self.heading} {number(self.baseline)} → {number(self.now)}, {self.interval}"
+
+@dataclass(frozen=True)
+class Change:
+    """What differs between two runs besides their scores.
+
+    Attributes:
+        what: the path in the run's description, with dots.
+        baseline: the value in the baseline's run; None if it has none.
+        now: the value in the new one, likewise.
+    """
+
+    what: str
+    baseline: Any
+    now: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +89,14 @@ class Verdict:
         baseline: the baseline's run.
         now: the new one. Its directory is gone unless :func:`detbench.baseline.check` was asked to keep it.
         outcomes: one a metric.
-        changes: what else differs: (what, the baseline's, the new one's), as text.
+        changes: what else differs.
         reference: what is seen in the sharp frames now, against what was seen for the baseline.
     """
 
     baseline: RunResult
     now: RunResult
     outcomes: tuple[Outcome, ...]
-    changes: tuple[tuple[str, str, str], ...]
+    changes: tuple[Change, ...]
     reference: Counts
 
     @property
@@ -170,7 +180,7 @@ def _agreement(before: Sequence[Detections], now: Sequence[Detections], match_io
     return Counts(*(np.stack(pair, axis=1) for pair in columns))
 
 
-def _changes(before: RunResult, now: RunResult) -> Iterator[tuple[str, str, str]]:
+def _changes(before: RunResult, now: RunResult) -> Iterator[Change]:
     """What differs between two runs' deblurers, code, packages, machines and training records."""
     yield from _differing("", {"deblurer": before.spec.deblurer_hash}, {"deblurer": now.spec.deblurer_hash})
     yield from _differing("", {"device": before.spec.device}, {"device": now.spec.device})
@@ -179,24 +189,10 @@ def _changes(before: RunResult, now: RunResult) -> Iterator[tuple[str, str, str]
     yield from _differing("", *described)
 
 
-def _differing(prefix: str, a: Any, b: Any) -> Iterator[tuple[str, str, str]]:
-    """Where two trees of plain data differ: (path, one's value, the other's)."""
+def _differing(prefix: str, a: Any, b: Any) -> Iterator[Change]:
+    """Where two trees of plain data differ."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys([*a, *b]):
             yield from _differing(f"{prefix}.{key}" if prefix else key, a.get(key), b.get(key))
     elif a != b:
-        values = [_short(a), _short(b)]
-        yield prefix, *(values if values[0] != values[1] else ("", "changed"))
-
-
-def _short(value: Any) -> str:
-    """A value as a few words: hashes by their first eight digits."""
-    text = "none" if value is None else str(value)
-    if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", text):
-        return text[:8]
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def number(value: float) -> str:
-    """A metric's value as text: PSNR has two digits before the point, the others none."""
-    return f"{value:.2f}" if abs(value) >= 2 else f"{value:.4f}"
+        yield Change(prefix, a, b)

@@ -11,6 +11,7 @@ from unsharp import Net, half_a_pixel, noise
 
 from detbench import baseline as baseline_module
 from detbench import detectors, images, runner, store
+from detbench.report import ci
 from detbench.types import DetbenchError
 
 
@@ -135,7 +136,7 @@ def test_other_weights_can_be_tried(baseline, write_unsharp, tmp_path):
 def test_an_update_replaces_the_baseline_and_says_the_difference(baseline, write_unsharp):
     old = store.read(next(baseline.iterdir()))
     write_unsharp(noise)
-    lines = baseline_module.update(baseline)
+    lines = ci.replaced(baseline_module.update(baseline))
     new = store.read(next(baseline.iterdir()))
     assert len(list(baseline.iterdir())) == 1
     assert new.spec.deblurer_hash != old.spec.deblurer_hash
@@ -149,11 +150,11 @@ def test_a_baseline_on_other_frames_is_replaced_saying_so(baseline, unsharp_spec
     images.write_image(unsharp_data / "blur" / "frame00.png", scene(0))
     with pytest.raises(baseline_module.CannotCompare):
         baseline_module.update(baseline)
-    lines = baseline_module.update(baseline, runner.run(unsharp_spec, tmp_path / "runs"))
+    lines = ci.replaced(baseline_module.update(baseline, runner.run(unsharp_spec, tmp_path / "runs")))
     assert any("cannot be compared with" in line and "dataset_hash" in line for line in lines)
     assert baseline_module.check(baseline).passed
     (run,) = baseline.iterdir()
     (run / "frames.csv").unlink()
-    lines = baseline_module.update(baseline, runner.run(unsharp_spec, tmp_path / "runs"))
+    lines = ci.replaced(baseline_module.update(baseline, runner.run(unsharp_spec, tmp_path / "runs")))
     assert any("could not be read" in line for line in lines)
     assert baseline_module.check(baseline).passed

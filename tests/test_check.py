@@ -38,7 +38,7 @@ def test_ten_runs_with_other_thread_counts_pass(baseline):
             torch.set_num_threads(threads)
             verdict = baseline_module.check(baseline)
             assert verdict.passed, threads
-            assert ("threads", str(before), str(threads)) in verdict.changes or threads == before
+            assert check.Change("threads", before, threads) in verdict.changes or threads == before
     finally:
         torch.set_num_threads(before)
 
@@ -65,7 +65,7 @@ def test_planted_regressions_are_caught(baseline, write_unsharp, monkeypatch, pl
     assert verdict.outcomes[-1].now == 1  # the detector is not to blame
     assert len(verdict.fallen) > len(verdict.now.scores) / 2
     if weights:
-        assert [what for what, *_ in verdict.changes] == ["deblurer"]
+        assert [change.what for change in verdict.changes] == ["deblurer"]
 
 
 def test_the_detector_seeing_less_is_caught_by_the_counts(baseline, monkeypatch):

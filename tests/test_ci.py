@@ -7,7 +7,7 @@ import pytest
 
 from detbench import stats
 from detbench.baseline import CannotCompare
-from detbench.check import Outcome, Verdict, tolerances
+from detbench.check import Change, Outcome, Verdict, tolerances
 from detbench.counts import Counts
 from detbench.metrics import metric
 from detbench.report import ci
@@ -39,7 +39,7 @@ def verdicts(run):
         )
         for each in (before, worse)
     ]
-    changes = (("deblurer", "00000000", "11111111"), ("training.note", NASTY, "x"))
+    changes = (Change("deblurer", "0" * 64, "1" * 64), Change("training.note", NASTY, "x"))
     return passed, Verdict(*named, tuple(outcome(*each) for each in fell.items()), changes, Counts(9, 0, 0))
 
 
@@ -58,6 +58,7 @@ def test_junit_has_a_case_a_metric(verdicts):
     assert "PSNR dB" in failure.get("message")
     assert failure.text.count("dB") == ci.SHOWN
     properties = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    assert properties["deblurer"] == "00000000 → 11111111"
     assert properties["training.note"].startswith('a<b>&"c"|`d`\N{REPLACEMENT CHARACTER}')
 
 

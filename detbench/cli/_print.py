@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,16 +68,24 @@ def compared(lineup: Lineup) -> Comparison:
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:
-    """A table on stdout: the first column to the left, numbers to the right, as wide as it needs to be.
+    """A table on stdout: numbers to the right. In a pipe it is as wide as it needs to be; on a terminal, text folds."""
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-    Not rich's, which cuts or wraps what is wider than a terminal, and takes a pipe for one of 80 columns.
-    """
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
-    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(headings))]
-    for row in [headings, ["-" * width for width in widths], *rows]:
-        line = [cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, numeric, strict=True)]
-        print("  ".join(line).rstrip())
+    rule = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)  # below the headings, and nowhere else
+    table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, heading in enumerate(headings):
+        number = all(_is_number(row[i]) for row in rows if row[i])
+        table.add_column(Text(heading), justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    width = None if sys.stdout.isatty() else 10_000
+    with (console := Console(width=width)).capture() as printed:
+        console.print(table)
+    print("\n".join(map(str.rstrip, printed.get().splitlines())))
 
 
-def _is_number(cell: Any) -> bool:
-    return (bool(cell) and cell.strip("%-+.").replace(",", "").replace(".", "").isdigit()) or cell in ("-", "inf")
+def _is_number(cell: str) -> bool:
+    return cell.strip("%-+.").replace(",", "").replace(".", "").isdigit() or cell in ("-", "inf")

@@ -115,7 +115,7 @@ def check(
 
         given = str(weights) if weights else None
         if update:
-            print(*module.update(folder, weights=given, device=device), sep="\n")
+            print(*ci.replaced(module.update(folder, weights=given, device=device)), sep="\n")
             return
         try:
             verdict = module.check(folder, out, weights=given, device=device)

@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from detbench.baseline import CannotCompare
-from detbench.check import Outcome, Verdict, number
+from detbench.baseline import CannotCompare, Replacement
+from detbench.check import Change, Outcome, Verdict
 from detbench.signature import Signature
 from detbench.types import FrameScore
 
@@ -21,8 +22,8 @@ SHOWN = 5
 def junit(verdict: Verdict) -> str:
     """The verdict as JUnit XML: one test case a metric."""
     suite = TestSuite("detbench check")
-    for what, was, is_ in verdict.changes:
-        suite.add_property(_xml(what), _xml(f"{was} → {is_}"))
+    for change in verdict.changes:
+        suite.add_property(_xml(change.what), _xml(" → ".join(_values(change))))
     spec = verdict.now.spec
     place = _xml(f"detbench.check.{Path(spec.dataset).name}.{Path(spec.deblurer).name}")
     suite.add_testcases([_case(verdict, outcome, place) for outcome in verdict.outcomes])
@@ -41,9 +42,9 @@ def _case(verdict: Verdict, outcome: Outcome, place: str) -> TestCase:
         failure.text = _xml("\n".join(["Frames that fell most:", *frames]))
         case.result = [failure]
     elif outcome.word == "no interval":
-        case.result = [Skipped(str(outcome))]
+        case.result = [Skipped(_moved_by(outcome))]
     else:
-        case.system_out = str(outcome)
+        case.system_out = _moved_by(outcome)
     return case
 
 
@@ -67,8 +68,8 @@ def summary(verdict: Verdict) -> str:
         [
             [
                 outcome.heading,
-                number(outcome.baseline),
-                number(outcome.now),
+                _number(outcome.baseline),
+                _number(outcome.now),
                 str(outcome.interval),
                 f"{outcome.tolerance:g}",
                 f"**{outcome.word}**" if outcome.word == "failed" else outcome.word,
@@ -91,12 +92,23 @@ def summary(verdict: Verdict) -> str:
         lines += ["", "</details>", ""]
     if verdict.changes:
         lines += ["<details><summary>What differs from the baseline's run</summary>", ""]
-        lines += _markdown(["", "baseline", "now"], [list(change) for change in verdict.changes])
+        lines += _markdown(["", "baseline", "now"], [[change.what, *_values(change)] for change in verdict.changes])
         lines += ["", "</details>", ""]
     else:
         lines += ["The deblurer, the code and the packages are the baseline's.", ""]
     lines.append(f"`{str(Signature.of(verdict.now)).replace('`', '')}`")
     return "\n".join(lines) + "\n"
+
+
+def replaced(new: Replacement) -> list[str]:
+    """What became the baseline, and how it differs from the one that it replaces, a line each."""
+    scores = new.result.scores
+    frames = f"{len(scores)} frames in {len({score.clip for score in scores})} clips"
+    lines = [f"{new.path}: {new.result.spec.deblurer}, {frames}.", *new.problems]
+    for verdict in new.verdicts:
+        lines += map(_moved_by, verdict.outcomes)
+        lines += [f"{change.what}: {' → '.join(_values(change))}" for change in verdict.changes]
+    return lines
 
 
 def deliver(outcome: Verdict | CannotCompare, junit_xml: Path | None = None, markdown: Path | None = None) -> None:
@@ -134,9 +146,9 @@ def github(verdict: Verdict) -> list[str]:
         commands.append(annotation("warning", "detbench check: reference objects", moved))
     for outcome in verdict.outcomes:
         if outcome.word == "no interval":
-            commands.append(annotation("warning", f"detbench check: {outcome.heading}", str(outcome)))
+            commands.append(annotation("warning", f"detbench check: {outcome.heading}", _moved_by(outcome)))
     if verdict.passed:
-        commands.append(annotation("notice", "detbench check: passed", "\n".join(map(str, verdict.outcomes))))
+        commands.append(annotation("notice", "detbench check: passed", "\n".join(map(_moved_by, verdict.outcomes))))
     return commands
 
 
@@ -154,7 +166,32 @@ def annotation(level: str, title: str, message: str) -> str:
 
 def _fell(outcome: Outcome) -> str:
     """A failed metric in words."""
-    return f"{outcome}: it may get worse by {outcome.tolerance:g}, and did by at least {-outcome.gain.high:.3g}."
+    worse = f"it may get worse by {outcome.tolerance:g}, and did by at least {-outcome.gain.high:.3g}"
+    return f"{_moved_by(outcome)}: {worse}."
+
+
+def _moved_by(outcome: Outcome) -> str:
+    """A metric's values before and now, and the difference."""
+    return f"{outcome.heading} {_number(outcome.baseline)} → {_number(outcome.now)}, {outcome.interval}"
+
+
+def _number(value: float) -> str:
+    """A metric's value: PSNR has two digits before the point, the others none."""
+    return f"{value:.2f}" if abs(value) >= 2 else f"{value:.4f}"
+
+
+def _values(change: Change) -> tuple[str, str]:
+    """The baseline's and the new value in a few words each; where these do not differ, that they do."""
+    was, is_ = _short(change.baseline), _short(change.now)
+    return (was, is_) if was != is_ else ("", "changed")
+
+
+def _short(value: Any) -> str:
+    """A value in a few words: hashes by their first eight digits."""
+    text = "none" if value is None else str(value)
+    if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", text):
+        return text[:8]
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _moved(verdict: Verdict) -> str:
