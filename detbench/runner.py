@@ -56,46 +56,50 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
 
     path.mkdir(parents=True, exist_ok=True)
     with FileLock(path / ".lock"):
-        if store.is_complete(path):  # by another process, meanwhile
-            return store.read(path)
-        found = detectors.resolve(spec.detector)
-        floor = min(spec.conf, store.FLOOR)
-        detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
-        pairs = dataset.pairs[: spec.limit]
-        frames = _frames(spec, 0 if rerun or (own and not own.known) else kept.limit())
-        started = time.monotonic()
-        with (
-            store.Journal(_references(spec, found.source)) as references,
-            store.Journal(path / "journal.jsonl") as journal,
-        ):
-            loop = Loop(spec, own.restorer(spec) if own else restorer(spec), detector, references, frames, path)
-            done = set(journal.rows)
-            label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
-            for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
-                journal.add(id, row)
-            rows = [journal.rows[pair.id] for pair in pairs]
-            seen = {side: [references.rows[f"{side}/{pair.id}"] for pair in pairs] for side in ("sharp", "blurred")}
-        seen["restored"] = [row["detections"] for row in rows]
-        store.finish(
-            path,
-            spec,
-            environment.describe()
-            | {
-                "dataset": dataset.name,
-                "conventions": CONVENTIONS,
-                "pixels": dataset.pixels,
-                "training": {} if own else _training(spec),
-                "wall_seconds": time.monotonic() - started,
-                "resumed_after": len(done),
-            },
-            [FrameScore(**row["score"]) for row in rows],
-            {side: [store.detections_from_json(d) for d in frames] for side, frames in seen.items()},
-            detector.class_names,
-            [tuple(row["size"]) for row in rows],
-        )
-    (path / "journal.jsonl").unlink()
+        if not store.is_complete(path):  # by another process, meanwhile
+            _score(spec, dataset, path, own, rerun)
+    (path / "journal.jsonl").unlink(missing_ok=True)
     (path / ".lock").unlink(missing_ok=True)
     return store.read(path)
+
+
+def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | None, rerun: bool) -> None:
+    """Score the frames that are not in the journal of a run's directory, and write the whole run there."""
+    found = detectors.resolve(spec.detector)
+    floor = min(spec.conf, store.FLOOR)
+    detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
+    pairs = dataset.pairs[: spec.limit]
+    frames = _frames(spec, 0 if rerun or (own and not own.known) else kept.limit())
+    started = time.monotonic()
+    with (
+        store.Journal(_references(spec, found.source)) as references,
+        store.Journal(path / "journal.jsonl") as journal,
+    ):
+        loop = Loop(spec, own.restorer(spec) if own else restorer(spec), detector, references, frames, path)
+        done = set(journal.rows)
+        label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
+        for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
+            journal.add(id, row)
+        rows = [journal.rows[pair.id] for pair in pairs]
+        seen = {side: [references.rows[f"{side}/{pair.id}"] for pair in pairs] for side in ("sharp", "blurred")}
+    seen["restored"] = [row["detections"] for row in rows]
+    store.finish(
+        path,
+        spec,
+        environment.describe()
+        | {
+            "dataset": dataset.name,
+            "conventions": CONVENTIONS,
+            "pixels": dataset.pixels,
+            "training": {} if own else _training(spec),
+            "wall_seconds": time.monotonic() - started,
+            "resumed_after": len(done),
+        },
+        [FrameScore(**row["score"]) for row in rows],
+        {side: [store.detections_from_json(d) for d in frames] for side, frames in seen.items()},
+        detector.class_names,
+        [tuple(row["size"]) for row in rows],
+    )
 
 
 def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
