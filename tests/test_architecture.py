@@ -67,10 +67,10 @@ ALLOWED = {
     "gan.detector": {"assets", "detectors", "detectors.yolo", "progress", "store", "gan.recipe"},
     "gan.step": {f"gan.{part}" for part in ("data", "detector", "discriminators", "initialise", "losses", "recipe")},
     "gan.sources": {"datasets", "images", "weights"},
-    "gan.data": {"blur", "gan.recipe", "gan.sources"},
+    "gan.data": {"blur", "quality", "gan.recipe", "gan.sources"},
     "gan.pack": {"gan.sources"},
     "gan.log": {"images", "gan.sources"},
-    "gan.validate": {"detectors", "match", "restore"}
+    "gan.validate": {"detectors", "match", "quality", "restore"}
     | {f"gan.{part}" for part in ("data", "detector", "recipe", "sources")},
     "gan.prepare": {"weights", "registry"} | {f"gan.{part}" for part in ("detector", "recipe", "sources", "validate")},
     "gan.checkpoint": {"gan.recipe", "gan.step"},

@@ -20,6 +20,7 @@ from torch import Tensor
 from detbench import blur
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Boxes, Photo, Sources
+from detbench.quality import psnr_db
 from detbench.types import DetbenchError
 
 SUB_FRAMES = 24
@@ -56,12 +57,6 @@ def cut(picture: Photo, side: int, corner: tuple[float, float]) -> Photo:
         height, width = picture.shape[:2]
     top, left = round(corner[0] * (height - side)), round(corner[1] * (width - side))
     return picture[top : top + side, left : left + side]
-
-
-def psnr_db(picture: Photo, sharp: Photo) -> float:
-    """As :func:`detbench.quality.psnr_db`, in pure numpy, since training must not need OpenCV; 138 dB at most."""
-    error = np.square(picture.astype(np.float64) - sharp).mean()
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def to_tensor(pictures: list[Photo]) -> Tensor:

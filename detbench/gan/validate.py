@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from detbench.counts import Counts
-from detbench.gan.data import cut, psnr_db, to_tensor, validation_frames, validation_pairs
+from detbench.gan.data import cut, to_tensor, validation_frames, validation_pairs
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Photo, Sources
+from detbench.quality import psnr_db
 from detbench.restore import Restorer
 from detbench.types import DetbenchError, Detections
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from detbench.gan.detector import FrozenDetector
 
 CONF, NMS_IOU, MATCH_IOU, IMGSZ = 0.25, 0.7, 0.5, 640
-"""How detectors look at validation frames: as :class:`detbench.types.RunSpec` has it where nothing else is asked."""
+"""Settings of detectors on validation frames: as :class:`detbench.types.RunSpec` has it where nothing else is asked."""
+
+BEST_PSNR_DB = 138.0
+"""What a picture equal to the sharp one counts as, whose PSNR is infinite: no mean of others would matter beside it."""
 
 
 @dataclass(frozen=True)
@@ -159,5 +163,5 @@ def restore_crops(net: nn.Module, crops: list[Photo]) -> list[Photo]:
 
 
 def mean_psnr(restored: list[Photo], sharp: list[Photo]) -> float:
-    """Mean over pictures of the PSNR in dB."""
-    return float(np.mean([psnr_db(r, s) for r, s in zip(restored, sharp, strict=True)]))
+    """Mean over pictures of the PSNR in dB, of which each counts up to :data:`BEST_PSNR_DB`."""
+    return float(np.mean([min(psnr_db(r, s), BEST_PSNR_DB) for r, s in zip(restored, sharp, strict=True)]))
