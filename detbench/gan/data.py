@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -64,6 +65,14 @@ def to_tensor(pictures: list[Photo]) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
+@lru_cache(maxsize=2)
+def _bank(seed: int, size: int) -> NDArray[np.complex128]:
+    """Camera paths, (size, 2000): most of what it takes to make :class:`Batches`, which need the same ones twice."""
+    paths = blur.trajectories(size, np.random.default_rng([seed, size]))
+    paths.flags.writeable = False
+    return paths
+
+
 class Synthesis:
     """Blur of random strength and kind for batches of sharp crops.
 
@@ -74,7 +83,7 @@ class Synthesis:
 
     def __init__(self, recipe: Recipe, seed: int, bank: int = 2048) -> None:
         self.recipe = recipe
-        self.paths = blur.trajectories(bank, np.random.default_rng([seed, bank]))
+        self.paths = _bank(seed, bank)
 
     def __call__(self, sharp: Tensor, rng: np.random.Generator) -> Tensor:
         """Blur (B, 3, H, W) crops in [0, 1]."""
