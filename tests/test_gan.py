@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -392,12 +393,12 @@ def test_a_budget_is_shared_and_what_is_finished_is_skipped(folder, tmp_path, ca
 
 
 def test_a_training_out_of_time_leaves_a_checkpoint(folder, tmp_path):
-    recipe = dataclasses.replace(RECIPE, iterations=250)
+    recipe = dataclasses.replace(RECIPE, iterations=110)
     folders = {"data": [folder / "photos"], "validation": [folder / "photos"], "device": "cpu"}
     train("small", small_spec(recipe), tmp_path, budget=0.0, **folders)
     assert rows_of(tmp_path / "log.csv")[-1]["iteration"] == "100"
     train("small", small_spec(recipe), tmp_path, **folders)
-    assert rows_of(tmp_path / "log.csv")[-1]["iteration"] == "250"
+    assert rows_of(tmp_path / "log.csv")[-1]["iteration"] == "110"
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400)])
@@ -405,17 +406,12 @@ def test_times_are_read(text, wanted):
     assert schedule.seconds(text) == wanted
 
 
-def test_a_mistake_in_a_bare_training_is_one_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "detbench.gan", "--all", "--data", tmp_path, "--validation", tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=Path(__file__).parent.parent,
-    )
-    assert done.returncode == 1
-    assert f"detbench.gan: {tmp_path} holds no images" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_mistake_in_a_bare_training_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["detbench.gan", "--all", "--data", str(tmp_path), "--validation", str(tmp_path)])
+    with pytest.raises(SystemExit) as told:
+        runpy.run_module("detbench.gan", run_name="__main__")
+    assert isinstance(told.value.code, str)  # which Python prints, alone, before it exits with 1
+    assert told.value.code.startswith(f"detbench.gan: {tmp_path} holds no images")
 
 
 def test_what_is_no_time_is_refused():
@@ -455,7 +451,9 @@ def batches(folder, **changes):
 
 
 def test_a_batch_depends_on_its_number_alone(folder):
-    first, again = batches(folder).batch(3), batches(folder).batch(3)
+    first = batches(folder).batch(3)
+    data._bank.cache_clear()  # another process draws its own
+    again = batches(folder).batch(3)
     assert torch.equal(first.blurred, again.blurred)
     assert torch.equal(first.sharp, again.sharp)
     assert not torch.equal(first.blurred, batches(folder).batch(4).blurred)

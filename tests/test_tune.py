@@ -107,18 +107,18 @@ def test_crops_are_cut_around_objects():
 
 def test_crops_are_zoomed_for_the_detector_within_the_given_factors():
     sources = Sources(photos=[places()])
-    scales = [scale for _, _, scale in drawn(sources, detector_zoom=(1.0, 2.0))]
+    scales = [scale for _, _, scale in drawn(sources, 10, detector_zoom=(1.0, 2.0))]
     assert min(scales) < 1.2 < 1.8 < max(scales) <= 2.0
 
 
 def test_a_crop_bears_the_scale_at_which_its_frame_is_seen():
     sources = Sources(photos=[places()], pairs=[(places(320, 200), places(320, 200))])
     found = {"pair": set(), "whole": set(), "half": set()}
-    for least, most, scale in drawn(sources, detector_imgsz=640, object_crops=0.0):
+    for least, most, scale in drawn(sources, 10, detector_imgsz=640, object_crops=0.0):
         halved = (most - least).min() > 140
         found["half" if halved else "pair" if scale == 2.0 else "whole"].add(scale)
     assert found == {"pair": {640 / 320}, "whole": {640 / 400}, "half": {2 * 640 / 400}}
-    assert {scale for _, _, scale in drawn(sources, object_crops=0.0)} == {1.0}
+    assert {scale for _, _, scale in drawn(sources, 10, object_crops=0.0)} == {1.0}
 
 
 # What is held out
