@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,19 @@ from detbench.types import DeblurerSpec, Detections, DetectorSpec, FrameScore, R
 from detbench.weights import save_weights
 
 torch.set_num_threads(1)  # small arrays: more threads only get in each other's way
+
+
+def pytest_xdist_auto_num_workers(config):
+    """The whole suite is shared among workers; a part of it starts sooner in one process, and benchmarks need it so."""
+    everything = {Path(argument).resolve() for argument in config.args} == {Path(__file__).parent}
+    return None if everything else 0
+
+
+def pytest_configure():
+    """What a test starts has its worker's share of the cores, or each of them would take them all."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 @pytest.fixture(autouse=True)
