@@ -31,6 +31,7 @@ def test_the_same_code_and_weights_pass_to_the_last_digit(baseline):
     assert 0 < verdict.outcomes[0].now < 1  # there is something to lose and something to win
 
 
+@pytest.mark.slow("ten runs")
 def test_ten_runs_with_other_thread_counts_pass(baseline):
     before = torch.get_num_threads()
     try:

@@ -30,6 +30,7 @@ def warm(street):
     return assets.fetch("yolo26n")
 
 
+@pytest.mark.slow("a run in a process of its own")
 def test_a_run_prints_a_table_its_signature_and_its_path(warm, tmp_path):
     done = command("run", "--deblurer", "dc250", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -59,6 +60,7 @@ def test_a_run_prints_a_table_its_signature_and_its_path(warm, tmp_path):
     assert "%" not in done.stderr.replace(" %", "")
 
 
+@pytest.mark.slow("a run in a process of its own")
 def test_json_is_the_table_and_nothing_else_goes_to_stdout(warm):
     done = command("run", "--deblurer", "identity", "--json", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -86,6 +88,7 @@ app(["run", "--deblurer", "dc250", "--limit", "1", "--device", "cpu"])
 """
 
 
+@pytest.mark.slow("a run in a process of its own")
 def test_with_a_warm_cache_the_network_is_not_touched(warm, tmp_path):
     empty = tmp_path / "home of nobody"
     empty.mkdir()
@@ -99,6 +102,7 @@ def test_with_a_warm_cache_the_network_is_not_touched(warm, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"home of nobody", "reports"}
 
 
+@pytest.mark.slow("three runs in processes of their own")
 def test_a_killed_run_goes_on_to_the_same_numbers(warm, tmp_path, monkeypatch):
     monkeypatch.setenv("DETBENCH_CACHE_GB", "0")  # or the second run has nothing to do
     arguments = ["run", "--deblurer", "dc250", "--limit", "6", "--device", "cpu", "--json"]

@@ -242,6 +242,7 @@ def test_publish_marks_and_checks_without_running_anything(published, tmp_path, 
     assert invoke("publish", "--mark").stdout == ""
 
 
+@pytest.mark.slow("runs and tables of four detectors")
 def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     """All of it, of one deblurer on twelve small frames, before four detectors that stand in for YOLO."""
     by_name = stand_in(BrightBoxes, lambda name: hashlib.sha256(name.encode()).hexdigest())

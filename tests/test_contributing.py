@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 import detbench
@@ -38,6 +39,7 @@ def invoke(*arguments):
     return done.stdout
 
 
+@pytest.mark.slow("a pytest in a process of its own")
 def test_the_example_deblurer_passes_the_tests_of_every_file(tmp_path):
     """In a copy of ``deblurers/`` that holds it beside all others."""
     ignored = shutil.ignore_patterns("weights", "__pycache__")
@@ -53,6 +55,7 @@ def test_the_example_deblurer_passes_the_tests_of_every_file(tmp_path):
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 5
 
 
+@pytest.mark.slow("a training")
 def test_the_example_deblurer_is_listed_checked_trained_and_used_as_the_text_says(install, tmp_path):
     install("detbench.deblurers", "mine", DEBLURER.replace("gentle:", "mine:"))
     assert re.search(r"mine .*a 3x3 convolution", invoke("list", "deblurers"))

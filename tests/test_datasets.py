@@ -49,6 +49,7 @@ def shift(blurred, sharp):
     return np.linalg.lstsq(slopes, (coarse[0] - coarse[1]).ravel(), rcond=None)[0]
 
 
+@pytest.mark.slow("reads all 75 frames")
 def test_blurred_frames_are_not_shifted(street):
     shifts = []
     for pair in street.pairs:

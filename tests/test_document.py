@@ -20,6 +20,7 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow("draws all plots of a report twice")
 def test_a_report_has_every_section_and_is_the_same_every_time(spec, tmp_path):
     runs = tmp_path / "runs"
     runner.benchmark([spec, dataclasses.replace(spec, seed=1)], runs)
@@ -45,6 +46,7 @@ def test_a_report_has_every_section_and_is_the_same_every_time(spec, tmp_path):
     assert files(tmp_path / "again") == made
 
 
+@pytest.mark.slow("draws all plots of a report")
 @pytest.mark.parametrize("poor", ["no detections", "one frame", "nothing to find", "no model"])
 def test_poor_data_is_shown_for_what_it_is(spec, pairs, tmp_path, poor):
     if poor == "no detections":
@@ -62,6 +64,7 @@ def test_poor_data_is_shown_for_what_it_is(spec, pairs, tmp_path, poor):
     assert ">nan<" not in text
 
 
+@pytest.mark.slow("draws all plots of two reports")
 def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
     other = dataclasses.replace(spec, imgsz=960)
     for each in (spec, other):
@@ -72,6 +75,7 @@ def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
     assert "not enough data" in text  # six frames of one clip
 
 
+@pytest.mark.slow("draws all plots of a report")
 def test_frames_that_changed_since_are_not_shown(spec, pairs, tmp_path):
     runner.benchmark(spec, tmp_path / "runs")
     images.write_image(pairs / "blur" / "frame0.png", np.full((48, 64, 3), 60, np.uint8))

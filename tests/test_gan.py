@@ -44,6 +44,7 @@ def test_the_papers_networks_have_the_papers_layers():
     assert judge(torch.rand(2, 3, 256, 256), torch.rand(2, 3, 256, 256)).shape == (2, 1)
 
 
+@pytest.mark.slow("trains 85 million parameters")
 def test_the_papers_size_trains_on_single_crops(tmp_path):
     images.write_image(
         tmp_path / "photos" / "0.png", np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
@@ -184,6 +185,7 @@ def test_training_leaves_weights_with_their_record_and_samples(folder, tmp_path)
     assert images.read_image(tmp_path / "out" / "samples" / "0000003.png").shape[1] == 3 * 32
 
 
+@pytest.mark.slow("a training of 100 iterations")
 def test_a_short_training_lowers_the_error(folder, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=2e-3, noise_variance=0.0, init="he", iterations=100, ema=0.0)
     recipe = dataclasses.replace(recipe, object_motion=0.0, uniform_blur=1.0, blur_extent=(5.0, 20.0))
@@ -206,6 +208,7 @@ def test_recipes_with_other_blur_are_validated_on_the_same_pictures(folder):
         assert not np.array_equal(*mine)
 
 
+@pytest.mark.slow("a training, begun three times")
 def test_another_trainings_checkpoint_is_refused(folder, tmp_path, monkeypatch):
     start(folder, tmp_path / "out", iterations=2)
     with pytest.raises(DetbenchError, match=r"checkpoint\.pt was made with another seed"):
@@ -215,6 +218,7 @@ def test_another_trainings_checkpoint_is_refused(folder, tmp_path, monkeypatch):
         start(folder, tmp_path / "out", iterations=4)
 
 
+@pytest.mark.slow("two trainings")
 def test_a_checkpoint_older_than_a_field_of_recipes_goes_on(folder, tmp_path):
     start(folder, tmp_path, iterations=2)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -228,6 +232,7 @@ def shared_spec(**changes):
     return small_spec(dataclasses.replace(RECIPE, l1_until=0.5, **changes))
 
 
+@pytest.mark.slow("five trainings")
 def test_recipes_that_differ_in_their_own_losses_share_the_stage_of_l1_alone(folder, tmp_path):
     folders = {"data": [folder / "photos"], "validation": [folder / "photos"], "device": "cpu", "every": 3}
     dark, plain = shared_spec(), shared_spec(content={"l1": 100.0})
@@ -316,6 +321,7 @@ def test_what_has_no_recipe_cannot_be_trained(folder, tmp_path):
         train("identity", registry.get("identity"), tmp_path)
 
 
+@pytest.mark.slow("three processes that import torch")
 def test_two_processes_train_together(folder, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
@@ -382,6 +388,7 @@ def test_a_pack_gives_back_what_went_in(folder, tmp_path):
     assert load_folders([tmp_path / "shards"]).record == load_folders(shards).record
 
 
+@pytest.mark.slow("two trainings")
 def test_a_budget_is_shared_and_what_is_finished_is_skipped(folder, tmp_path, capsys):
     folders = {"data": [folder / "photos"], "validation": [folder / "photos"], "device": "cpu"}
     specs = {"one": small_spec(), "two": small_spec(), "identity": registry.get("identity")}
@@ -392,6 +399,7 @@ def test_a_budget_is_shared_and_what_is_finished_is_skipped(folder, tmp_path, ca
     assert not capsys.readouterr().err
 
 
+@pytest.mark.slow("a training of 110 iterations")
 def test_a_training_out_of_time_leaves_a_checkpoint(folder, tmp_path):
     recipe = dataclasses.replace(RECIPE, iterations=110)
     folders = {"data": [folder / "photos"], "validation": [folder / "photos"], "device": "cpu"}
@@ -419,6 +427,7 @@ def test_what_is_no_time_is_refused():
         schedule.seconds("soon")
 
 
+@pytest.mark.slow("trains in a process of its own")
 def test_training_needs_few_packages(folder, tmp_path):
     """It must run from a source tree on a machine that has little beside torch."""
     program = (
@@ -493,6 +502,7 @@ def test_batches_are_blurred_crops_in_range(folder):
     assert abs(blurred.mean() - sharp.mean()) < 0.1
 
 
+@pytest.mark.slow("makes 768 crops")
 def test_noise_has_the_said_variance(folder):
     quiet, loud, half = (
         torch.cat([made.batch(i).blurred for i in range(16)])

@@ -241,6 +241,7 @@ def timeless(text):
     return re.sub(r" +\d+$", "", text, flags=re.MULTILINE)
 
 
+@pytest.mark.slow("ten commands")
 def test_several_detectors_in_one_command(spec, restored):
     both = ["--deblurer", "unsharp", "--conf", "0.3", "--detector", "dim", "--detector", "bright"]
     sizes = ["--imgsz", "640", "--imgsz", "416"]

@@ -19,7 +19,10 @@ from detbench.report.formats import Column, Part, Table
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.slow("drives a browser"),
+]
 
 RED, GREEN, BLUE = (200, 40, 40), (40, 160, 40), (40, 40, 200)
 """The blurred, restored and sharp pictures."""

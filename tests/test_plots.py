@@ -136,6 +136,7 @@ def test_no_errors_are_no_bars(drawn):
     assert {patch.get_width() for patch in figure.axes[0].patches} == {0}
 
 
+@pytest.mark.slow("writes nine files of plots")
 @pytest.mark.parametrize("name", ["time of one", "cells"])
 def test_equal_data_give_equal_bytes(name, tmp_path, monkeypatch):
     figure = PLOTS[name]()

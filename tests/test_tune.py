@@ -82,6 +82,7 @@ def drawn(sources, count=20, **changes):
             yield crop[:2].amin((1, 2)).numpy(), crop[:2].amax((1, 2)).numpy(), scale
 
 
+@pytest.mark.slow("blurs 320 crops")
 def test_crops_are_cut_around_objects():
     box, other = np.float32([[230, 330, 270, 390]]), np.float32([[10, 20, 30, 60]])
     sources = Sources(
@@ -105,12 +106,14 @@ def test_crops_are_cut_around_objects():
     assert (least[:, 1] < 250).mean() > 0.3
 
 
+@pytest.mark.slow("blurs 80 crops")
 def test_crops_are_zoomed_for_the_detector_within_the_given_factors():
     sources = Sources(photos=[places()])
     scales = [scale for _, _, scale in drawn(sources, 10, detector_zoom=(1.0, 2.0))]
     assert min(scales) < 1.2 < 1.8 < max(scales) <= 2.0
 
 
+@pytest.mark.slow("blurs 160 crops")
 def test_a_crop_bears_the_scale_at_which_its_frame_is_seen():
     sources = Sources(photos=[places()], pairs=[(places(320, 200), places(320, 200))])
     found = {"pair": set(), "whole": set(), "half": set()}
@@ -213,6 +216,7 @@ def test_as_many_frames_of_each_clip_are_validated_on(monkeypatch):
 # Validation
 
 
+@pytest.mark.slow("three validations before a detector")
 def test_weights_are_judged_by_what_detectors_see(traffic):
     import cv2
 
@@ -280,6 +284,7 @@ def same(one, other):
     return all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow("three tunings")
 def test_a_seed_decides_a_tuning_and_a_kill_does_not(footage, six_steps, monkeypatch):
     tuned = start(footage, "one")
     killed(footage, "two", 3, monkeypatch)
@@ -330,6 +335,7 @@ def test_a_budget_becomes_a_number_of_steps_once(footage, monkeypatch, capsys):
     assert planned() == first
 
 
+@pytest.mark.slow("two tunings")
 def test_a_timing_changes_nothing(footage, monkeypatch):
     """Six steps after a timing are the six steps without."""
     timing = trainer._affordable
@@ -341,6 +347,7 @@ def test_a_timing_changes_nothing(footage, monkeypatch):
     assert same("one", "two")
 
 
+@pytest.mark.slow("times the steps of a tuning")
 def test_a_budget_that_is_too_short_says_what_is_needed(footage):
     with pytest.raises(DetbenchError, match=r"budget is too short, by \d+ s or more: here one validation takes"):
         start(footage, "out", budget=0.5)
@@ -403,6 +410,7 @@ def test_published_weights_are_tuned_with_more_care_than_our_own(name, rate):
     assert recipe.ema and recipe.schedule == "cosine" and recipe.detector_features and recipe.object_crops
 
 
+@pytest.mark.slow("a tuning and two runs")
 @pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated")  # of NAFNet's normalisation
 def test_a_checkpoint_of_spandrels_is_tuned_and_run(footage, six_steps):
     torch.manual_seed(0)
@@ -426,6 +434,7 @@ def test_a_checkpoint_of_spandrels_is_tuned_and_run(footage, six_steps):
         registry.load("onnx:naf.pth", tuned.weights)
 
 
+@pytest.mark.slow("a tuning and its runs")
 def test_the_command_prints_before_and_after(footage, six_steps, capsys):
     arguments = ["tune", "dc0", "--data", str(footage), "--imgsz", "320", "--budget", "30s", "--device", "cpu"]
     app(arguments, standalone_mode=False)

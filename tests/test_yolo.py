@@ -93,6 +93,7 @@ def test_same_boxes_as_predict(
     np.testing.assert_array_equal(ours.label, result.boxes.cls.numpy())
 
 
+@pytest.mark.slow("loads eight detectors")
 def test_a_lower_threshold_only_adds_fainter_boxes(yolo26n: Path) -> None:
     """So runs may keep what is faint, and count at any threshold above without looking again."""
     for frame in (photo(640, 426), photo(512, 512)):
@@ -199,6 +200,7 @@ print(json.dumps(dict(sha256=chosen.sha256, found=len(found), before=before, aft
 """
 
 
+@pytest.mark.slow("detects in a process of its own")
 def test_no_network_no_output_no_traces(yolo26n: Path, tmp_path: Path) -> None:
     home, cwd, scratch, cache = (tmp_path / name for name in ("home", "cwd", "scratch", "cache"))
     for folder in (home, cwd, scratch, cache / "assets"):
@@ -416,6 +418,7 @@ def test_imgsz_must_suit_the_network(yolo26n: Path) -> None:
         load(yolo26n, imgsz=650)
 
 
+@pytest.mark.slow("exports a network")
 @pytest.mark.filterwarnings("ignore")  # torch's exporter warns of itself
 def test_onnx(yolo26n: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
