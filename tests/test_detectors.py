@@ -154,6 +154,9 @@ def test_records_say_which_detector_was_in_the_loss(tmp_path):
         run(tmp_path, "d", 1, 1),
     ]
     assert origins.in_the_loss(runs) == {"yolo26n": ["a", "b"], "yolo11n": ["a"]}
+    pupil, its = ({"recipe": {"teacher": name, "init_from": None}} for name in ("b", "pupil"))
+    runs += [run(tmp_path, "pupil", 5, 5, **pupil), run(tmp_path, "its", 5, 5, **its)]
+    assert origins.in_the_loss(runs)["yolo26n"] == ["a", "b", "pupil", "its"]
 
 
 def test_what_was_seen_is_inherited(tmp_path):

@@ -13,26 +13,33 @@ KEPT = "bdd"
 
 
 def in_the_loss(runs: Iterable[RunResult]) -> dict[str, list[str]]:
-    """The detectors that deblurers were trained through: of each, the names of those deblurers."""
+    """The detectors that deblurers, or those that they learnt from, were trained through: of each, their names."""
     found: dict[str, list[str]] = {}
-    for name, record in _records(runs).items():
-        for detector in record.get("recipe", {}).get("detector") or ():
-            found.setdefault(Path(detector).stem, []).append(name)
+    records = _records(runs)
+    for name in records:
+        through = (record.get("recipe", {}).get("detector") or () for record in _lineage(name, records))
+        for detector in dict.fromkeys(Path(each).stem for detectors in through for each in detectors):
+            found.setdefault(detector, []).append(name)
     return found
 
 
 def have_seen(runs: Iterable[RunResult], folder: str = KEPT) -> list[str]:
-    """The deblurers that were trained on a folder, or whose training started from weights that were."""
+    """The deblurers that were trained on a folder, or that learnt from some that were."""
     records = _records(runs)
+    return [
+        name
+        for name in records
+        if any(source["folder"] == folder for record in _lineage(name, records) for source in record.get("data", ()))
+    ]
 
-    def seen(name: str | None, before: frozenset[str] = frozenset()) -> bool:
-        if name not in records or name in before:
-            return False
-        record = records[name]
-        own = any(source["folder"] == folder for source in record.get("data", ()))
-        return own or seen(record.get("recipe", {}).get("init_from"), before | {name})
 
-    return [name for name in records if seen(name)]
+def _lineage(name: str, records: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """A deblurer's record and those of the deblurers whose weights or frames it learnt from, and so on."""
+    names = [name]
+    for each in names:
+        recipe = records[each].get("recipe", {})
+        names += [n for n in (recipe.get("init_from"), recipe.get("teacher")) if n in records and n not in names]
+    return [records[each] for each in names]
 
 
 def _records(runs: Iterable[RunResult]) -> dict[str, Mapping[str, Any]]:
