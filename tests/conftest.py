@@ -239,3 +239,15 @@ def run(tmp_path):
         return RunResult(spec, environment, tuple(rows), path)
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Photographs with structure, and real pairs in a GoPro-like tree."""
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        photo = np.kron(rng.integers(0, 256, (20, 24, 3)), np.ones((6, 6, 1))).astype(np.uint8)
+        images.write_image(tmp_path / "photos" / f"{i}.png", photo)
+        for side in ("blur", "sharp"):
+            images.write_image(tmp_path / "pairs" / "train" / "GOPR01" / side / f"{i}.png", photo[:60, :90] // 2)
+    return tmp_path
