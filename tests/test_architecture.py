@@ -81,8 +81,7 @@ ALLOWED = {
     },
     "gan.tune": {"images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
     "gan.ablation": {"registry", "runner", "gan.train"},
-    "gan.distil": {"environment", "progress", "registry", "weights"}
-    | {f"gan.{part}" for part in ("data", "prepare", "recipe", "sources", "step")},
+    "gan.distil": {"progress", "registry", "weights", "gan.data", "gan.sources"},
     "testing": {"assets", "detectors", "restore"}
     | {f"gan.{part}" for part in ("discriminators", "initialise", "losses", "recipe")},
     "gan.schedule": {"progress", "weights", "gan.train"},

@@ -90,7 +90,10 @@ def test_its_recipe_can_be_trained(name):
         return
     preset = spec.presets[spec.preset]
     recipe = preset.recipe
-    assert recipe.detector and recipe.detector_features and recipe.detector_classes and recipe.detector_boxes
+    if name == "fastsrn_task_small":  # too small for the detector's terms, which its first weights come from
+        assert not recipe.detector
+    else:
+        assert recipe.detector and recipe.detector_features and recipe.detector_classes and recipe.detector_boxes
     assert (recipe.schedule, recipe.setting) == ("cosine", "corrected")
     assert recipe.warmup and recipe.clip_gradient
     start = registry.get(recipe.init_from)
