@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from detbench import assets
 from detbench.files import file_hash
 from detbench.images import image_size, list_images, read_image, write_image
+from detbench.pairing import pair_up
 from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, canonical_hash
 
@@ -126,27 +127,24 @@ def from_folder(folder: Path) -> Dataset:
     Raises:
         DetbenchError: naming the frames that are unpaired, share a stem, or differ in size.
     """
-    sides = {side: _by_stem(folder / side) for side in ("sharp", "blur")}
-    for here, there in (("sharp", "blur"), ("blur", "sharp")):
-        lonely = sorted(sides[here].keys() - sides[there].keys())
-        if lonely:
-            names = ", ".join(str(sides[here][stem]) for stem in lonely[:5])
-            raise DetbenchError(
-                f"{len(lonely)} of the frames have no partner of the same name in {folder / there}: {names}"
-                f"{' ...' if len(lonely) > 5 else ''}. Add the partners or remove these."
-            )
+    for side in ("sharp", "blur"):
+        if not (folder / side).is_dir():
+            raise DetbenchError(f"{folder / side} does not exist: a dataset folder holds sharp/ and blur/.")
+    found, _ = pair_up(
+        [path for side in ("sharp", "blur") for path in list_images(folder / side, recursive=True)], folder
+    )
     pairs, ids = [], dict[str, Path]()
-    for stem, sharp in sides["sharp"].items():
-        blurred = sides["blur"][stem]
-        if image_size(sharp) != image_size(blurred):
-            (h, w), (hb, wb) = image_size(sharp), image_size(blurred)
-            raise DetbenchError(f"{sharp} is {w}x{h} but {blurred} is {wb}x{hb}: a pair must show the same pixels.")
-        clip = stem.rpartition("/")[0] or stem
-        id = stem.replace("/", "-")
+    for pair in found:
+        if image_size(pair.sharp) != image_size(pair.blurred):
+            (h, w), (hb, wb) = image_size(pair.sharp), image_size(pair.blurred)
+            raise DetbenchError(
+                f"{pair.sharp} is {w}x{h} but {pair.blurred} is {wb}x{hb}: a pair must show the same pixels."
+            )
+        id = pair.name.replace("/", "-")
         if id in ids:
-            raise DetbenchError(f"{sharp} and {ids[id]} get the same name, {id}: rename one.")
-        ids[id] = sharp
-        pairs.append(FramePair(id, sharp, blurred, clip))
+            raise DetbenchError(f"{pair.sharp} and {ids[id]} get the same name, {id}: rename one.")
+        ids[id] = pair.sharp
+        pairs.append(FramePair(id, pair.sharp, pair.blurred, clip=pair.name.rpartition("/")[0] or pair.name))
     pixels = _hash_files([path for pair in pairs for path in (pair.sharp, pair.blurred)], folder)
     return Dataset(folder.resolve().name, pixels, tuple(pairs), pixels)
 
@@ -187,21 +185,6 @@ def _parse(name: str, text: str) -> Card:
         return Card(name, data["title"], data["role"], data["licence"], data)
     except (tomllib.TOMLDecodeError, KeyError) as error:
         raise DetbenchError(f"datasets/{name}.toml is not a dataset card: {error}.") from error
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Images by their path below the folder without suffix."""
-    if not folder.is_dir():
-        raise DetbenchError(f"{folder} does not exist: a dataset folder holds sharp/ and blur/.")
-    found: dict[str, Path] = {}
-    for path in list_images(folder, recursive=True):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
-            raise DetbenchError(
-                f"{path} and {found[stem]} have the same name but for the suffix: rename or remove one."
-            )
-        found[stem] = path
-    return found
 
 
 def _hash_files(files: list[Path], below: Path) -> str:

@@ -12,7 +12,7 @@ import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
 EVERYWHERE = {"types", "files", "counts", "metrics", "lineup", "signature"}
-LEAVES = EVERYWHERE | {"progress", "weights", "environment", "assets", "images", "blur", "datasets"}
+LEAVES = EVERYWHERE | {"pairing", "progress", "weights", "environment", "assets", "images", "blur", "datasets"}
 LEAVES |= {"restore", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 DETECTORS = {"assets", "detectors", "progress"}
 """What a kind of detector may import: a new one is one file, and is in no list."""
@@ -66,7 +66,7 @@ ALLOWED = {
     "gan.initialise": set(),
     "gan.detector": {"assets", "detectors", "detectors.yolo", "progress", "store", "gan.recipe"},
     "gan.step": {f"gan.{part}" for part in ("data", "detector", "discriminators", "initialise", "losses", "recipe")},
-    "gan.sources": {"datasets", "images", "weights"},
+    "gan.sources": {"datasets", "images", "pairing", "weights"},
     "gan.data": {"blur", "quality", "gan.recipe", "gan.sources"},
     "gan.pack": {"gan.sources"},
     "gan.log": {"images", "gan.sources"},

@@ -14,7 +14,7 @@ def test_pairs_and_photographs_are_told_apart(folder):
     assert (len(sources.photos), len(sources.pairs)) == (4, 4)
     assert sources.record[0]["files"] == 12
     (folder / "pairs" / "train" / "GOPR01" / "sharp" / "2.png").unlink()
-    with pytest.raises(DetbenchError, match=r"blur/2\.png has no partner 2 in .*sharp"):
+    with pytest.raises(DetbenchError, match=r"no partner of the same name in .*sharp: .*blur/2\.png"):
         load_folders([folder])
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detbench import datasets
 from detbench.files import file_hash
 from detbench.images import VIDEO_SUFFIXES, list_images, read_image
+from detbench.pairing import pair_up
 from detbench.types import DetbenchError, canonical_hash
 
 Photo = NDArray[np.uint8]
@@ -90,7 +91,7 @@ def load_folders(given: Iterable[Path]) -> Sources:
     """Read photographs, pairs, a GoPro tree or videos into memory.
 
     Any folder among or below the given ones that holds both ``blur/`` and ``sharp/`` gives pairs, matched by their
-    path below these without suffix (GoPro's layout, and detbench's own); every other image is a photograph. A pack
+    path below these (:func:`detbench.pairing.pair_up`); every other image is a photograph. A pack
     (``.zip``, from :mod:`detbench.gan.pack`) stands for the folder that it holds, a folder of packs for all of these.
 
     Raises:
@@ -111,18 +112,8 @@ def load_folders(given: Iterable[Path]) -> Sources:
             record = [_record(folder.name, [folder])]
             _add(sources, Sources(frames, record=record, photo_clips=[folder.stem] * len(frames)))
             continue
-        photos, sides = [], dict[tuple[Path, Path], dict[str, Path]]()
-        for path in list_images(folder, recursive=True):
-            key, side = _place(path, folder)
-            if side:
-                sides.setdefault(key, {})[side] = path
-            else:
-                photos.append(path)
-        for (root, name), pair in sides.items():
-            if len(pair) < 2:
-                missing = "sharp" if "blur" in pair else "blur"
-                raise DetbenchError(f"{next(iter(pair.values()))} has no partner {name} in {root / missing}.")
-        pairs = [(pair["blur"], pair["sharp"]) for pair in sides.values()]
+        paired, photos = pair_up(list_images(folder, recursive=True), folder)
+        pairs = [(pair.blurred, pair.sharp) for pair in paired]
         clips = ([_clip(path, folder) for path in paths] for paths in (photos, [sharp for _, sharp in pairs]))
         photo_clips, pair_clips = clips
         _add(sources, replace(_load(folder.name, photos, pairs), photo_clips=photo_clips, pair_clips=pair_clips))
@@ -189,16 +180,6 @@ def _sampled(video: Path) -> list[Photo]:
     if not frames:
         raise DetbenchError(f"{video} cannot be read as a video: is it whole, and can this OpenCV decode it?")
     return frames
-
-
-def _place(path: Path, folder: Path) -> tuple[tuple[Path, Path], str | None]:
-    """The folder of pairs that an image belongs to, its name there without suffix, and its side; None for no side."""
-    parents = [parent for parent in path.parents if parent != folder and parent.is_relative_to(folder)]
-    for parent in parents:
-        other = {"blur": "sharp", "sharp": "blur"}.get(parent.name)
-        if other and (parent.parent / other).is_dir():
-            return (parent.parent, path.relative_to(parent).with_suffix("")), parent.name
-    return (folder, path), None
 
 
 def _load(name: str, photos: list[Path], pairs: list[tuple[Path, Path]]) -> Sources:

@@ -1,0 +1,85 @@
+"""Which images are partners: a blurred and a sharp one of the same name, in folders ``blur/`` and ``sharp/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from detbench.types import DetbenchError
+
+OTHER = {"blur": "sharp", "sharp": "blur"}
+"""The two sides of a pair, by the names of their folders."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images of one frame.
+
+    Attributes:
+        name: path below ``blur/`` and ``sharp/`` without suffix, with ``/`` between its parts.
+        blurred: the one in ``blur/``.
+        sharp: the one in ``sharp/``.
+    """
+
+    name: str
+    blurred: Path
+    sharp: Path
+
+
+def pair_up(images: Iterable[Path], folder: Path) -> tuple[list[Pair], list[Path]]:
+    """Find the pairs among images.
+
+    A folder that holds both ``blur/`` and ``sharp/`` is a folder of pairs, be it the given one or one below it (as in
+    GoPro's layout); images are matched by their path below the two, whatever their suffix.
+
+    Args:
+        images: files below the folder. Pairs come in the order of the first image of each.
+        folder: where all of them lie.
+
+    Returns:
+        The pairs, and the images that are in no folder of pairs.
+
+    Raises:
+        DetbenchError: images without a partner, or two of one name but for the suffix; the message names them.
+    """
+    found, others = dict[tuple[Path, str], dict[str, Path]](), list[Path]()
+    for path in images:
+        side = _side(path, folder)
+        if side is None:
+            others.append(path)
+            continue
+        name = path.relative_to(side).with_suffix("").as_posix()
+        pair = found.setdefault((side.parent, name), {})
+        if side.name in pair:
+            raise DetbenchError(
+                f"{path} and {pair[side.name]} have the same name but for the suffix: rename or remove one."
+            )
+        pair[side.name] = path
+    _refuse_lonely(found)
+    return [Pair(name, pair["blur"], pair["sharp"]) for (_, name), pair in found.items()], others
+
+
+def _side(path: Path, folder: Path) -> Path | None:
+    """The ``blur/`` or ``sharp/`` below a folder that an image lies in, if the other lies beside it."""
+    for parent in path.parents:
+        if parent == folder:
+            return None
+        if parent.name in OTHER and (parent.parent / OTHER[parent.name]).is_dir():
+            return parent
+    return None
+
+
+def _refuse_lonely(found: Mapping[tuple[Path, str], Mapping[str, Path]]) -> None:
+    """Stop if an image has no partner, naming five of those that miss one in the same folder."""
+    lonely: dict[Path, list[Path]] = {}
+    for (root, _), pair in found.items():
+        if len(pair) < 2:
+            ((side, path),) = pair.items()
+            lonely.setdefault(root / OTHER[side], []).append(path)
+    for missing, paths in lonely.items():
+        names = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")
+        raise DetbenchError(
+            f"{len(paths)} of the frames have no partner of the same name in {missing}: {names}. Add the partners or"
+            " remove these."
+        )
