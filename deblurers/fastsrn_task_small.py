@@ -1,6 +1,6 @@
 """fastsrn_task_small: fastsrn_task on blocks of 4x4 pixels, its innermost level narrower, trained on with L1.
 
-A quarter of fastsrn_task's blocks, a twenty-fifth of srn's time and 1.9 million parameters. What a network knows
+A quarter of fastsrn_task's blocks, a twentieth of srn's time and 1.9 million parameters. What a network knows
 of blur survives a smaller frame better than fewer channels (reports/training/task.md), so the two outer levels are
 fastsrn_task's, moved once more as :mod:`deblurers.fastsrn` moves srn's; the innermost, a sixteenth of the frame a
 side, learns from fastsrn_task's with ``python -m detbench.gan.distil``, whose weights the training starts ``--from``.
