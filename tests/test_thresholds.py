@@ -6,7 +6,7 @@ from conftest import crowd
 
 from detbench.counts import Counts
 from detbench.match import match
-from detbench.thresholds import counts_by_threshold, leave_one_clip_out
+from detbench.thresholds import THRESHOLDS, counts_by_threshold, leave_one_clip_out
 from detbench.types import DetbenchError, Detections
 
 
@@ -73,3 +73,10 @@ def test_loco_of_nothing_and_of_one_clip():
     assert leave_one_clip_out(empty, empty, list("abc"), 0.5).columns().tolist() == [[0, 0, 0]] * 3
     with pytest.raises(DetbenchError, match="only one"):
         leave_one_clip_out(empty, empty, list("aaa"), 0.5)
+
+
+def test_two_clips_are_enough_and_every_hundredth_is_tried():
+    assert THRESHOLDS.tolist() == [i / 100 for i in range(1, 100)]
+    seen, reference = [boxes([0.9, 0.42], [0, 50]), boxes([0.43, 0.2], [0, 50])], [boxes([1], [0])] * 2
+    counts = leave_one_clip_out(seen, reference, ["a", "b"], 0.5)
+    assert counts.columns().tolist() == [[1, 1, 0], [1, 0, 0]]  # a from 0.21 on, b from 0.43
