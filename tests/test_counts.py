@@ -33,11 +33,11 @@ def test_arrays_keep_their_shape():
 
 
 def test_sums_and_differences():
-    more, less = Counts(5, 4, 3), Counts(1, 2, 3)
-    assert more + less == Counts(6, 6, 6)
-    assert more - less == Counts(4, 2, 0)
-    assert (more.objects, more.detections) == (8, 9)
-    assert more.map(float) == Counts(5.0, 4.0, 3.0)
+    more, less = Counts(5, 4, 5), Counts(1, 2, 3)
+    assert more + less == Counts(6, 6, 8)
+    assert more - less == Counts(4, 2, 2)
+    assert (more.objects, more.detections) == (10, 9)
+    assert more.map(float) == Counts(5.0, 4.0, 5.0)
 
 
 def test_what_cannot_be_divided():
