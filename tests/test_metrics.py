@@ -50,7 +50,14 @@ def test_a_new_metric_is_found_everywhere(run, tmp_path, monkeypatch):
 
 
 def test_f1_leads_what_is_compared():
-    assert list(compared()) == ["f1", "precision", "recall", "psnr_db", "ssim"]
+    least = {"f1": 0.01, "precision": 0.01, "recall": 0.01, "psnr_db": 0.05, "ssim": 0.002}
+    assert {key: of.min_effect for key, of in compared().items()} == least
+    assert list(compared()) == list(least)
+
+
+def test_the_publications_count_seconds_a_frame(run):
+    whole = Sums.of(run().scores).total()
+    assert metric("seconds").of(whole) == pytest.approx(5.0 / 1e3)
 
 
 def test_every_metric_is_described_in_full():
