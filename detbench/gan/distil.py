@@ -1,4 +1,4 @@
-"""``python -m detbench.gan.distil``: first weights for ``fastsrn_task_small``, before it is tuned.
+"""``python -m detbench.gan.distil``: first weights for ``fastsrn_task_small``, before it is trained on.
 
 Its two outer levels are ``fastsrn_task``'s. Its innermost one has fewer channels, and learns to give what the same
 network with all of ``fastsrn_task``'s channels gives at that place, for crops that the recipe draws: distillation of
