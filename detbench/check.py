@@ -19,10 +19,6 @@ from detbench.match import match
 from detbench.metrics import Sums
 from detbench.types import Detections, FrameScore, RunResult
 
-REFERENCE_TOLERANCE = 0.02
-"""What ``reference`` may lose: how far the objects seen in the sharp frames are the baseline's, as F1. Encoding the
-frames as JPEG 95, which nobody can see, costs it 0.03."""
-
 BEST_PSNR_DB = 60.0
 """PSNR above this counts as this: the difference is invisible, and that of equal frames is infinite."""
 
@@ -32,29 +28,31 @@ class Outcome:
     """What became of one metric.
 
     Attributes:
-        metric: a key of :func:`tolerances`.
-        heading: what it is called.
+        metric: a key of :func:`detbench.metrics.compared`, or ``reference``.
         baseline: its value in the baseline's run.
         now: its value in the new run.
         interval: of now less baseline.
     """
 
     metric: str
-    heading: str
     baseline: float
     now: float
     interval: stats.Interval
 
     @property
+    def heading(self) -> str:
+        """What it is called."""
+        return metrics.metric(self.metric).heading
+
+    @property
     def tolerance(self) -> float:
-        """How much worse it may become."""
-        return tolerances()[self.metric]
+        """How much worse it may become: the least difference that matters."""
+        return metrics.metric(self.metric).min_effect or 0.0
 
     @property
     def gain(self) -> stats.Interval:
         """How much better it is now: the interval, the other way round for a metric of which less is better."""
-        less = self.metric in metrics.METRICS and metrics.metric(self.metric).better == "lower"
-        return -self.interval if less else self.interval
+        return -self.interval if metrics.metric(self.metric).better == "lower" else self.interval
 
     @property
     def word(self) -> str:
@@ -124,13 +122,6 @@ class Verdict:
         return sorted(worse, key=fall, reverse=True)
 
 
-def tolerances() -> dict[str, float]:
-    """How much worse each metric may become: the least difference that matters."""
-    return {key: metric.min_effect or 0.0 for key, metric in metrics.compared().items()} | {
-        "reference": REFERENCE_TOLERANCE
-    }
-
-
 def judge(before: RunResult, now: RunResult) -> Verdict:
     """Compare two comparable runs frame by frame.
 
@@ -149,20 +140,18 @@ def judge(before: RunResult, now: RunResult) -> Verdict:
     frames = frames.replaced(psnr_db=np.minimum(frames["psnr_db"], BEST_PSNR_DB))
     clips = [score.clip for score in before.scores]
     whole, drawn = Sums(frames.values.sum(axis=0)), Sums(stats.resampled_sums(frames.values, clips))
-    outcomes = [
-        _outcome(key, metric.heading, metric.of(whole), metric.of(drawn)) for key, metric in metrics.compared().items()
-    ]
+    outcomes = [_outcome(key, metric.of(whole), metric.of(drawn)) for key, metric in metrics.compared().items()]
     agreement = _agreement(_reference(before, order), _reference(now, order), before.spec.match_iou)
     resampled = Counts.of(stats.resampled_sums(agreement.columns(), clips))
     agreement = agreement.sum(axis=0)
-    outcomes.append(_outcome("reference", "reference objects", agreement.f1, resampled.f1))
+    outcomes.append(_outcome("reference", agreement.f1, resampled.f1))
     return Verdict(before, now, tuple(outcomes), tuple(_changes(before, now)), agreement[1].map(int))
 
 
-def _outcome(key: str, heading: str, values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Outcome:
+def _outcome(key: str, values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Outcome:
     """What became of a metric, from its values (2,) before and now and those (resamples, 2) of the resamples."""
     was, is_ = values.tolist()
-    return Outcome(key, heading, was, is_, stats.interval(is_ - was, drawn[:, 1] - drawn[:, 0]))
+    return Outcome(key, was, is_, stats.interval(is_ - was, drawn[:, 1] - drawn[:, 0]))
 
 
 def _reference(run: RunResult, order: Sequence[str]) -> list[Detections]:

@@ -24,6 +24,7 @@ from detbench.compare import compare
 from detbench.gan.recipe import Recipe
 from detbench.lineup import FLOOR
 from detbench.metrics import metric
+from detbench.report import origins
 from detbench.report.conclusions import caution
 from detbench.report.formats import Column, Part, Table, markdown
 from detbench.report.tables import caveat, printed
@@ -279,8 +280,8 @@ def _record(name: str) -> Mapping[str, Any] | None:
 
 def _in_the_loss(claim: Claim) -> list[str]:
     """Which detectors the deblurers of a claim were trained through: of these it says less than of others."""
-    detectors = {name: record["recipe"].get("detector") for name in claim.names if (record := _record(name))}
-    return [f"In the loss of {name}: {', '.join(Path(d).stem for d in of)}." for name, of in detectors.items() if of]
+    through = origins.in_the_loss({name: _record(name) or {} for name in (*claim.names, *registry.entries())})
+    return [f"In the loss of {name}: {', '.join(through[name])}." for name in claim.names if name in through]
 
 
 def _unequal(claim: Claim) -> list[str]:

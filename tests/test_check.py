@@ -12,6 +12,7 @@ from unsharp import Net, half_a_pixel, noise
 
 from detbench import baseline as baseline_module
 from detbench import check, registry, runner, stats
+from detbench.metrics import compared
 from detbench.report import ci
 from detbench.types import DeblurerSpec
 
@@ -23,7 +24,7 @@ def words(verdict):
 def test_the_same_code_and_weights_pass_to_the_last_digit(baseline):
     verdict = baseline_module.check(baseline)
     assert verdict.passed
-    assert set(words(verdict)) == set(check.tolerances())
+    assert set(words(verdict)) == {*compared(), "reference"}
     for outcome in verdict.outcomes:
         assert outcome.interval == stats.Interval(0, 0, 0, 1)
         assert outcome.now == outcome.baseline
@@ -111,7 +112,7 @@ def test_equal_frames_are_no_infinite_gain_or_loss(unsharp_spec, tmp_path, monke
     result = runner.run(given, tmp_path / "runs")
     assert result.scores[0].psnr_db == math.inf
     baseline_module.update(tmp_path / "baseline", result)
-    assert words(baseline_module.check(tmp_path / "baseline")) == dict.fromkeys(check.tolerances(), "passed")
+    assert words(baseline_module.check(tmp_path / "baseline")) == dict.fromkeys((*compared(), "reference"), "passed")
     monkeypatch.setattr(registry, "get", lambda name: DeblurerSpec(lambda: nn.AvgPool2d(3, 1, 1)))
     verdict = baseline_module.check(tmp_path / "baseline")
     assert words(verdict)["psnr_db"] == "failed"

@@ -7,9 +7,9 @@ import pytest
 
 from detbench import stats
 from detbench.baseline import CannotCompare
-from detbench.check import Change, Outcome, Verdict, tolerances
+from detbench.check import Change, Outcome, Verdict
 from detbench.counts import Counts
-from detbench.metrics import metric
+from detbench.metrics import compared
 from detbench.report import ci
 
 NASTY = 'a<b>&"c"|`d`\x00\n::error::%'
@@ -17,10 +17,9 @@ NASTY = 'a<b>&"c"|`d`\x00\n::error::%'
 
 def outcome(key, change=0.0):
     """A metric that changed for sure, by so much."""
-    heading = "reference objects" if key == "reference" else metric(key).heading
     before = 30.0 if key == "psnr_db" else 0.8
     near = abs(change) / 10
-    return Outcome(key, heading, before, before + change, stats.Interval(change, change - near, change + near, 0.01))
+    return Outcome(key, before, before + change, stats.Interval(change, change - near, change + near, 0.01))
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def verdicts(run):
     """A verdict that passed, and one that failed on a deblurer with an impossible name."""
     before, worse = run(), run(found=0.05, psnr=22.0, draw=1)
     before.environment["wall_seconds"], worse.environment["wall_seconds"] = 2.5, 3.5
-    equal = {key: 0.0 for key in tolerances()}
+    equal = {key: 0.0 for key in (*compared(), "reference")}
     passed = Verdict(before, before, tuple(map(outcome, equal)), (), Counts(9, 0, 0))
     fell = equal | {"f1": -0.2, "recall": -0.3, "psnr_db": -3.0}
     named = [

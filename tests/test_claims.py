@@ -158,7 +158,12 @@ def test_a_claim_says_which_detector_was_in_the_loss(monkeypatch):
     records["c"] = {"recipe": {}}
     monkeypatch.setattr(claims, "_record", records.get)
     findings = (claims.Finding("a", "b", "f1", 0.0), claims.Finding("c", "identity", "f1", 0.0))
-    assert claims._in_the_loss(claims.Claim("key", "says", "", findings)) == ["In the loss of a: yolo26n, yolo11n."]
+    claim = claims.Claim("key", "says", "", findings)
+    assert claims._in_the_loss(claim) == ["In the loss of a: yolo26n, yolo11n."]
+    records["c"]["recipe"]["teacher"] = "elsewhere"  # which the claim is not about
+    records["elsewhere"] = records["a"]
+    monkeypatch.setattr(registry, "entries", lambda: {"elsewhere": None})
+    assert claims._in_the_loss(claim)[1:] == ["In the loss of c: yolo26n, yolo11n."]
 
 
 def test_a_comparison_of_unequal_trainings_says_so(monkeypatch):

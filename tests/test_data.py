@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from training import RECIPE
+from training import RECIPE, places
 
 from detbench import images
 from detbench.gan import data
-from detbench.gan.sources import load_folders
+from detbench.gan.recipe import Recipe
+from detbench.gan.sources import Sources, load_folders
 
 
 def batches(folder, **changes):
@@ -120,3 +121,56 @@ def test_pairs_may_be_shaken_besides(folder):
     assert torch.equal(plain.blurred, plain.sharp)  # as this folder's pairs are
     assert torch.equal(shaken.sharp, plain.sharp)
     assert shaken.blurred.diff(dim=-1).abs().mean() < 0.9 * plain.blurred.diff(dim=-1).abs().mean()
+
+
+def drawn(sources, count=20, **changes):
+    """The sharp side of crops of 96 pixels, as (least column, row), (most column, row), and their scale."""
+    recipe = dataclasses.replace(Recipe({}, crop=96, batch=8, real_pairs=0.5, object_crops=1.0), **changes)
+    made = data.Batches(sources, recipe, 0, 0, torch.device("cpu"))
+    for number in range(count):
+        batch = made.batch(number)
+        for crop, scale in zip((batch.sharp + 1) * 255, batch.scale, strict=True):
+            assert crop.shape == (3, 96, 96)
+            yield crop[:2].amin((1, 2)).numpy(), crop[:2].amax((1, 2)).numpy(), scale
+
+
+@pytest.mark.slow("blurs 320 crops")
+def test_crops_are_cut_around_objects():
+    box, other = np.float32([[230, 330, 270, 390]]), np.float32([[10, 20, 30, 60]])
+    sources = Sources(
+        photos=[places(), places()],
+        pairs=[(places(), places())],
+        photo_objects=[np.empty((0, 4), np.float32), box],
+        pair_objects=[other],
+    )
+    seen = {"box": 0, "other": 0}
+    for least, most, _ in drawn(sources):
+        found = [
+            name
+            for name, (x, y) in {"box": (250, 360), "other": (20, 40)}.items()
+            if (least - 2 <= (x, y)).all() and ((x, y) <= most + 2).all()
+        ]
+        assert len(found) == 1, (least, most)
+        seen[found[0]] += 1
+    assert min(seen.values()) > 20
+    least = np.array([corner for corner, _, _ in drawn(sources, object_crops=0.0)])
+    assert (least[:, 1] > 40).mean() > 0.3  # anywhere, by far not always in a corner
+    assert (least[:, 1] < 250).mean() > 0.3
+
+
+@pytest.mark.slow("blurs 80 crops")
+def test_crops_are_zoomed_for_the_detector_within_the_given_factors():
+    sources = Sources(photos=[places()])
+    scales = [scale for _, _, scale in drawn(sources, 10, detector_zoom=(1.0, 2.0))]
+    assert min(scales) < 1.2 < 1.8 < max(scales) <= 2.0
+
+
+@pytest.mark.slow("blurs 160 crops")
+def test_a_crop_bears_the_scale_at_which_its_frame_is_seen():
+    sources = Sources(photos=[places()], pairs=[(places(320, 200), places(320, 200))])
+    found = {"pair": set(), "whole": set(), "half": set()}
+    for least, most, scale in drawn(sources, 10, detector_imgsz=640, object_crops=0.0):
+        halved = (most - least).min() > 140
+        found["half" if halved else "pair" if scale == 2.0 else "whole"].add(scale)
+    assert found == {"pair": {640 / 320}, "whole": {640 / 400}, "half": {2 * 640 / 400}}
+    assert {scale for _, _, scale in drawn(sources, 10, object_crops=0.0)} == {1.0}

@@ -40,3 +40,10 @@ def test_times_are_read(text, wanted):
 def test_what_is_no_time_is_refused():
     with pytest.raises(DetbenchError, match="'soon' is no time"):
         schedule.seconds("soon")
+
+
+def test_extents_are_read():
+    assert schedule.extents("4:20") == (4.0, 20.0)
+    for text in ("4", "4-20", "4:20:30", "few:many"):
+        with pytest.raises(DetbenchError, match="are no two extents: write 4:20"):
+            schedule.extents(text)

@@ -16,6 +16,7 @@ from training import RECIPE, rows_of, small_spec, start, tensors
 
 from detbench import images, registry
 from detbench.gan import data, validate
+from detbench.gan.recipe import Recipe
 from detbench.gan.sources import load_folders
 from detbench.gan.step import stage
 from detbench.gan.train import learning_rate, train
@@ -257,3 +258,11 @@ def test_training_needs_few_packages(folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "out" / "best.safetensors").exists()
+
+
+def test_the_learning_rate_rises_along_a_line_and_falls_along_half_a_cosine():
+    recipe = Recipe({}, iterations=100, schedule="cosine", warmup=10, learning_rate=1.0)
+    rates = [learning_rate(recipe, i) for i in (1, 5, 10, 50, 75, 100)]
+    # (1 + cos(pi i / 100)) / 2, of which a tenth, half and all after 1, 5 and 10 iterations
+    assert rates == pytest.approx([0.0999753, 0.4969220, 0.9755283, 0.5, 0.1464466, 0.0], abs=1e-6)
+    assert learning_rate(dataclasses.replace(recipe, warmup=0), 1) == pytest.approx(0.9997533)

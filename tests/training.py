@@ -2,6 +2,8 @@
 
 import csv
 
+import numpy as np
+
 from detbench import registry
 from detbench.gan.recipe import Recipe
 from detbench.gan.train import train
@@ -45,3 +47,14 @@ def tensors(path):
     from safetensors.torch import load_file
 
     return load_file(path)
+
+
+def places(height=400, width=300):
+    """A picture of which each pixel tells where it lies: half of its column and row."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x // 2, y // 2, np.zeros_like(x)], axis=2).astype(np.uint8)
+
+
+def grey(sources):
+    """The pictures of sources, told apart by their grey level."""
+    return sorted(int(p[0, 0, 0]) for p in (*sources.photos, *(sharp for _, sharp in sources.pairs)))

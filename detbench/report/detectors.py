@@ -14,9 +14,9 @@ from detbench.lineup import Lineup
 from detbench.match import confirmed
 from detbench.metrics import METRICS
 from detbench.report import conclusions as words
+from detbench.report import origins
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Table, Value
-from detbench.report.origins import in_the_loss
 from detbench.report.tables import framed
 from detbench.types import RunResult
 
@@ -104,7 +104,13 @@ def _detector(group: Group) -> str:
 
 
 def _trained_through(groups: Sequence[Group]) -> dict[str, list[str]]:
-    return in_the_loss(run for group in groups for run in group.models)
+    """The detectors in the loss of some deblurers: by detector, the deblurers."""
+    names: dict[str, list[str]] = {}
+    records = origins.of_runs(run for group in groups for run in group.models)
+    for deblurer, through in origins.in_the_loss(records).items():
+        for detector in through:
+            names.setdefault(detector, []).append(deblurer)
+    return names
 
 
 def _named(group: Group) -> dict[str, RunResult]:

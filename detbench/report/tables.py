@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -9,10 +10,10 @@ from typing import Any, Literal
 
 from detbench.compare import Comparison
 from detbench.metrics import METRICS, metric
+from detbench.report import origins
 from detbench.report.breakdown import ENOUGH, Cell
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table, Value
-from detbench.report.origins import have_seen
 from detbench.signature import Signature
 from detbench.table import rows
 
@@ -45,7 +46,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             + (" ms/frame: deblurring alone." if costs else ""),
             *(
                 [f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(seen)}."]
-                if costs and (seen := have_seen(group.models))
+                if costs and (seen := origins.have_seen(origins.of_runs(group.models)))
                 else []
             ),
         ),
@@ -69,7 +70,7 @@ def differences(comparison: Comparison) -> Table:
     Args:
         comparison: whose models are the rows.
     """
-    found = {(row["model"], row["metric"]): row for row in comparison.rows()}
+    found = {(difference.model, difference.metric): difference for difference in comparison.differences}
     columns = [Column("against blurred")]
     for key in SHOWN:
         columns += [Column(METRICS[key].heading), Column("p")]
@@ -77,8 +78,8 @@ def differences(comparison: Comparison) -> Table:
     for model in comparison.models[1:]:
         cells: list[Value] = [model.name]
         for key in SHOWN:
-            row = found[model.name, key]
-            cells += [_difference(row, METRICS[key].form), _p(row["p_holm"])]
+            difference = found[model.name, key]
+            cells += [difference.interval.format(METRICS[key].form), _p(difference.p_holm)]
         rows.append(tuple(cells))
     return Table(
         "Differences to the blurred frames",
@@ -226,15 +227,5 @@ def _values(of: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[tuple
     return tuple((row["name"], *(row[key] for key in keys)) for row in of)
 
 
-def _difference(row: Mapping[str, object], form: str) -> str:
-    """A difference with its interval, or why there is none."""
-    signed = form.replace("{:", "{:+")
-    if row["difference"] is None:
-        return "-"
-    if row["low"] is None:
-        return f"{signed.format(row['difference'])} (not enough data)"
-    return f"{signed.format(row['difference'])} [{signed.format(row['low'])}, {signed.format(row['high'])}]"
-
-
-def _p(p: object) -> str:
-    return "-" if p is None else f"{p:.3f}" if isinstance(p, float) and p >= 0.001 else "<.001"
+def _p(p: float) -> str:
+    return "-" if math.isnan(p) else f"{p:.3f}" if p >= 0.001 else "<.001"
