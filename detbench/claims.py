@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, images, quality, registry, runner, stats
+from detbench import quality, registry, runner, stats
 from detbench.compare import compare
+from detbench.data import datasets, images
 from detbench.gan.recipe import Recipe
 from detbench.lineup import FLOOR
 from detbench.metrics import metric

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, images, match, store
+from detbench import match, store
+from detbench.data import datasets, images
 from detbench.lineup import name
 from detbench.types import DetbenchError, Detections, RunResult
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import assets, images
+from detbench import assets
+from detbench.data import images
 from detbench.files import replacing
 from detbench.progress import say
 from detbench.types import DetbenchError, canonical_hash

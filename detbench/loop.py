@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, detectors, images, kept, match, quality, store
+from detbench import detectors, kept, match, quality, store
+from detbench.data import datasets, images
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunSpec
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import claims, datasets, figure, registry, runner, store
+from detbench import claims, figure, registry, runner, store
 from detbench.compare import compare
+from detbench.data import datasets
 from detbench.lineup import FLOOR
 from detbench.report import detectors, formats, plots, style, tables
 from detbench.report.collect import Group, collect

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, datasets, detectors, environment, kept, registry, store
+from detbench import assets, detectors, environment, kept, registry, store
+from detbench.data import datasets
 from detbench.files import source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
 from detbench.loop import Loop

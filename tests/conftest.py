@@ -12,8 +12,9 @@ import pytest
 import torch
 from unsharp import Net, sharpening
 
-from detbench import assets, datasets, detectors, images, registry, runner
+from detbench import assets, detectors, registry, runner
 from detbench import baseline as gate
+from detbench.data import datasets, images
 from detbench.types import DeblurerSpec, Detections, DetectorSpec, FrameScore, RunResult, RunSpec
 from detbench.weights import save_weights
 

@@ -10,7 +10,8 @@ from conftest import BrightBoxes, scene, stand_in
 from unsharp import Net, half_a_pixel, noise
 
 from detbench import baseline as baseline_module
-from detbench import detectors, images, runner, store
+from detbench import detectors, runner, store
+from detbench.data import images
 from detbench.report import ci
 from detbench.types import DetbenchError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from detbench import blur
+from detbench.data import blur
 
 
 def naive_trajectory(rng, steps, length):

@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import detbench
-from detbench import assets, cli, images, runner, store
+from detbench import assets, cli, runner, store
+from detbench.data import images
 
 SMALL = ["--limit", "2", "--device", "cpu"]
 

@@ -10,8 +10,9 @@ import pytest
 from conftest import BrightBoxes, scene, stand_in
 from typer.testing import CliRunner
 
-from detbench import cli, datasets, detectors, images, publish, quality, registry, runner
+from detbench import cli, detectors, publish, quality, registry, runner
 from detbench.baseline import update
+from detbench.data import datasets, images
 from detbench.types import DetbenchError, RunSpec
 
 

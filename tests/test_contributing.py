@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 import detbench
-from detbench import detectors, images, registry, runner
+from detbench import detectors, registry, runner
 from detbench.cli import app
+from detbench.data import images
 from detbench.detectors import KINDS
 from detbench.signature import Signature
 from detbench.testing import check_deblurer, check_detector

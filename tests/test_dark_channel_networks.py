@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from deblurers._norm import NORMS
-from detbench import images, registry
+from detbench import registry
+from detbench.data import images
 from detbench.gan.discriminators import ScoreDiscriminator
 from detbench.gan.train import train
 from detbench.weights import read_record

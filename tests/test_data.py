@@ -7,7 +7,7 @@ import pytest
 import torch
 from training import RECIPE, places
 
-from detbench import images
+from detbench.data import images
 from detbench.gan import data
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Sources, load_folders

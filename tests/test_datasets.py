@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from detbench import datasets, images
+from detbench.data import datasets, images
 from detbench.types import DetbenchError
 
 

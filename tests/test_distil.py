@@ -5,8 +5,8 @@ import torch
 
 from deblurers import fastsrn, fastsrn_task_small, srn
 from detbench import registry
+from detbench.data.images import write_image
 from detbench.gan import distil
-from detbench.images import write_image
 
 
 def test_the_innermost_level_is_what_the_network_computes_there():

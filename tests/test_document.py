@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from detbench import images, runner
+from detbench import runner
+from detbench.data import images
 from detbench.report import groups
 from detbench.report.collect import collect
 from detbench.types import RunSpec

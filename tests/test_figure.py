@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from detbench import figure, images, runner, store
+from detbench import figure, runner, store
+from detbench.data import images
 from detbench.types import DetbenchError, Detections, RunSpec
 
 

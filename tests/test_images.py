@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detbench import images
-from detbench.images import image_size, list_images, read_image, write_image
+from detbench.data import images
+from detbench.data.images import image_size, list_images, read_image, write_image
 from detbench.types import DetbenchError
 
 ORIENTATION_TAG = 0x0112
@@ -291,5 +291,5 @@ def test_every_listed_suffix_can_be_written_and_read(tmp_path):
 
 
 def test_importing_it_stays_light():
-    code = "import sys, detbench.images; print([m for m in ('torch', 'cv2') if m in sys.modules])"
+    code = "import sys, detbench.data.images; print([m for m in ('torch', 'cv2') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -12,7 +12,8 @@ from conftest import BrightBoxes, stand_in
 from test_runner import Noise, untimed
 from typer.testing import CliRunner
 
-from detbench import cli, detectors, images, kept, loop, registry, restore, runner, store
+from detbench import cli, detectors, kept, loop, registry, restore, runner, store
+from detbench.data import images
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from detbench.data.images import read_image
 from detbench.gan import losses, vgg
 from detbench.gan.discriminators import PatchDiscriminator, ScoreDiscriminator
-from detbench.images import read_image
 
 
 def naive_dark_channel(image, patch):

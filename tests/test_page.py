@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detbench import datasets, images, match, runner, store
+from detbench import match, runner, store
+from detbench.data import datasets, images
 from detbench.report import page
 from detbench.types import Detections, FramePair, FrameScore, RunResult, RunSpec
 

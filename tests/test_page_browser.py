@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detbench import images
+from detbench.data import images
 from detbench.report import formats, page
 from detbench.report.formats import Column, Part, Table
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detbench.pairing import Pair, pair_up
+from detbench.data.pairing import Pair, pair_up
 from detbench.types import DetbenchError
 
 

@@ -9,8 +9,8 @@ import matplotlib.text
 import numpy as np
 import pytest
 
-from detbench import images
 from detbench.counts import Counts
+from detbench.data import images
 from detbench.report import breakdown, plots, scatter, style
 from detbench.report.breakdown import Cell
 from detbench.stats import Interval

@@ -7,7 +7,8 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from detbench import images, registry
+from detbench import registry
+from detbench.data import images
 from detbench.gan import data, losses
 from detbench.gan.sources import load_folders
 from detbench.gan.step import Stage, step, training_state

@@ -9,7 +9,8 @@ import pytest
 import torch
 from conftest import BrightBoxes, stand_in
 
-from detbench import detectors, images, loop, match, quality, registry, runner, store, table
+from detbench import detectors, loop, match, quality, registry, runner, store, table
+from detbench.data import images
 from detbench.lineup import name
 from detbench.signature import Signature
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec

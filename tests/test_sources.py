@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from training import grey, places
 
-from detbench import images
+from detbench.data import images
 from detbench.gan import pack
 from detbench.gan.sources import Sources, load_folders, load_training, split
 from detbench.types import DetbenchError

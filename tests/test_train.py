@@ -14,7 +14,8 @@ import torch
 import training
 from training import RECIPE, rows_of, small_spec, start, tensors
 
-from detbench import images, registry
+from detbench import registry
+from detbench.data import images
 from detbench.gan import data, validate
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import load_folders

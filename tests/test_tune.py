@@ -12,8 +12,9 @@ from spandrel.architectures.NAFNet import NAFNet
 from torch import nn
 from training import grey
 
-from detbench import datasets, detectors, external, images, registry, runner
+from detbench import detectors, external, registry, runner
 from detbench.cli import app
+from detbench.data import datasets, images
 from detbench.gan import train as trainer
 from detbench.gan import tune
 from detbench.gan.sources import Sources

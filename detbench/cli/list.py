@@ -35,7 +35,7 @@ def list_(
                 cited = {field: entry.stated(field) for field in ("paper", "licence")} if as_json else {}
                 rows.append(row | cited)
         elif what == "datasets":
-            from detbench import datasets
+            from detbench.data import datasets
 
             rows += [{"dataset": c.name, "role": c.role, "what it is": c.title} for c in datasets.cards().values()]
         else:

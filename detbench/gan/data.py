@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detbench import blur
+from detbench.data import blur
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Boxes, Photo, Sources
 from detbench.quality import psnr_db

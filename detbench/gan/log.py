@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from detbench.data.images import write_image
 from detbench.gan.sources import Photo
-from detbench.images import write_image
 
 
 class Log:

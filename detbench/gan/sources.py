@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets
+from detbench.data import datasets
+from detbench.data.images import VIDEO_SUFFIXES, list_images, read_image
+from detbench.data.pairing import pair_up
 from detbench.files import file_hash
-from detbench.images import VIDEO_SUFFIXES, list_images, read_image
-from detbench.pairing import pair_up
 from detbench.types import DetbenchError, canonical_hash
 
 Photo = NDArray[np.uint8]
@@ -91,7 +91,7 @@ def load_folders(given: Iterable[Path]) -> Sources:
     """Read photographs, pairs, a GoPro tree or videos into memory.
 
     Any folder among or below the given ones that holds both ``blur/`` and ``sharp/`` gives pairs, matched by their
-    path below these (:func:`detbench.pairing.pair_up`); every other image is a photograph. A pack
+    path below these (:func:`detbench.data.pairing.pair_up`); every other image is a photograph. A pack
     (``.zip``, from :mod:`detbench.gan.pack`) stands for the folder that it holds, a folder of packs for all of these.
 
     Raises:

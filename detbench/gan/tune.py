@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from detbench import registry
+from detbench.data.images import write_image
 from detbench.gan.data import validation_frames
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Photo, Sources, load_training
 from detbench.gan.train import train
-from detbench.images import write_image
 from detbench.types import DeblurerSpec, DetbenchError
 
 CROP = 256

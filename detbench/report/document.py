@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detbench import compare, datasets, stats, store, tide
+from detbench import compare, stats, store, tide
 from detbench.counts import Counts
+from detbench.data import datasets
 from detbench.metrics import METRICS, Sums
 from detbench.report import breakdown, conclusions, formats, page, plots, scatter, style, tables
 from detbench.report.collect import Group

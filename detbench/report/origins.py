@@ -39,14 +39,13 @@ def have_seen(records: Records, folder: str = KEPT) -> list[str]:
 
 
 def _recipe(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    recipe: Mapping[str, Any] = record.get("recipe", {})
-    return recipe
+    return record.get("recipe", {})
 
 
 def _lineage(name: str, records: Records) -> list[Mapping[str, Any]]:
     """A deblurer's record and those of the deblurers whose weights or frames it learnt from, and so on."""
     names = [name]
     for each in names:
-        recipe = _recipe(records[each])
-        names += [n for n in (recipe.get("init_from"), recipe.get("teacher")) if n in records and n not in names]
+        others = (_recipe(records[each]).get(field) for field in ("init_from", "teacher"))
+        names += [other for other in others if other and other in records and other not in names]
     return [records[each] for each in names]

@@ -17,7 +17,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import datasets, images, match, store
+from detbench import match, store
+from detbench.data import datasets, images
 from detbench.types import FramePair, RunResult
 
 OUTCOMES = {

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from detbench import images, kept, loop, runner
+from detbench import kept, loop, runner
+from detbench.data import images
 from detbench.detectors.yolo import Yolo
 from detbench.registry import Deblurer
 from detbench.types import RunSpec

@@ -10,7 +10,8 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from detbench import blur, registry
+from detbench import registry
+from detbench.data import blur
 from detbench.gan import discriminators, losses, tune, vgg
 from detbench.gan.data import Batch, Batches
 from detbench.gan.detector import FrozenDetector

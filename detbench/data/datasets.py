@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets
+from detbench.data.images import image_size, list_images, read_image, write_image
+from detbench.data.pairing import pair_up
 from detbench.files import file_hash
-from detbench.images import image_size, list_images, read_image, write_image
-from detbench.pairing import pair_up
 from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, canonical_hash
 
@@ -95,7 +95,7 @@ def cards() -> dict[str, Card]:
     """All cards by name."""
     folder: Traversable = importlib.resources.files("detbench") / "_datasets"
     if not folder.is_dir():  # a source checkout or an editable install
-        folder = Path(__file__).parent.parent / "datasets"
+        folder = Path(__file__).parents[2] / "datasets"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     return {f.name.removesuffix(".toml"): _parse(f.name.removesuffix(".toml"), f.read_text("utf-8")) for f in files}
 
@@ -297,7 +297,7 @@ def _shaken(frame: Frame, part: Mapping[str, Any], rng: np.random.Generator) -> 
     """A frame seen by a shaking camera, the shake drawn from the part's ranges."""
     import torch
 
-    from detbench import blur
+    from detbench.data import blur
 
     path = blur.trajectories(1, rng)
     shifts = blur.exposure(path, part["sub_frames"], np.atleast_1d(rng.uniform(*part["shake_px"])))
@@ -310,7 +310,7 @@ def _shaken(frame: Frame, part: Mapping[str, Any], rng: np.random.Generator) -> 
 
 def _exposed(around: list[Frame], part: Mapping[str, Any], rng: np.random.Generator) -> Frame:
     """What one long exposure around the middle frame sees: an odd number of slow-motion frames, averaged."""
-    from detbench import blur
+    from detbench.data import blur
 
     least, most = part["exposure"]
     half = int(rng.integers(least // 2, most // 2 + 1))

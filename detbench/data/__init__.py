@@ -1,0 +1,1 @@
+"""What is looked at: datasets, their frames and their blur, image files."""
