@@ -197,6 +197,7 @@ class Loop:
             ssim=quality.ssim(of.frame, of.sharp),
             restore_ms=of.restore_ms,
             detect_ms=of.detect_ms,
+            severity=of.pair.severity,
         )
         row = {"score": dataclasses.asdict(score), "size": of.sharp.shape[:2]}
         return row | {"detections": store.detections_to_json(of.seen)}

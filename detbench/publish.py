@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detbench import claims, figure, registry, runner, store
 from detbench.compare import compare
-from detbench.data import datasets
+from detbench.data.cards import cards
 from detbench.lineup import FLOOR
 from detbench.report import detectors, formats, plots, style, tables
 from detbench.report.collect import Group, collect
@@ -137,7 +137,7 @@ def stale(reports: Path) -> list[str]:
     reasons = [f"{name} is published, and does not run any more" for name in sources if name not in here]
     reasons += [f"{name} has changed" for name in here if name in sources and known[name].source != sources[name]]
     dataset = published["dataset"]
-    if datasets.cards()[dataset["name"]].identity != dataset["hash"]:
+    if cards()[dataset["name"]].identity != dataset["hash"]:
         reasons.append(f"the dataset {dataset['name']} has changed")
     return reasons
 

@@ -159,7 +159,9 @@ def read(path: Path) -> RunResult:
         raise DetbenchError(
             f"{path} was written with schema {schema}, and this detbench reads {SCHEMA}: remove it and run again."
         )
-    kinds = {"id": str, "clip": str, "psnr_db": float, "ssim": float, "restore_ms": float, "detect_ms": float}
+    measured = ("psnr_db", "ssim", "restore_ms", "detect_ms")
+    kinds = dict.fromkeys(("id", "clip", "severity"), str) | dict.fromkeys(measured, float)
+    later = {"severity": ""}  # fields that runs did not have at first
     scores = []
     if not (path / "frames.csv").exists():
         raise DetbenchError(f"{path / 'frames.csv'} is missing: remove {path} and run it again.")
@@ -167,7 +169,7 @@ def read(path: Path) -> RunResult:
         for row in (reader := csv.DictReader(file)):
             try:
                 values: dict[str, Any] = {
-                    f.name: kinds.get(f.name, int)(row[f.name]) for f in dataclasses.fields(FrameScore)
+                    f.name: kinds.get(f.name, int)((later | row)[f.name]) for f in dataclasses.fields(FrameScore)
                 }
             except (KeyError, TypeError, ValueError) as error:
                 raise DetbenchError(

@@ -45,12 +45,14 @@ class FramePair:
         blurred: path of the blurred frame.
         clip: name of the video (or photograph) the frame came from. Frames of one clip are not independent,
             so the clip is what a clustered bootstrap resamples.
+        severity: what the dataset calls the strength of its blur; empty if it does not say.
     """
 
     id: str
     sharp: Path
     blurred: Path
     clip: str
+    severity: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,6 +251,7 @@ class FrameScore:
         ssim: SSIM against the sharp frame, in [-1, 1].
         restore_ms: wall time of the deblurer on this frame, in milliseconds.
         detect_ms: wall time of the detector on this frame, in milliseconds.
+        severity: of the frame's blur, as its dataset calls it; empty if it does not say.
     """
 
     id: str
@@ -263,6 +266,7 @@ class FrameScore:
     ssim: float
     restore_ms: float
     detect_ms: float
+    severity: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from detbench.match import match, score_frame
 from detbench.report import breakdown
 from detbench.report.breakdown import AveragePrecision, Cell
 from detbench.tide import Errors
-from detbench.types import Detections
+from detbench.types import Detections, FrameScore
 
 NONE = Detections.empty()
 
@@ -143,11 +143,17 @@ def test_cells_by_severity():
     detections = [squares(0), squares(0, 20), NONE]
     reference = [squares(0), squares(0), squares(0, 20)]
     matches = breakdown.matches(detections, reference, 0.5)
-    assert breakdown.by_severity(matches, [20.0, 30.0, 25.0]) == [
+    assert breakdown.by_severity(matches, ["strong", "light", "medium"]) == [
         Cell("light", Counts(1, 1, 0)),
         Cell("medium", Counts(0, 0, 2)),
         Cell("strong", Counts(1, 0, 0)),
     ]
+    assert breakdown.by_severity(matches, ["fog", "light", "fog"])[3] == Cell("fog", Counts(1, 0, 2))
+
+
+def floor(psnr_db, severity=""):
+    """Scores of blurred frames."""
+    return [FrameScore("id", "clip", 0, 0, 0, 0, 0, 0, psnr, 0.9, 0.0, 0.0, severity) for psnr in psnr_db]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,13 @@ def test_cells_by_severity():
     ],
 )
 def test_severities_are_terciles(psnr_db, expected):
-    assert breakdown.severities(psnr_db).tolist() == expected
+    assert breakdown.severities(floor(psnr_db)) == [breakdown.SEVERITIES[third] for third in expected]
+
+
+def test_a_datasets_own_severities_come_before_terciles():
+    known = floor([20, 30], "medium")
+    assert breakdown.severities(known) == ["medium", "medium"]
+    assert breakdown.severities([*known, *floor([40])]) == ["strong", "medium", "light"]  # where one does not say
 
 
 @settings(max_examples=25, deadline=None)
@@ -171,8 +183,12 @@ def test_cells_add_up_to_the_run(seed):
     detections, reference = random_frames(seed)
     total = rematched(detections, reference, 0.5, 0.3)
     matches = breakdown.matches(detections, reference, 0.5, 0.3)
-    psnr = np.random.default_rng(seed).uniform(20, 30, len(reference))
-    for cells in (breakdown.by_class(matches, {}), breakdown.by_size(matches), breakdown.by_severity(matches, psnr)):
+    severity = breakdown.severities(floor(np.random.default_rng(seed).uniform(20, 30, len(reference))))
+    for cells in (
+        breakdown.by_class(matches, {}),
+        breakdown.by_size(matches),
+        breakdown.by_severity(matches, severity),
+    ):
         assert sum((cell.counts for cell in cells), Counts(0, 0, 0)).columns().tolist() == total
 
 
@@ -314,7 +330,7 @@ def test_runs_without_objects(frames):
     matches = breakdown.matches(nothing, nothing, 0.5)
     assert breakdown.by_class(matches, {0: "car"}) == []
     assert breakdown.by_size(matches) == [Cell(name, Counts(0, 0, 0)) for name in ("small", "medium", "large")]
-    assert not any(cell.enough for cell in breakdown.by_severity(matches, [25.0] * frames))
+    assert not any(cell.enough for cell in breakdown.by_severity(matches, ["light"] * frames))
     assert breakdown.rescore(nothing, nothing, 0.5, 0.25).columns().tolist() == [[0, 0, 0]] * frames
     assert breakdown.confidence_sweep(nothing, nothing, 0.5).counts.columns().tolist() == [[0, 0, 0]] * 99
     assert breakdown.iou_sweep(nothing, nothing, 0.25).counts.f1.tolist() == [1.0] * 10

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from detbench import cli, detectors, publish, quality, registry, runner
 from detbench.baseline import update
-from detbench.data import datasets, images
+from detbench.data import images
+from detbench.data.cards import cards
 from detbench.types import DetbenchError, RunSpec
 
 
@@ -264,7 +265,7 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     assert {f"{key}.{suffix}" for key in ("detectors", "fooling") for suffix in ("md", "tex", "csv")} <= made
     state = json.loads((tmp_path / "reports" / "published.json").read_text())
     assert [(eye["name"], eye["imgsz"]) for eye in state["detectors"]] == list(publish.DETECTORS)
-    monkeypatch.setitem(state, "dataset", {"name": "street", "hash": datasets.cards()["street"].identity})
+    monkeypatch.setitem(state, "dataset", {"name": "street", "hash": cards()["street"].identity})
     (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
     assert publish.stale(tmp_path / "reports") == publish.waiting(tmp_path / "reports") == []
 

@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from detbench.data import datasets, images
+from detbench.data import build, cards, datasets, images
 from detbench.types import DetbenchError
 
 
 def taken(role):
     """Every (asset, frame) that cards of a role use."""
-    cards = [card for card in datasets.cards().values() if card.role == role]
-    assert cards
-    return {(p["asset"], frame) for card in cards for p in [*card.photos, *card.videos] for frame in p["frames"]}
+    of_role = [card for card in cards.cards().values() if card.role == role]
+    assert of_role
+    return {(p["asset"], frame) for card in of_role for p in [*card.photos, *card.videos] for frame in p["frames"]}
 
 
 def test_nothing_is_both_trained_on_and_evaluated():
@@ -65,47 +65,44 @@ def test_a_shift_would_be_noticed(street):
 
 
 def test_a_frame_is_built_to_the_same_bytes_again(street):
-    card = datasets.cards()["street"]
+    card = cards.cards()["street"]
     first = {**card.photos[0], "frames": card.photos[0]["frames"][1:2]}
     small = dataclasses.replace(card, data={**card.data, "photos": [first], "video": []})
-    ((id, _, sharp, blurred),) = datasets._pairs(small)
-    pair = next(p for p in street.pairs if p.id == id)
+    ((shot, sharp, blurred),) = build.shoot(small)
+    pair = next(p for p in street.pairs if p.id == shot.id)
     assert (images.read_image(pair.sharp) == sharp).all()
     assert (images.read_image(pair.blurred) == blurred).all()
 
 
 def test_the_identity_depends_on_everything_that_was_asked_for(monkeypatch):
-    card = datasets.cards()["street"]
+    card = cards.cards()["street"]
     assert dataclasses.replace(card, data={**card.data, "seed": 99}).identity != card.identity
     was = card.identity
-    monkeypatch.setattr(datasets, "BUILDER_VERSION", 99)
+    monkeypatch.setattr(cards, "BUILDER_VERSION", 99)
     assert card.identity != was
 
 
-def tiny_build(card, folder):
+def tiny_build(folder):
     """Stands in for a build that takes a minute."""
     images.write_image(folder / "photos" / "a.png", np.zeros((16, 16, 3), np.uint8))
     return [{"id": "a", "clip": "a"}]
 
 
 def test_a_damaged_cache_is_built_again(home):
-    card = datasets.cards()["street_train"]
-    folder = datasets._ensure(card, tiny_build)
+    folder = build.ensure("tiny", "0" * 64, tiny_build)
     built = (folder / "photos" / "a.png").read_bytes()
     (folder / "photos" / "a.png").write_bytes(built[:-4])
-    assert (datasets._ensure(card, tiny_build) / "photos" / "a.png").read_bytes() == built
+    assert (build.ensure("tiny", "0" * 64, tiny_build) / "photos" / "a.png").read_bytes() == built
 
 
 def test_a_killed_build_is_not_mistaken_for_a_whole_one(home):
-    card = datasets.cards()["street_train"]
-
-    def killed(card, folder):
-        tiny_build(card, folder)
+    def killed(folder):
+        tiny_build(folder)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        datasets._ensure(card, killed)
-    assert len(list((datasets._ensure(card, tiny_build) / "photos").iterdir())) == 1
+        build.ensure("tiny", "0" * 64, killed)
+    assert len(list((build.ensure("tiny", "0" * 64, tiny_build) / "photos").iterdir())) == 1
 
 
 def test_a_folder_of_pairs_is_a_dataset(pairs):

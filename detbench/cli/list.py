@@ -35,9 +35,9 @@ def list_(
                 cited = {field: entry.stated(field) for field in ("paper", "licence")} if as_json else {}
                 rows.append(row | cited)
         elif what == "datasets":
-            from detbench.data import datasets
+            from detbench.data.cards import cards
 
-            rows += [{"dataset": c.name, "role": c.role, "what it is": c.title} for c in datasets.cards().values()]
+            rows += [{"dataset": c.name, "role": c.role, "what it is": c.title} for c in cards().values()]
         else:
             from detbench import assets, detectors
 

@@ -8,7 +8,7 @@ network is). A shutter that is open while the camera moves sees the scene from m
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -182,6 +182,38 @@ def object_motion(images: Tensor, masks: Tensor, shifts: Tensor) -> Tensor:
         total += warp(layer, shifts[:, i], still)
     mean = total / n
     return mean[:, :3] + (1 - mean[:, 3:]) * images
+
+
+def straight(extent: NDArray[np.float64], angle: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
+    """Even motion along a line, as an object's shifts in the sub-frames of one exposure.
+
+    Args:
+        extent: (n,) lengths in pixels.
+        angle: (n,) directions in radians, 0 to the right and pi / 2 downwards.
+        frames: sub-frames an exposure.
+
+    Returns:
+        (n, frames, 2) shifts (x, y) in pixels, mean zero over the frames.
+    """
+    direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * extent[:, None]
+    return np.asarray(np.linspace(-0.5, 0.5, frames)[None, :, None] * direction[:, None])
+
+
+def outline(box: Sequence[float], height: int, width: int) -> NDArray[np.float32]:
+    """A mask of a soft-edged, rounded box: the outline of a moving object.
+
+    Args:
+        box: corners ``x0, y0, x1, y1`` in pixels, which the soft edge crosses.
+        height: of the mask.
+        width: of the mask.
+
+    Returns:
+        (1, H, W) in [0, 1].
+    """
+    x0, y0, x1, y1 = box
+    y, x = np.ogrid[:height, :width]
+    distance = ((2 * y - y0 - y1) / (y1 - y0)) ** 4 + ((2 * x - x0 - x1) / (x1 - x0)) ** 4
+    return np.clip((1.1 - distance) * 5, 0, 1).astype(np.float32)[None]
 
 
 def average_frames(frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:

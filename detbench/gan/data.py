@@ -100,7 +100,8 @@ class Synthesis:
         # The camera turns evenly to one side, by up to as much as would move the crop's corner by its shake.
         turn = rng.uniform(-1, 1, n) * np.minimum(LARGEST_ANGLE, extent / width)
         angles = torch.from_numpy(np.linspace(-0.5, 0.5, SUB_FRAMES) * turn[:, None]).float().to(sharp.device)
-        straight = _straight(extent, rng).to(sharp.device)
+        sideways = rng.normal(0, 0.3, len(extent))  # as traffic moves, mostly
+        straight = torch.from_numpy(blur.straight(extent, sideways, SUB_FRAMES)).float().to(sharp.device)
         masks = torch.from_numpy(np.stack([_blob(height, width, rng) for _ in range(n)])).to(sharp.device)
         if moving.any():
             out[moving] = blur.object_motion(light[moving], masks[moving], straight[moving])
@@ -149,19 +150,11 @@ LUMINANCE_TABLE = [
 """Steps in grey levels of the cosine transform's coefficients."""
 
 
-def _straight(extent: NDArray[np.float64], rng: np.random.Generator) -> Tensor:
-    """(n, SUB_FRAMES, 2) shifts along a line of the given length in pixels, mostly sideways as traffic moves."""
-    angle = rng.normal(0, 0.3, len(extent))
-    direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * extent[:, None]
-    return torch.from_numpy(np.linspace(-0.5, 0.5, SUB_FRAMES)[None, :, None] * direction[:, None]).float()
-
-
 def _blob(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(1, H, W) mask of a soft-edged, rounded box in a random place: the outline of a moving object."""
-    centre, size = rng.uniform(0.2, 0.8, 2), rng.uniform(0.15, 0.5, 2)
-    y, x = np.ogrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
-    distance = (np.abs(y - centre[0]) / size[0]) ** 4 + (np.abs(x - centre[1]) / size[1]) ** 4
-    return np.clip((1.1 - distance) * 5, 0, 1).astype(np.float32)[None]
+    """(1, H, W) mask of a moving object in a random place."""
+    centre, reach = rng.uniform(0.2, 0.8, 2), rng.uniform(0.15, 0.5, 2)
+    (y0, x0), (y1, x1) = ((centre + side * reach) * (height - 1, width - 1) for side in (-1, 1))
+    return blur.outline((x0, y0, x1, y1), height, width)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from detbench.counts import Counts
 from detbench.match import found, match
 from detbench.thresholds import counts_by_threshold
-from detbench.types import Detections
+from detbench.types import Detections, FrameScore
 
 CONFIDENCES = np.linspace(0.01, 0.99, 99)
 """Where :func:`confidence_sweep` counts by default."""
@@ -30,7 +30,7 @@ SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
 """The least area of each size in square pixels (Lin et al., "Microsoft COCO", and ``COCOeval``)."""
 
 SEVERITIES = ("light", "medium", "strong")
-"""Thirds of the frames by how blurred they are."""
+"""How blurred frames are: what their dataset calls it, or thirds of them."""
 
 ENOUGH = 10
 """Reference objects a cell needs before its numbers mean anything: with ten, one object is a tenth of the recall, and
@@ -247,31 +247,33 @@ def by_size(run: Matches) -> list[Cell]:
     return _cells(list(SIZES), _group(run, np.maximum(detection, 0), np.maximum(object_, 0), len(SIZES)))
 
 
-def by_severity(run: Matches, psnr_db: ArrayLike) -> list[Cell]:
-    """One cell for each of :data:`SEVERITIES`.
+def by_severity(run: Matches, severity: Sequence[str]) -> list[Cell]:
+    """One cell for each severity of blur, in the order of :data:`SEVERITIES`.
 
     Args:
         run: its detections and objects.
-        psnr_db: (frames,) PSNR of the blurred frames, as in the floor's scores.
+        severity: (frames,) as from :func:`severities`.
     """
-    severity = severities(psnr_db)
-    counts = _group(run, severity[run.detection_frame], severity[run.object_frame], len(SEVERITIES))
-    return _cells(list(SEVERITIES), counts)
+    names = list(dict.fromkeys([*SEVERITIES, *severity]))
+    index = np.array([names.index(name) for name in severity], np.int64)
+    return _cells(names, _group(run, index[run.detection_frame], index[run.object_frame], len(names)))
 
 
-def severities(psnr_db: ArrayLike) -> NDArray[np.int64]:
-    """How blurred each frame is, against the others: terciles of the PSNR.
+def severities(floor: Sequence[FrameScore]) -> list[str]:
+    """How blurred each frame is: as its dataset says, or against the others, by terciles of the PSNR.
 
     Args:
-        psnr_db: (frames,) of the blurred frames; ``inf`` for frames that are not blurred at all.
+        floor: scores of the blurred frames; their PSNR is ``inf`` where they are not blurred at all.
 
     Returns:
-        (frames,) int64 indices into :data:`SEVERITIES`. Frames with the same PSNR are in the same third, so thirds may
-        differ in size.
+        (frames,) names. Where the dataset does not say, they are :data:`SEVERITIES`; frames with the same PSNR are then
+        in the same third, so that thirds may differ in size.
     """
-    loss = -np.asarray(psnr_db, np.float64)
+    if all(score.severity for score in floor):
+        return [score.severity for score in floor]
+    loss = -np.array([score.psnr_db for score in floor])
     rank = np.searchsorted(np.sort(loss), loss)  # how many frames are less blurred
-    return (len(SEVERITIES) * rank // max(len(loss), 1)).astype(np.int64)
+    return [SEVERITIES[third] for third in len(SEVERITIES) * rank // max(len(loss), 1)]
 
 
 def _frame_indices(frames: Sequence[Detections]) -> NDArray[np.int64]:

@@ -234,11 +234,11 @@ class Report:
     def where(self) -> page.Section:
         """By class, size and severity."""
         names, _ = store.read_frames(self.group.floor.path)
-        psnr = [score.psnr_db for score in self.group.floor.scores]
+        severity = breakdown.severities(self.group.floor.scores)
         cuts: dict[str, Callable[[breakdown.Matches], list[breakdown.Cell]]] = {
             "class": lambda run: breakdown.by_class(run, names),
             "size": breakdown.by_size,
-            "severity": lambda run: breakdown.by_severity(run, psnr),
+            "severity": lambda run: breakdown.by_severity(run, severity),
         }
         floor, *runs, ceiling = self.matches
         htmls, figures = [], []
@@ -254,9 +254,9 @@ class Report:
             "where",
             "Where it helps",
             [
-                "Sizes are COCO's, in square pixels of the sharp frame's box: below 32², up to 96², above. Severity: a"
-                f" third of the frames each, by their PSNR before deblurring. Hatched, or with an asterisk: fewer than"
-                f" {breakdown.ENOUGH} objects, not enough data.",
+                "Sizes are COCO's, in square pixels of the sharp frame's box: below 32², up to 96², above. Severity: as"
+                " the dataset has it, or else a third of the frames each, by their PSNR before deblurring. Hatched, or"
+                f" with an asterisk: fewer than {breakdown.ENOUGH} objects, not enough data.",
                 *few,
             ],
             htmls,
