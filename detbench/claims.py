@@ -336,7 +336,7 @@ def _less(
 def _grid(spec: RunSpec) -> NDArray[np.float64]:
     """(frames,) grid artefacts of a deblurer. Frames are restored again: a run keeps lossy pictures only."""
     restore = runner.restorer(spec)
-    pairs = datasets.load(spec.dataset).pairs[: spec.limit]
+    pairs = datasets.of(spec).pairs[: spec.limit]
     restored = (restore([datasets.read_blurred(pair, spec.noise)])[0] for pair in pairs)
     return np.array(
         [quality.grid_db(frame, images.read_image(pair.sharp)) for frame, pair in zip(restored, pairs, strict=True)]

@@ -42,7 +42,7 @@ def panels(result: RunResult, ids: Sequence[str]) -> dict[str, tuple[Frame, Fram
     Raises:
         DetbenchError: the dataset has changed since, or the restored frames are gone.
     """
-    dataset = datasets.load(result.spec.dataset)
+    dataset = datasets.of(result.spec)
     if dataset.identity != result.spec.dataset_hash:
         raise DetbenchError(f"{dataset.name} has changed since {result.path} was made: run it again.")
     pairs = {pair.id: pair for pair in dataset.pairs}

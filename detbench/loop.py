@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -187,14 +188,15 @@ class Loop:
             of.seen.above(conf), of.seen_blurred.above(conf), of.seen_sharp.above(conf), self.spec.match_iou
         )
         images.write_image(store.preview(self.path, of.pair.id), of.frame)
+        nearest = max((of.sharp, *map(images.read_image, of.pair.others)), key=partial(quality.psnr_db, of.frame))
         if of.key:
             self.kept.add(of.key, of.frame, of.restore_ms)
         score = FrameScore(
             id=of.pair.id,
             clip=of.pair.clip,
             **dataclasses.asdict(counts),
-            psnr_db=quality.psnr_db(of.frame, of.sharp),
-            ssim=quality.ssim(of.frame, of.sharp),
+            psnr_db=quality.psnr_db(of.frame, nearest),
+            ssim=quality.ssim(of.frame, nearest),
             restore_ms=of.restore_ms,
             detect_ms=of.detect_ms,
             severity=of.pair.severity,

@@ -48,7 +48,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     """
     own = _taken(spec, deblurer)
     spec = resolve(spec, own)
-    dataset, path = datasets.load(spec.dataset), _path(spec, out)
+    dataset, path = datasets.of(spec), _path(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
         return store.read(path)
@@ -117,7 +117,7 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
     weights = Path(spec.weights) if spec.weights else None
     deblurer_hash = own.hash if own else registry.fingerprint(spec.deblurer, weights)
     device = environment.device(spec.device)
-    dataset = datasets.load(spec.dataset)
+    dataset = datasets.of(spec)
     place = Path(spec.dataset)
     return replace(
         spec,

@@ -46,6 +46,7 @@ class FramePair:
         clip: name of the video (or photograph) the frame came from. Frames of one clip are not independent,
             so the clip is what a clustered bootstrap resamples.
         severity: what the dataset calls the strength of its blur; empty if it does not say.
+        others: further sharp frames of the exposure: PSNR and SSIM are those of the one nearest to the restored frame.
     """
 
     id: str
@@ -53,6 +54,7 @@ class FramePair:
     blurred: Path
     clip: str
     severity: str = ""
+    others: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +167,7 @@ class RunSpec:
 
     Attributes:
         deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
-        dataset: a name from ``detbench list datasets``, or a folder with ``sharp/`` and ``blur/``.
+        dataset: a name from ``detbench list datasets``; or a folder of pairs in a layout of the field's datasets.
         detector: a name from ``detbench list detectors``; a YOLO's ``.pt`` or ``.onnx`` file; or ``KIND:WEIGHTS``.
         input: which frames the deblurer gets. ``sharp`` measures what it does to frames that need no help.
         conf: detections scored below this are dropped, in [0, 1].
@@ -179,6 +181,7 @@ class RunSpec:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: of the deblurer's arithmetic.
         weights: a safetensors file to use in place of the deblurer's own.
+        clips: of a folder: pattern with a group ``clip`` that says what clip a frame of this name is of.
     """
 
     deblurer: str
@@ -195,6 +198,7 @@ class RunSpec:
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     weights: str | None = None
+    clips: str = ""
     deblurer_hash: str = ""
     dataset_hash: str = ""
     detector_hash: str = ""
@@ -227,8 +231,10 @@ class RunSpec:
     def hash8(self) -> str:
         """Eight hexadecimal digits that stand for all the numbers depend on: the end of a run directory's name."""
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
+        hashed = ("clips",)  # what the dataset's hash knows already
         kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
         asked = dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA}
+        asked = {field: value for field, value in asked.items() if field not in hashed}
         if not self.noise:  # a later field: runs without it keep their names
             del asked["noise"]
         return canonical_hash(asked)[:8]

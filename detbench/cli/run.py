@@ -23,7 +23,20 @@ RunDeblurer = Annotated[
         " run as they are. Default: dc250.",
     ),
 ]
-RunDataset = Annotated[str, typer.Option(help="See `detbench list datasets`; or a folder with sharp/ and blur/.")]
+RunDataset = Annotated[
+    str,
+    typer.Option(
+        help="See `detbench list datasets`; or a folder with sharp/ and blur/, or in the layout of GoPro, REDS,"
+        " RealBlur (or its list), HIDE, DVD, Köhler, or DeblurGAN's images of two halves."
+    ),
+]
+RunClips = Annotated[
+    str,
+    typer.Option(
+        help="Regular expression with a group (?P<clip>...): what clip a frame of your folder is of. Frames of one clip"
+        " are not independent."
+    ),
+]
 RunDetector = Annotated[
     Optional[list[str]],
     typer.Option(
@@ -59,6 +72,7 @@ RunAsJson = Annotated[
 def run(
     deblurer: RunDeblurer = None,
     dataset: RunDataset = DEFAULTS.dataset,
+    clips: RunClips = DEFAULTS.clips,
     detector: RunDetector = None,
     conf: RunConf = DEFAULTS.conf,
     nms_iou: RunNmsIou = DEFAULTS.nms_iou,
@@ -85,6 +99,7 @@ def run(
         spec = RunSpec(
             "",
             dataset=dataset,
+            clips=clips,
             input=given,
             conf=conf,
             nms_iou=nms_iou,

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import zlib
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench.data import build
+from detbench.data import build, layouts
 from detbench.data.cards import Card, cards
-from detbench.data.images import image_size, list_images, read_image
-from detbench.data.pairing import pair_up
-from detbench.types import DetbenchError, FramePair
+from detbench.data.images import image_size, read_image, write_image
+from detbench.progress import say, track
+from detbench.types import DetbenchError, FramePair, RunSpec, canonical_hash
 
 Frame = NDArray[np.uint8]
 
@@ -37,11 +41,13 @@ class Dataset:
     pixels: str
 
 
-def load(name: str) -> Dataset:
+def load(name: str, clips: str = "") -> Dataset:
     """Find a dataset for evaluation, building it on first use.
 
     Args:
-        name: of a card, or a folder that holds ``sharp/`` and ``blur/`` with one file a frame in each.
+        name: of a card; or a folder in one of the layouts of :mod:`detbench.data.layouts`; or RealBlur's list.
+        clips: pattern with a group ``clip``, which says what clip a frame is of, from its path below the folder of
+            blurred frames, without suffix. Empty for what the layout says.
 
     Raises:
         DetbenchError: an unknown name, a card that is not for evaluation, or a folder whose frames do not pair up.
@@ -50,40 +56,113 @@ def load(name: str) -> Dataset:
     if name in known:
         if known[name].role != "evaluation":
             raise DetbenchError(f"{name} is training material: evaluating on it would flatter what was trained on it.")
+        if clips:
+            raise DetbenchError(f"{name} says itself what its clips are: leave out --clips.")
         return _built(known[name])
-    if Path(name).is_dir():
-        return from_folder(Path(name))
+    place = Path(name)
+    if place.is_dir() or place.is_file():
+        return from_folder(place, clips)
     raise DetbenchError(f"There is no dataset {name!r}, nor a folder of that name. There are {', '.join(known)}.")
 
 
-def from_folder(folder: Path) -> Dataset:
-    """A user's own frames: ``sharp/`` and ``blur/``, matched by file stem; every frame counts as its own clip.
+def of(spec: RunSpec) -> Dataset:
+    """The dataset of a run."""
+    return load(spec.dataset, spec.clips)
 
-    With one level of folders below both, each such folder is a clip (a video).
+
+def from_folder(folder: Path, clips: str = "") -> Dataset:
+    """A user's own frames, in a layout that is recognised.
+
+    Args:
+        folder: or file, as for :func:`load`; and so is ``clips``.
+        clips: see there.
 
     Raises:
-        DetbenchError: naming the frames that are unpaired, share a stem, or differ in size.
+        DetbenchError: naming the frames that are unpaired, share a name, or differ in size; or no layout fits.
     """
-    for side in ("sharp", "blur"):
-        if not (folder / side).is_dir():
-            raise DetbenchError(f"{folder / side} does not exist: a dataset folder holds sharp/ and blur/.")
-    found, _ = pair_up(
-        [path for side in ("sharp", "blur") for path in list_images(folder / side, recursive=True)], folder
-    )
-    pairs, ids = [], dict[str, Path]()
-    for pair in found:
-        if image_size(pair.sharp) != image_size(pair.blurred):
-            (h, w), (hb, wb) = image_size(pair.sharp), image_size(pair.blurred)
+    layout = layouts.recognise(folder)
+    if layout is None:
+        raise DetbenchError(
+            f"{folder} holds no frames in a layout that is known: put the sharp ones into {folder / 'sharp'} and the"
+            f" blurred ones, of the same names, into {folder / 'blur'}."
+        )
+    if layout.halves:
+        layout = _cut_apart(folder, layout)
+    _refuse_others(layout.pairs)
+    pairs = list(layout.pairs)
+    if clips:
+        pairs = [replace(pair, clip=_clip(clips, pair)) for pair in pairs]
+    elif layout.flat:
+        pairs = _numbered(pairs)
+    count = len({pair.clip for pair in pairs})
+    note = f" ({layout.note})" if layout.note else ""
+    say(f"{layout.name} layout{note}: {count:,} clip{'s' * (count != 1)}, {len(pairs):,} pairs")
+    files = [path for pair in pairs for path in (pair.sharp, pair.blurred, *pair.others)]
+    pixels = build.hash_files(files, Path(os.path.commonpath(files)))
+    identity = canonical_hash([pixels, [pair.clip for pair in pairs]])
+    return Dataset((folder if folder.is_dir() else folder.parent).resolve().name, identity, tuple(pairs), pixels)
+
+
+def _clip(pattern: str, pair: FramePair) -> str:
+    """The clip of a frame, by a user's pattern."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DetbenchError(f"--clips {pattern!r} is no regular expression: {error}.") from error
+    if "clip" not in compiled.groupindex:
+        raise DetbenchError(f"--clips {pattern!r} has no group named clip: write (?P<clip>...) around it.")
+    found = compiled.search(pair.id)
+    if not found or not found["clip"]:
+        raise DetbenchError(f"--clips {pattern!r} finds no clip in {pair.id}.")
+    return found["clip"]
+
+
+def _numbered(pairs: list[FramePair]) -> list[FramePair]:
+    """The frames that lie in no folder of their own, numbered ones of one name as frames of one clip."""
+    stems = {pair.id: re.sub(r"[-_. ]*\d+$", "", pair.id) or "frames" for pair in pairs if pair.clip == pair.id}
+    sizes = Counter(stems.values())
+    clips = {stem: count for stem, count in sizes.items() if count > 1}
+    if clips:
+        named = ", ".join(f"{stem}..." for stem in list(clips)[:3]) + (" ..." if len(clips) > 3 else "")
+        say(
+            f"{sum(clips.values()):,} numbered frames count as {len(clips)} clip{'s' * (len(clips) > 1)} ({named}); if"
+            " each is a scene of its own, give --clips '(?P<clip>.+)'"
+        )
+    return [
+        replace(pair, clip=stems[pair.id]) if pair.id in stems and stems[pair.id] in clips else pair for pair in pairs
+    ]
+
+
+def _refuse_others(pairs: Sequence[FramePair]) -> None:
+    """Stop if frames differ in size from their partner or share a name."""
+    ids: dict[str, Path] = {}
+    for pair in pairs:
+        (h, w), (hb, wb) = image_size(pair.sharp), image_size(pair.blurred)
+        if (h, w) != (hb, wb):
             raise DetbenchError(
                 f"{pair.sharp} is {w}x{h} but {pair.blurred} is {wb}x{hb}: a pair must show the same pixels."
             )
-        id = pair.name.replace("/", "-")
-        if id in ids:
-            raise DetbenchError(f"{pair.sharp} and {ids[id]} get the same name, {id}: rename one.")
-        ids[id] = pair.sharp
-        pairs.append(FramePair(id, pair.sharp, pair.blurred, clip=pair.name.rpartition("/")[0] or pair.name))
-    pixels = build.hash_files([path for pair in pairs for path in (pair.sharp, pair.blurred)], folder)
-    return Dataset(folder.resolve().name, pixels, tuple(pairs), pixels)
+        if pair.id in ids:
+            raise DetbenchError(f"{pair.sharp} and {ids[pair.id]} get the same name, {pair.id}: rename one.")
+        ids[pair.id] = pair.sharp
+
+
+def _cut_apart(folder: Path, layout: layouts.Layout) -> layouts.Layout:
+    """Images of two halves as pairs of files in the cache."""
+
+    def cut(made: Path) -> list[dict[str, str]]:
+        for pair in track(layout.pairs, len(layout.pairs), "cutting images apart"):
+            for side, half in zip(("blur", "sharp"), layouts.halves(read_image(pair.sharp)), strict=True):
+                write_image(made / side / f"{pair.id}.png", half)
+        return [{"id": pair.id, "clip": pair.clip} for pair in layout.pairs]
+
+    identity = build.hash_files([pair.sharp for pair in layout.pairs], folder)
+    made = build.ensure(folder.resolve().name, identity, cut)
+    pairs = (
+        replace(pair, sharp=made / "sharp" / f"{pair.id}.png", blurred=made / "blur" / f"{pair.id}.png")
+        for pair in layout.pairs
+    )
+    return replace(layout, pairs=tuple(pairs), halves=False)
 
 
 def read_blurred(pair: FramePair, noise: float = 0.0) -> Frame:

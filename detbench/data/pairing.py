@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detbench.data.images import list_images
 from detbench.types import DetbenchError
 
 OTHER = {"blur": "sharp", "sharp": "blur"}
@@ -52,12 +53,55 @@ def pair_up(images: Iterable[Path], folder: Path) -> tuple[list[Pair], list[Path
         name = path.relative_to(side).with_suffix("").as_posix()
         pair = found.setdefault((side.parent, name), {})
         if side.name in pair:
-            raise DetbenchError(
-                f"{path} and {pair[side.name]} have the same name but for the suffix: rename or remove one."
-            )
+            raise _same_name(path, pair[side.name])
         pair[side.name] = path
-    _refuse_lonely(found)
+    _refuse_unpaired(found)
     return [Pair(name, pair["blur"], pair["sharp"]) for (_, name), pair in found.items()], others
+
+
+def pair_folders(blurred: Path, sharp: Path) -> list[Pair]:
+    """Match the images of two folders, and of folders below these, by their path there, whatever their suffix.
+
+    Args:
+        blurred: a folder.
+        sharp: another.
+
+    Returns:
+        Pairs in the order of the blurred images.
+
+    Raises:
+        DetbenchError: as for :func:`pair_up`; or a folder holds no images.
+    """
+    sides = []
+    for folder in (blurred, sharp):
+        names: dict[str, Path] = {}
+        for path in list_images(folder, recursive=True):
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in names:
+                raise _same_name(path, names[name])
+            names[name] = path
+        sides.append(names)
+    for (mine, its), other in zip((sides, sides[::-1]), (sharp, blurred), strict=True):
+        refuse_lonely([path for name, path in mine.items() if name not in its], other)
+    return [Pair(name, path, sides[1][name]) for name, path in sides[0].items()]
+
+
+def refuse_lonely(paths: Sequence[Path], other: Path) -> None:
+    """Stop if images have no partner in another folder, naming five of them."""
+    if paths:
+        raise DetbenchError(
+            f"{len(paths)} of the frames have no partner of the same name in {other}: {some(paths)}. Add the partners"
+            " or remove these."
+        )
+
+
+def some(paths: Sequence[Path]) -> str:
+    """Five of some paths, for a message."""
+    return ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")
+
+
+def _same_name(path: Path, other: Path) -> DetbenchError:
+    return DetbenchError(f"{path} and {other} have the same name but for the suffix: rename or remove one.")
 
 
 def _side(path: Path, folder: Path) -> Path | None:
@@ -70,16 +114,12 @@ def _side(path: Path, folder: Path) -> Path | None:
     return None
 
 
-def _refuse_lonely(found: Mapping[tuple[Path, str], Mapping[str, Path]]) -> None:
-    """Stop if an image has no partner, naming five of those that miss one in the same folder."""
+def _refuse_unpaired(found: Mapping[tuple[Path, str], Mapping[str, Path]]) -> None:
+    """Stop if an image has no partner, naming those that miss one in the same folder."""
     lonely: dict[Path, list[Path]] = {}
     for (root, _), pair in found.items():
         if len(pair) < 2:
             ((side, path),) = pair.items()
             lonely.setdefault(root / OTHER[side], []).append(path)
     for missing, paths in lonely.items():
-        names = ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")
-        raise DetbenchError(
-            f"{len(paths)} of the frames have no partner of the same name in {missing}: {names}. Add the partners or"
-            " remove these."
-        )
+        refuse_lonely(paths, missing)

@@ -347,7 +347,7 @@ class Report:
         """The frames on which most changed, if they are still the runs' own."""
         spec = self.group.floor.spec
         try:
-            dataset = datasets.load(spec.dataset)
+            dataset = datasets.of(spec)
         except DetbenchError:
             return None
         if dataset.identity != spec.dataset_hash:
