@@ -21,7 +21,10 @@ from detbench.metrics import Sums
 from detbench.signature import Signature
 from detbench.types import DetbenchError, FrameScore, RunResult
 
-SAME = ("dataset_hash", "limit", "detector_hash", "conf", "nms_iou", "imgsz", "match_iou", "noise")
+SAME = (
+    *("dataset_hash", "limit", "noise", "classes", "truth_hash"),
+    *("detector_hash", "conf", "nms_iou", "imgsz", "match_iou"),
+)
 """Fields of a run's spec that must agree for its numbers to be compared with another's."""
 
 LEVEL = 0.05

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from detbench import detectors, kept, match, quality, store
 from detbench.data import datasets, images
+from detbench.data.coco import Truth
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunSpec
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Restored:
         pair: which frame it is.
         sharp: (H, W, 3) uint8.
         frame: likewise, what the deblurer made.
-        seen_sharp: in the sharp frame, as in the others down to a low score.
+        reference: what is to be found: seen in the sharp frame, as in the others down to a low score, or drawn.
         seen_blurred: in the blurred one.
         seen: in the restored one.
         restore_ms: what restoring took, in milliseconds.
@@ -78,7 +79,7 @@ class Restored:
     pair: FramePair
     sharp: Frame
     frame: Frame
-    seen_sharp: Detections
+    reference: Detections
     seen_blurred: Detections
     seen: Detections
     restore_ms: float
@@ -97,6 +98,8 @@ class Loop:
         references: detections on sharp and blurred frames, kept between runs.
         kept: restored frames, likewise.
         path: the run's directory, where the restored frames go for people to look at.
+        truth: what is to be found, where people drew it.
+        labels: the classes that count; None for all.
     """
 
     spec: RunSpec
@@ -105,6 +108,8 @@ class Loop:
     references: store.Journal
     kept: kept.Frames
     path: Path
+    truth: Truth | None = None
+    labels: frozenset[int] | None = None
 
     def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Journal rows of the frames that are not done, in order.
@@ -140,13 +145,26 @@ class Loop:
         for pair, sharp, blurred, key, (frame, restore_ms) in zip(
             batch.pairs, batch.sharp, batch.blurred, batch.keys, restored, strict=True
         ):
-            seen_sharp, _ = self._reference("sharp", pair.id, sharp)
+            reference = self.truth.objects[pair.id] if self.truth else self._reference("sharp", pair.id, sharp)[0]
             seen_blurred, blurred_ms = self._reference("blurred", pair.id, blurred)
             # The floor changes no pixel, so the detector need not look twice.
             same = np.array_equal(frame, blurred)
             seen, detect_ms = (seen_blurred, blurred_ms) if same else self._detect(frame)
             new = "" if batch.found else key
-            yield Restored(pair, sharp, frame, seen_sharp, seen_blurred, seen, restore_ms, detect_ms, new)
+            reference = self._of_classes(reference)
+            seen_blurred, seen = (self._counted(each, reference, pair.id) for each in (seen_blurred, seen))
+            yield Restored(pair, sharp, frame, reference, seen_blurred, seen, restore_ms, detect_ms, new)
+
+    def _of_classes(self, seen: Detections) -> Detections:
+        """Those of the classes that count."""
+        return seen if self.labels is None else seen.where(np.isin(seen.label, list(self.labels)))
+
+    def _counted(self, seen: Detections, reference: Detections, id: str) -> Detections:
+        """The detections that may be right or wrong."""
+        seen = self._of_classes(seen)
+        if self.truth is None or not len(self.truth.crowds[id]):
+            return seen
+        return seen.where(match.outside_crowds(seen, reference, self.truth.crowds[id], self.spec.match_iou))
 
     def _restore(self, batch: Batch) -> list[tuple[Frame, float]]:
         """What the deblurer makes of a batch, and the milliseconds a frame."""
@@ -185,7 +203,7 @@ class Loop:
         """The journal's row of one frame, which is kept for other runs if it has a key."""
         conf = self.spec.conf
         counts = match.score_frame(
-            of.seen.above(conf), of.seen_blurred.above(conf), of.seen_sharp.above(conf), self.spec.match_iou
+            of.seen.above(conf), of.seen_blurred.above(conf), of.reference.above(conf), self.spec.match_iou
         )
         images.write_image(store.preview(self.path, of.pair.id), of.frame)
         nearest = max((of.sharp, *map(images.read_image, of.pair.others)), key=partial(quality.psnr_db, of.frame))
@@ -202,7 +220,8 @@ class Loop:
             severity=of.pair.severity,
         )
         row = {"score": dataclasses.asdict(score), "size": of.sharp.shape[:2]}
-        return row | {"detections": store.detections_to_json(of.seen)}
+        seen = {"sharp": of.reference, "blurred": of.seen_blurred, "restored": of.seen}
+        return row | {side: store.detections_to_json(detections) for side, detections in seen.items()}
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

@@ -111,9 +111,7 @@ def iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
         (N, M) float64 in [0, 1]; 0 where a box has no area.
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
-    sides = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
-    np.maximum(sides, 0, out=sides)
-    overlap: NDArray[np.float64] = sides[..., 0] * sides[..., 1]
+    overlap = _intersection(a, b)
     union = _area(a)[:, None] + _area(b) - overlap
     union[overlap == 0] = 1  # where neither box has an area, the union is 0 too
     return overlap / union
@@ -203,6 +201,29 @@ def outcomes(restored: Detections, blurred: Detections, sharp: Detections, iou_t
     )
 
 
+def outside_crowds(
+    detections: Detections, reference: Detections, crowds: Detections, iou_threshold: float
+) -> NDArray[np.bool_]:
+    """Which detections count, where some regions hold more objects than anybody drew boxes around.
+
+    As in ``COCOeval``: a detection that matches no object does not count if enough of its own area lies in a crowd of
+    its class.
+
+    Args:
+        detections: N of them.
+        reference: the objects.
+        crowds: the regions.
+        iou_threshold: the share of a detection's area from which it lies in a crowd, in (0, 1].
+
+    Returns:
+        (N,) bool.
+    """
+    boxes = detections.xyxy.astype(np.float64)
+    shared = _intersection(boxes, crowds.xyxy.astype(np.float64)) / np.maximum(_area(boxes), 1e-12)[:, None]
+    inside = ((shared >= iou_threshold) & (detections.label[:, None] == crowds.label)).any(axis=1)
+    return np.asarray((match(detections, reference, iou_threshold) >= 0) | ~inside)
+
+
 def found(matched: NDArray[np.int64], objects: int) -> NDArray[np.bool_]:
     """Which reference objects some detection was matched to.
 
@@ -241,6 +262,14 @@ def confirmed(
 def _overlaps(a: Detections, b: Detections, iou_threshold: float) -> NDArray[np.bool_]:
     """(N,) bool: which of one set overlap any of their class in the other."""
     return np.asarray((_overlap(a, b, iou_threshold) >= 0).any(axis=1))
+
+
+def _intersection(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, M) square pixels that each of N boxes shares with each of M."""
+    sides = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
+    np.maximum(sides, 0, out=sides)
+    area: NDArray[np.float64] = sides[..., 0] * sides[..., 1]
+    return area
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

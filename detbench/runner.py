@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detbench import assets, detectors, environment, kept, registry, store
-from detbench.data import datasets
-from detbench.files import source_hash
+from detbench.data import coco, datasets
+from detbench.files import file_hash, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
 from detbench.loop import Loop
 from detbench.progress import say, track
 from detbench.signature import CONVENTIONS
-from detbench.types import FrameScore, RunResult, RunSpec, canonical_hash
+from detbench.types import DetbenchError, FrameScore, RunResult, RunSpec, canonical_hash
 from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
@@ -70,20 +71,23 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
     floor = min(spec.conf, store.FLOOR)
     detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
     pairs = dataset.pairs[: spec.limit]
+    labels = _labels(spec, detector.class_names)
+    truth = coco.read_truth(Path(spec.truth), [pair.id for pair in pairs], detector.class_names) if spec.truth else None
+    if truth and truth.ignored:
+        say(f"{spec.truth}: left out, for the detector does not know them: {', '.join(truth.ignored)}")
     frames = _frames(spec, 0 if rerun or (own and not own.known) else kept.limit())
     started = time.monotonic()
     with (
         store.Journal(_references(spec, found.source)) as references,
         store.Journal(path / "journal.jsonl") as journal,
     ):
-        loop = Loop(spec, own.restorer(spec) if own else restorer(spec), detector, references, frames, path)
+        deblurer = own.restorer(spec) if own else restorer(spec)
+        loop = Loop(spec, deblurer, detector, references, frames, path, truth, labels)
         done = set(journal.rows)
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
         for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
             journal.add(id, row)
         rows = [journal.rows[pair.id] for pair in pairs]
-        seen = {side: [references.rows[f"{side}/{pair.id}"] for pair in pairs] for side in ("sharp", "blurred")}
-    seen["restored"] = [row["detections"] for row in rows]
     store.finish(
         path,
         spec,
@@ -97,7 +101,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
             "resumed_after": len(done),
         },
         [FrameScore(**row["score"]) for row in rows],
-        {side: [store.detections_from_json(d) for d in frames] for side, frames in seen.items()},
+        {side: [store.detections_from_json(row[side]) for row in rows] for side in ("sharp", "blurred", "restored")},
         detector.class_names,
         [tuple(row["size"]) for row in rows],
     )
@@ -111,7 +115,7 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
         own: the deblurer, where it was handed over and is in no registry.
 
     Raises:
-        DetbenchError: an unknown deblurer, dataset, detector or device.
+        DetbenchError: an unknown deblurer, dataset, detector or device, or no such file of boxes.
     """
     # What is quickly found to be wrong comes before what takes a download or a build.
     weights = Path(spec.weights) if spec.weights else None
@@ -126,7 +130,32 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
         deblurer_hash=deblurer_hash,
         dataset_hash=dataset.identity,
         detector_hash=detectors.resolve(spec.detector).sha256,
+        truth=str(Path(spec.truth).resolve()) if spec.truth else None,
+        truth_hash=_hash_of(spec.truth) if spec.truth else "",
     )
+
+
+def _hash_of(truth: str) -> str:
+    """SHA-256 (hexadecimal) of a file of boxes."""
+    if not Path(truth).is_file():
+        raise DetbenchError(f"There is no file {truth}: give COCO's JSON of boxes.")
+    return file_hash(Path(truth))
+
+
+def _labels(spec: RunSpec, class_names: Mapping[int, str]) -> frozenset[int] | None:
+    """The detector's labels of the classes that count; None for all.
+
+    Raises:
+        DetbenchError: the detector has no class of a name.
+    """
+    if not spec.classes:
+        return None
+    labels = {name.casefold(): label for label, name in class_names.items()}
+    for name in spec.classes:
+        if name.casefold() not in labels:
+            near = difflib.get_close_matches(name.casefold(), labels, n=3, cutoff=0.4) or list(labels)[:5]
+            raise DetbenchError(f"{spec.detector} has no class {name!r}. Among its classes: {', '.join(near)}.")
+    return frozenset(labels[name.casefold()] for name in spec.classes)
 
 
 def restorer(spec: RunSpec) -> Restorer:
@@ -173,6 +202,9 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
 
     Returns:
         For each view what :func:`benchmark` gives.
+
+    Raises:
+        DetbenchError: as for :func:`run`; or there is no object to be found in any of the frames.
     """
     # A mistake should show before the floor is run.
     for view in views:
@@ -183,7 +215,13 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
     plain = replace(specs[0], weights=None, seed=0, precision="fp32")
     floor = replace(plain, deblurer=FLOOR, input="blurred")
     ceiling = replace(plain, deblurer=CEILING, input="sharp")
-    results = [[run(replace(each, **view), out) for view in views] for each in (floor, *specs, ceiling)]
+    floors = [run(replace(floor, **view), out) for view in views]
+    for result in floors:
+        if not result.counts.objects:
+            what = f"{result.spec.truth} has none" if result.spec.truth else f"{result.spec.detector} sees none"
+            where = f"in {len(result.scores)} sharp frames" + " of these classes" * bool(result.spec.classes)
+            raise DetbenchError(f"There is nothing to be found: {what} {where}. Give other frames, or a lower --conf.")
+    results = [floors, *([run(replace(each, **view), out) for view in views] for each in (*specs, ceiling))]
     return [lined_up(of_view) for of_view in zip(*results, strict=True)]
 
 

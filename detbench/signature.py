@@ -29,6 +29,8 @@ class Signature:
         match_iou: IoU from which a detection is the object.
         conventions: how scores are computed, as in :data:`CONVENTIONS`.
         detbench: the version that made the run.
+        classes: that count, as asked for; empty for all.
+        truth_hash: of the boxes that people drew, where they are what is to be found.
         without: clips that are left out.
     """
 
@@ -44,6 +46,8 @@ class Signature:
     match_iou: float
     conventions: str
     detbench: str
+    classes: tuple[str, ...] = ()
+    truth_hash: str = ""
     without: tuple[str, ...] = ()
 
     @classmethod
@@ -63,6 +67,8 @@ class Signature:
             match_iou=spec.match_iou,
             conventions=environment["conventions"],
             detbench=environment["detbench"],
+            classes=spec.classes,
+            truth_hash=spec.truth_hash,
         )
 
     def __str__(self) -> str:
@@ -71,6 +77,8 @@ class Signature:
             f"{self.dataset}:{self.dataset_hash[:8]}",
             f"limit:{self.limit}" if self.limit else "",
             f"noise:{self.noise:g}" if self.noise else "",
+            f"classes:{','.join(self.classes)}".replace(" ", "_") if self.classes else "",
+            f"truth:{self.truth_hash[:8]}" if self.truth_hash else "",
             f"{self.detector}:{self.detector_hash[:8]}",
             f"imgsz:{self.imgsz}",
             f"conf:{self.conf:g}",

@@ -13,7 +13,8 @@ from detbench.metrics import METRICS, Sums
 def rows(lineup: Lineup) -> list[dict[str, Any]]:
     """One row a run, with its name and role, the floor's first and the ceiling's last.
 
-    ``gap_closed`` is the share of the way from the floor's F1 to the ceiling's: None where there is no gap.
+    ``gap_closed`` is the share of the way from the floor's F1 to the ceiling's: None where there is no gap, as are all
+    scores where there is nothing to be found.
     """
     floor, ceiling, names = lineup.floor.f1, lineup.ceiling.f1, labels(lineup)
     found = []
@@ -22,6 +23,8 @@ def rows(lineup: Lineup) -> list[dict[str, Any]]:
         values: dict[str, Any] = {
             key: metric.of(total).item() if metric.function else None for key, metric in METRICS.items()
         }
+        if not result.counts.objects:
+            values |= dict.fromkeys(("precision", "recall", "f1"))
         if ceiling > floor:
             values["gap_closed"] = (values["f1"] - floor) / (ceiling - floor)
         found.append({"name": names[result.path], "role": role(result.spec), **values})

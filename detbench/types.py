@@ -77,7 +77,10 @@ class Detections:
 
     def above(self, conf: float) -> Self:
         """Those that score at least ``conf``, which is taken as float32, as scores are."""
-        keep = self.score >= np.float32(conf)
+        return self.where(self.score >= np.float32(conf))
+
+    def where(self, keep: NDArray[np.bool_]) -> Self:
+        """Some of them: those whose flag in (N,) is set."""
         return type(self)(self.xyxy[keep], self.score[keep], self.label[keep])
 
     @classmethod
@@ -163,7 +166,7 @@ class DetectorSpec:
 class RunSpec:
     """Everything a run's numbers depend on. Two runs with equal specs have equal scores.
 
-    The three ``*_hash`` fields are filled in when the run starts; leave them empty.
+    The ``*_hash`` fields are filled in when the run starts; leave them empty.
 
     Attributes:
         deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
@@ -182,6 +185,9 @@ class RunSpec:
         precision: of the deblurer's arithmetic.
         weights: a safetensors file to use in place of the deblurer's own.
         clips: of a folder: pattern with a group ``clip`` that says what clip a frame of this name is of.
+        classes: names of the detector's classes that count; empty for all.
+        truth: COCO's JSON of boxes that people drew, which then are what is to be found; None for what the detector
+            sees in the sharp frames.
     """
 
     deblurer: str
@@ -199,9 +205,12 @@ class RunSpec:
     precision: Literal["fp32", "bf16"] = "fp32"
     weights: str | None = None
     clips: str = ""
+    classes: tuple[str, ...] = ()
+    truth: str | None = None
     deblurer_hash: str = ""
     dataset_hash: str = ""
     detector_hash: str = ""
+    truth_hash: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot mean anything.
@@ -209,7 +218,8 @@ class RunSpec:
         Raises:
             DetbenchError: naming the field, its value and what is allowed.
         """
-        for name in ("dataset", "detector", "weights"):
+        object.__setattr__(self, "classes", tuple(self.classes))
+        for name in ("dataset", "detector", "weights", "truth"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))
         for name in ("conf", "nms_iou", "match_iou"):
@@ -231,12 +241,13 @@ class RunSpec:
     def hash8(self) -> str:
         """Eight hexadecimal digits that stand for all the numbers depend on: the end of a run directory's name."""
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
-        hashed = ("clips",)  # what the dataset's hash knows already
         kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
         asked = dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA}
-        asked = {field: value for field, value in asked.items() if field not in hashed}
-        if not self.noise:  # a later field: runs without it keep their names
-            del asked["noise"]
+        for hashed in ("clips", "truth"):  # what other hashes know
+            del asked[hashed]
+        for later in ("noise", "classes", "truth_hash"):  # later fields: runs without them keep their names
+            if not asked[later]:
+                del asked[later]
         return canonical_hash(asked)[:8]
 
 

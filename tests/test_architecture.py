@@ -12,7 +12,7 @@ import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
 EVERYWHERE = {"types", "files", "counts", "metrics", "lineup", "signature"}
-DATA = {f"data.{part}" for part in ("blur", "build", "cards", "datasets", "images", "layouts", "pairing")}
+DATA = {f"data.{part}" for part in ("blur", "build", "cards", "coco", "datasets", "images", "layouts", "pairing")}
 LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets"}
 LEAVES |= {"restore", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 DETECTORS = {"assets", "detectors", "progress"}

@@ -11,7 +11,7 @@ from conftest import BrightBoxes, stand_in
 
 from detbench import detectors, loop, match, quality, registry, runner, store, table
 from detbench.data import images
-from detbench.lineup import name
+from detbench.lineup import Lineup, name
 from detbench.signature import Signature
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
@@ -100,11 +100,14 @@ def test_floor_and_ceiling_frame_the_deblurer(spec, tmp_path):
     assert (rows[0]["gap_closed"], rows[-1]["gap_closed"]) == (0, 1)
 
 
-def test_no_detections_anywhere_is_a_result(spec, tmp_path):
-    results = runner.benchmark(dataclasses.replace(spec, conf=1.0), tmp_path / "runs")
-    for result in results:
-        assert (result.precision, result.recall, result.f1) == (1, 1, 1)
-    assert table.rows(results)[1]["gap_closed"] is None
+def test_where_there_is_nothing_to_be_found_there_is_no_score(spec, tmp_path):
+    nothing = dataclasses.replace(spec, conf=1.0)
+    with pytest.raises(DetbenchError, match="nothing to be found: yolo26n sees none in 6 sharp frames. Give other"):
+        runner.benchmark(nothing, tmp_path / "runs")
+    runs = [runner.run(dataclasses.replace(nothing, deblurer=name), tmp_path / "runs") for name in ("identity", "dc0")]
+    for row in table.rows(Lineup(runs[0], (), runs[1])):
+        assert [row[key] for key in ("precision", "recall", "f1", "gap_closed")] == [None] * 4
+        assert table.cells(row)[1] == "-"
 
 
 def test_the_floors_detections_have_the_time_that_they_took(spec, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineu
     """A table for each of several views: detectors, and their working sizes; one view needs no name.
 
     Args:
-        views: ``detector`` and ``imgsz`` of each.
+        views: ``detector`` and ``imgsz`` of each, and ``truth`` where there are two references.
         lineups: one a view.
         as_json: print plain data, several views as a list.
     """
@@ -27,8 +27,15 @@ def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineu
         return
     for number, (view, lineup) in enumerate(zip(views, lineups, strict=True)):
         if len(views) > 1:
-            print("\n" * (number > 0) + f"{view['detector']}, imgsz {view['imgsz']}")
+            print("\n" * (number > 0) + f"{view['detector']}, imgsz {view['imgsz']}{_against(view)}")
         print_benchmark(lineup)
+
+
+def _against(view: Mapping[str, Any]) -> str:
+    """What the detections are scored against, where there are two references."""
+    if "truth" not in view:
+        return ""
+    return f", against {view['truth'] or 'what it sees in the sharp frames'}"
 
 
 def print_benchmark(lineup: Lineup) -> None:
@@ -39,8 +46,13 @@ def print_benchmark(lineup: Lineup) -> None:
 
     headings = ["", *(metric.heading for metric in METRICS.values())]
     print_table(headings, [table.cells(row) for row in table.rows(lineup)])
+    if lineup.floor.spec.truth:
+        print_table(["", *AVERAGES.values()], [[name, *map("{:.3f}".format, row)] for name, row in averages(lineup)])
     if lineup.models:
         print(*sentences(compared(lineup)), sep="\n")
+    scores = lineup.floor.scores
+    clips = len({score.clip for score in scores})
+    print(f"to be found: {lineup.floor.counts.objects:,} objects in {len(scores):,} frames of {clips:,} clips")
     print(f"signature: {lineup.signature}")
     for result in lineup.models:
         print(f"run: {result.path}")
@@ -52,12 +64,31 @@ def benchmark_json(lineup: Lineup) -> dict[str, Any]:
     from detbench.lineup import labels
 
     named = labels(lineup)
-    return {
+    against = {"averages": {name: dict(zip(AVERAGES, row, strict=True)) for name, row in averages(lineup)}}
+    return (against if lineup.floor.spec.truth else {}) | {
         "rows": [table.plain(row) for row in table.rows(lineup)],
         "differences": compared(lineup).rows(),
         "signature": str(lineup.signature),
         "runs": {named[result.path]: str(result.path) for result in lineup.models},
     }
+
+
+AVERAGES = {"ap": "AP", "ap50": "AP50", "ar": "AR"}
+"""COCO's averages, by attribute of :class:`detbench.report.breakdown.AveragePrecision`, with their headings."""
+
+
+def averages(lineup: Lineup) -> list[tuple[str, list[float]]]:
+    """The values of :data:`AVERAGES` of each run, with its name."""
+    from detbench import store
+    from detbench.lineup import labels
+    from detbench.report.breakdown import average_precision
+
+    named, found = labels(lineup), []
+    for result in lineup:
+        seen = store.read_detections(result.path)
+        ap = average_precision(seen["restored"], seen["sharp"])
+        found.append((named[result.path], [getattr(ap, key) for key in AVERAGES]))
+    return found
 
 
 def compared(lineup: Lineup) -> Comparison:

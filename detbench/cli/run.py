@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
@@ -68,11 +68,24 @@ RunAsJson = Annotated[
 ]
 
 
+RunClasses = Annotated[
+    Optional[str], typer.Option(help="The detector's classes that count, such as person,car. Default: all.")
+]
+RunTruth = Annotated[
+    Optional[Path],
+    typer.Option(
+        help="COCO's JSON of boxes that people drew on these frames: a second table, against them, with AP and AR."
+    ),
+]
+
+
 @app.command()
 def run(
     deblurer: RunDeblurer = None,
     dataset: RunDataset = DEFAULTS.dataset,
     clips: RunClips = DEFAULTS.clips,
+    truth: RunTruth = None,
+    classes: RunClasses = None,
     detector: RunDetector = None,
     conf: RunConf = DEFAULTS.conf,
     nms_iou: RunNmsIou = DEFAULTS.nms_iou,
@@ -100,6 +113,7 @@ def run(
             "",
             dataset=dataset,
             clips=clips,
+            classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
             input=given,
             conf=conf,
             nms_iou=nms_iou,
@@ -116,10 +130,12 @@ def run(
 
         names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
         specs = [replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)]
+        references: list[dict[str, Any]] = [{"truth": None}, {"truth": str(truth)}] if truth else [{}]
         views = [
-            {"detector": which, "imgsz": size}
+            {"detector": which, "imgsz": size} | against
             for which in dict.fromkeys(detector or [DEFAULTS.detector])
             for size in dict.fromkeys(imgsz or [DEFAULTS.imgsz])
+            for against in references
         ]
         print_benchmarks(views, benchmarks(specs, views, out), as_json)
 

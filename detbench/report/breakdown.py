@@ -76,11 +76,13 @@ class AveragePrecision:
         ap: mean over the IoU thresholds .50, .55, ..., .95.
         ap50: at an IoU of .50.
         ap75: at an IoU of .75.
+        ar: average recall over the same IoU thresholds, of the 100 surest detections of a class.
     """
 
     ap: float
     ap50: float
     ap75: float
+    ar: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +214,7 @@ def average_precision(detections: Sequence[Detections], reference: Sequence[Dete
     from pycocotools.cocoeval import COCOeval
 
     if not sum(map(len, reference)):
-        return AveragePrecision(*[np.nan] * 3)
+        return AveragePrecision(*[np.nan] * 4)
     with contextlib.redirect_stdout(io.StringIO()):
         labels = sorted({label for frame in reference for label in frame.label.tolist()})
         evaluation = COCOeval(_coco(reference, labels), _coco(detections, labels), "bbox")
@@ -221,7 +223,7 @@ def average_precision(detections: Sequence[Detections], reference: Sequence[Dete
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return AveragePrecision(*[float(value) if value >= 0 else np.nan for value in evaluation.stats[:3]])
+    return AveragePrecision(*[float(value) if value >= 0 else np.nan for value in evaluation.stats[[0, 1, 2, 8]]])
 
 
 def by_class(run: Matches, class_names: Mapping[int, str]) -> list[Cell]:

@@ -15,7 +15,10 @@ from detbench.types import DetbenchError, RunResult, RunSpec
 DETECTING = ("detector_hash", "imgsz")
 """Those that an alternative to deblurring may change: a larger detector, or a closer look."""
 
-OPTIONS = ("dataset", "detector", "imgsz", "conf", "nms_iou", "match_iou", "limit", "noise", "weights")
+OPTIONS = (
+    *("dataset", "clips", "truth", "classes", "limit", "noise"),
+    *("detector", "imgsz", "conf", "nms_iou", "match_iou", "weights"),
+)
 """Fields of a spec that are options of `detbench run` and change its floor and ceiling, or its numbers."""
 
 
@@ -118,7 +121,7 @@ def _frame(members: Sequence[RunResult], what: Role) -> RunResult:
                     return found
     spec, plain = members[0].spec, RunSpec("")
     options = [
-        f"--{field.replace('_', '-')} {getattr(spec, field)}"
+        f"--{field.replace('_', '-')} {','.join(value) if isinstance(value := getattr(spec, field), tuple) else value}"
         for field in ("deblurer", *OPTIONS)
         if getattr(spec, field) != getattr(plain, field)
     ]

@@ -34,7 +34,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
     """
     keys = [*METRICS, "parameters", "images_seen"] if costs else [key for key in METRICS if key != "restore_ms"]
     floor, runs, ceiling = _ours(group, keys)
-    ranked = sorted(runs, key=lambda row: (-row["f1"], row["name"]))
+    ranked = sorted(runs, key=lambda row: (-(row["f1"] or 0), row["name"]))
     parts = [([floor], False), (ranked, True), ([ceiling], False)]
     return Table(
         "Leaderboard",
