@@ -82,7 +82,7 @@ def take(spec: RunSpec, deblurer: Given) -> Custom:
 
 
 def _check_name(name: str) -> None:
-    if not name or name in registry.entries() or name.startswith(external.PREFIXES):
+    if not name or name in registry.entries() or name.startswith((*external.PREFIXES, "frames:")):
         taken = f"{name!r} is another deblurer's name" if name else "RunSpec.deblurer is empty"
         raise DetbenchError(f"{taken}: give the one that you hand over a name of its own.")
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,10 @@ from detbench.data import datasets, images
 from detbench.data.coco import Truth
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunSpec
 
-if TYPE_CHECKING:
-    from detbench.custom import Restore
-
 Frame = NDArray[np.uint8]
+
+Deblur: TypeAlias = Callable[[Sequence[FramePair], Sequence[Frame]], list[Frame]]
+"""From pairs whose frames have one size, and what of each is to be deblurred, to as many frames."""
 
 BATCH = {"cpu": 1, "cuda": 8}
 """Frames a batch: a CPU gains nothing from more."""
@@ -100,16 +101,18 @@ class Loop:
         path: the run's directory, where the restored frames go for people to look at.
         truth: what is to be found, where people drew it.
         labels: the classes that count; None for all.
+        timed: whether the time that restoring takes says anything of the deblurer.
     """
 
     spec: RunSpec
-    restorer: Restore
+    restorer: Deblur
     detector: detectors.Detector
     references: store.Journal
     kept: kept.Frames
     path: Path
     truth: Truth | None = None
     labels: frozenset[int] | None = None
+    timed: bool = True
 
     def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Journal rows of the frames that are not done, in order.
@@ -176,11 +179,11 @@ class Loop:
             members = list(group)
             started = time.perf_counter()
             try:
-                made = self.restorer([batch.given[i] for i in members])
+                made = self.restorer([batch.pairs[i] for i in members], [batch.given[i] for i in members])
             except DetbenchError as error:
                 names = ", ".join(batch.pairs[i].id for i in members)
                 raise DetbenchError(f"{self.spec.deblurer} failed on frame {names}: {error}") from error
-            restore_ms = (time.perf_counter() - started) * 1e3 / len(members)
+            restore_ms = (time.perf_counter() - started) * 1e3 / len(members) if self.timed else math.nan
             restored += [(frame, restore_ms) for frame in made]
         return restored
 

@@ -170,7 +170,12 @@ def _origin(point: importlib.metadata.EntryPoint) -> str:
     return point.dist.name if point.dist else "an unknown package"
 
 
-DEBLURERS = Registry("deblurer", "deblurers", DeblurerSpec, "A checkpoint is named spandrel:PATH or onnx:PATH.")
+DEBLURERS = Registry(
+    "deblurer",
+    "deblurers",
+    DeblurerSpec,
+    "A checkpoint is named spandrel:PATH or onnx:PATH; frames restored elsewhere are frames:DIR.",
+)
 """All deblurers but checkpoints."""
 
 
@@ -284,12 +289,16 @@ def fingerprint(name: str, weights: Path | None = None) -> str:
     Imports nothing and fetches nothing: a finished run is looked up by it.
 
     Args:
-        name: as for :func:`load`.
-        weights: likewise.
+        name: as for :func:`load`; or ``frames:DIR``, for frames that were restored elsewhere.
+        weights: as for :func:`load`.
 
     Raises:
         DetbenchError: an unknown name, or weights that do not exist.
     """
+    if name.startswith("frames:"):
+        from detbench import restored
+
+        return restored.fingerprint(name)
     if name.startswith(external.PREFIXES):
         tuned = [file_hash(weights)] if weights and weights.exists() else []
         return canonical_hash([source_hash(Path(external.__file__)), file_hash(external.find(name)), *tuned])

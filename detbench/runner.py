@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, detectors, environment, kept, registry, store
+from detbench import assets, detectors, environment, kept, registry, restored, store
 from detbench.data import coco, datasets
 from detbench.files import file_hash, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
-from detbench.loop import Loop
+from detbench.loop import Deblur, Loop
 from detbench.progress import say, track
 from detbench.signature import CONVENTIONS
-from detbench.types import DetbenchError, FrameScore, RunResult, RunSpec, canonical_hash
+from detbench.types import DetbenchError, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
 from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
@@ -75,14 +75,15 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
     truth = coco.read_truth(Path(spec.truth), [pair.id for pair in pairs], detector.class_names) if spec.truth else None
     if truth and truth.ignored:
         say(f"{spec.truth}: left out, for the detector does not know them: {', '.join(truth.ignored)}")
-    frames = _frames(spec, 0 if rerun or (own and not own.known) else kept.limit())
+    elsewhere = spec.deblurer.startswith(restored.PREFIX)
+    frames = _frames(spec, 0 if rerun or elsewhere or (own and not own.known) else kept.limit())
     started = time.monotonic()
     with (
         store.Journal(_references(spec, found.source)) as references,
         store.Journal(path / "journal.jsonl") as journal,
     ):
-        deblurer = own.restorer(spec) if own else restorer(spec)
-        loop = Loop(spec, deblurer, detector, references, frames, path, truth, labels)
+        deblurer = _by_pairs(spec, own, pairs)
+        loop = Loop(spec, deblurer, detector, references, frames, path, truth, labels, timed=not elsewhere)
         done = set(journal.rows)
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
         for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -96,7 +97,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
             "dataset": dataset.name,
             "conventions": CONVENTIONS,
             "pixels": dataset.pixels,
-            "training": {} if own else _training(spec),
+            "training": {} if own or elsewhere else _training(spec),
             "wall_seconds": time.monotonic() - started,
             "resumed_after": len(done),
         },
@@ -176,6 +177,14 @@ def restorer(spec: RunSpec) -> Restorer:
     )
 
 
+def _by_pairs(spec: RunSpec, own: Custom | None, pairs: Sequence[FramePair]) -> Deblur:
+    """The deblurer as the loop calls it: with the pairs, and what of each it is given."""
+    if spec.deblurer.startswith(restored.PREFIX):
+        return restored.RestoredFrames(spec.deblurer, pairs)
+    restore = own.restorer(spec) if own else restorer(spec)
+    return lambda _, given: restore(given)
+
+
 def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> Lineup:
     """Runs of one or several deblurers between their floor and their ceiling.
 
@@ -211,7 +220,7 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
         resolve(replace(specs[0], **view))
     for spec in specs:
         if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
-            _deblurer(spec)
+            _check(spec)
     plain = replace(specs[0], weights=None, seed=0, precision="fp32")
     floor = replace(plain, deblurer=FLOOR, input="blurred")
     ceiling = replace(plain, deblurer=CEILING, input="sharp")
@@ -271,6 +280,20 @@ def _taken(spec: RunSpec, deblurer: Given | None) -> Custom | None:
     if not own.known:
         say(f"{spec.deblurer}: nothing stands for all that it computes with; this run is not found again, nor cached.")
     return own
+
+
+def _check(spec: RunSpec) -> None:
+    """Find out whether a spec's deblurer can run.
+
+    Raises:
+        DetbenchError: it is unknown, or lacks weights, or frames.
+    """
+    if spec.deblurer.startswith(restored.PREFIX):
+        if spec.weights:
+            raise DetbenchError(f"{spec.deblurer} needs no weights: leave out --weights.")
+        restored.RestoredFrames(spec.deblurer, datasets.of(spec).pairs[: spec.limit])
+    else:
+        _deblurer(spec)
 
 
 def _deblurer(spec: RunSpec) -> registry.Deblurer:

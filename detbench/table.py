@@ -40,5 +40,9 @@ def cells(row: dict[str, Any]) -> list[str]:
     """A row as text, the name first."""
     return [
         row["name"],
-        *("-" if row[key] is None else metric.form.format(row[key]) for key, metric in METRICS.items()),
+        *("-" if _is_missing(row[key]) else metric.form.format(row[key]) for key, metric in METRICS.items()),
     ]
+
+
+def _is_missing(value: float | None) -> bool:
+    return value is None or math.isnan(value)

@@ -169,7 +169,8 @@ class RunSpec:
     The ``*_hash`` fields are filled in when the run starts; leave them empty.
 
     Attributes:
-        deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint.
+        deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint; or
+            ``frames:DIR``, for frames that were restored elsewhere.
         dataset: a name from ``detbench list datasets``; or a folder of pairs in a layout of the field's datasets.
         detector: a name from ``detbench list detectors``; a YOLO's ``.pt`` or ``.onnx`` file; or ``KIND:WEIGHTS``.
         input: which frames the deblurer gets. ``sharp`` measures what it does to frames that need no help.

@@ -12,9 +12,11 @@ import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
 EVERYWHERE = {"types", "files", "counts", "metrics", "lineup", "signature"}
-DATA = {f"data.{part}" for part in ("blur", "build", "cards", "coco", "datasets", "images", "layouts", "pairing")}
+DATA = {
+    f"data.{part}" for part in ("blur", "build", "cards", "coco", "datasets", "images", "layouts", "pairing", "video")
+}
 LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets"}
-LEAVES |= {"restore", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
+LEAVES |= {"restore", "restored", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 DETECTORS = {"assets", "detectors", "progress"}
 """What a kind of detector may import: a new one is one file, and is in no list."""
 ALLOWED = {
@@ -26,7 +28,7 @@ ALLOWED = {
     "files": set(),
     "external": set(),
     "source": set(),
-    "registry": {"weights", "assets", "external", "source"},
+    "registry": {"weights", "assets", "external", "restored", "source"},
     "detectors": {"assets", "registry"},
     "custom": {"external", "registry", "restore"},
     "loop": LEAVES | {"custom", "detectors"},
@@ -67,7 +69,7 @@ ALLOWED = {
     "gan.initialise": set(),
     "gan.detector": {"assets", "detectors", "detectors.yolo", "progress", "store", "gan.recipe"},
     "gan.step": {f"gan.{part}" for part in ("data", "detector", "discriminators", "initialise", "losses", "recipe")},
-    "gan.sources": {"data.datasets", "data.images", "data.pairing", "weights"},
+    "gan.sources": {"data.datasets", "data.images", "data.pairing", "data.video", "weights"},
     "gan.data": {"data.blur", "quality", "gan.recipe", "gan.sources"},
     "gan.pack": {"gan.sources"},
     "gan.log": {"data.images", "gan.sources"},

@@ -19,8 +19,8 @@ RunDeblurer = Annotated[
     typer.Option(
         "--deblurer",
         "--deblurrer",
-        help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE. Repeat for several; all for all that"
-        " run as they are. Default: dc250.",
+        help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE; or frames:DIR, frames that were restored"
+        " elsewhere, matched by name. Repeat for several; all for all that run as they are. Default: dc250.",
     ),
 ]
 RunDataset = Annotated[

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from detbench import assets
 from detbench.data.cards import Card
 from detbench.data.images import write_image
+from detbench.data.video import Reader
 from detbench.files import file_hash
 from detbench.progress import say, track
-from detbench.types import DetbenchError, canonical_hash
+from detbench.types import canonical_hash
 
 Frame = NDArray[np.uint8]
 
@@ -226,17 +227,10 @@ def _exposed(around: list[Frame], part: Mapping[str, Any], rng: np.random.Genera
 
 def _windows(path: Path, centres: list[int], reach: int) -> Iterator[list[Frame]]:
     """The ``2 * reach + 1`` frames around each of some frames of a video, given in rising order."""
-    import cv2
-
-    capture = cv2.VideoCapture(str(path))
+    reader, last = Reader(path), -1
     kept: deque[Frame] = deque(maxlen=2 * reach + 1)
-    last = -1
     for centre in centres:
         while last < centre + reach:
-            ok, frame = capture.read()
-            if not ok:
-                raise DetbenchError(f"{path} ends before frame {centre + reach}: this OpenCV cannot decode all of it.")
-            kept.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             last += 1
+            kept.append(reader.frame(last))
         yield list(kept)
-    capture.release()

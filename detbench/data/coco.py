@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from detbench.data.pairing import ids_of, some
 from detbench.types import DetbenchError, Detections
 
 
@@ -32,8 +33,8 @@ class Truth:
 def read_truth(path: Path, ids: Sequence[str], class_names: Mapping[int, str]) -> Truth:
     """Read boxes that people drew.
 
-    Images are matched to frames by name: the path in ``file_name`` without suffix, ``/`` as ``-``, or, where that is in
-    no frame's id, the file's name alone. Categories are matched to classes by name, whatever the case of its letters.
+    Images are matched to frames by name (:func:`detbench.data.pairing.ids_of`), categories to classes likewise,
+    whatever the case of their letters.
 
     Args:
         path: a JSON file as COCO's ``instances_*.json``.
@@ -85,19 +86,11 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _frames(path: Path, images: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> dict[int, str]:
     """The frame of each image of the file."""
-    wanted, found = set(ids), dict[int, str]()
-    stems = Counter(PurePosixPath(image["file_name"]).stem for image in images)
-    for image in images:
-        name = PurePosixPath(image["file_name"]).with_suffix("")
-        whole = "-".join(part for part in name.parts if part != "/")
-        if whole in wanted:
-            found[image["id"]] = whole
-        elif name.name in wanted and stems[name.name] == 1:
-            found[image["id"]] = name.name
-    if missing := sorted(wanted - set(found.values())):
-        names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+    named = ids_of([image["file_name"] for image in images], ids)
+    found = {image["id"]: id for image, id in zip(images, named, strict=True) if id}
+    if missing := sorted(set(ids) - set(found.values())):
         raise DetbenchError(
-            f"{path} has no image of {len(missing)} of the {len(ids)} frames: {names}. Its images are called"
+            f"{path} has no image of {len(missing)} of the {len(ids)} frames: {some(missing)}. Its images are called"
             f" {', '.join(str(image['file_name']) for image in images[:2]) or 'nothing'} ...: name them as the frames."
         )
     return found

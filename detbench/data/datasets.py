@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +93,10 @@ def from_folder(folder: Path, clips: str = "") -> Dataset:
     if clips:
         pairs = [replace(pair, clip=_clip(clips, pair)) for pair in pairs]
     elif layout.flat:
-        pairs = _numbered(pairs)
+        pairs = _numbered(folder, pairs)
     count = len({pair.clip for pair in pairs})
     note = f" ({layout.note})" if layout.note else ""
-    say(f"{layout.name} layout{note}: {count:,} clip{'s' * (count != 1)}, {len(pairs):,} pairs")
+    _say_once(folder, f"{layout.name} layout{note}: {count:,} clip{'s' * (count != 1)}, {len(pairs):,} pairs")
     files = [path for pair in pairs for path in (pair.sharp, pair.blurred, *pair.others)]
     pixels = build.hash_files(files, Path(os.path.commonpath(files)))
     identity = canonical_hash([pixels, [pair.clip for pair in pairs]])
@@ -117,16 +117,23 @@ def _clip(pattern: str, pair: FramePair) -> str:
     return found["clip"]
 
 
-def _numbered(pairs: list[FramePair]) -> list[FramePair]:
+@cache
+def _say_once(folder: Path, line: str) -> None:
+    """Say something of a folder, which is loaded more than once in a run."""
+    say(line)
+
+
+def _numbered(folder: Path, pairs: list[FramePair]) -> list[FramePair]:
     """The frames that lie in no folder of their own, numbered ones of one name as frames of one clip."""
     stems = {pair.id: re.sub(r"[-_. ]*\d+$", "", pair.id) or "frames" for pair in pairs if pair.clip == pair.id}
     sizes = Counter(stems.values())
     clips = {stem: count for stem, count in sizes.items() if count > 1}
     if clips:
         named = ", ".join(f"{stem}..." for stem in list(clips)[:3]) + (" ..." if len(clips) > 3 else "")
-        say(
+        _say_once(
+            folder,
             f"{sum(clips.values()):,} numbered frames count as {len(clips)} clip{'s' * (len(clips) > 1)} ({named}); if"
-            " each is a scene of its own, give --clips '(?P<clip>.+)'"
+            " each is a scene of its own, give --clips '(?P<clip>.+)'",
         )
     return [
         replace(pair, clip=stems[pair.id]) if pair.id in stems and stems[pair.id] in clips else pair for pair in pairs

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from detbench.data.images import list_images
 from detbench.types import DetbenchError
@@ -86,6 +87,30 @@ def pair_folders(blurred: Path, sharp: Path) -> list[Pair]:
     return [Pair(name, path, sides[1][name]) for name, path in sides[0].items()]
 
 
+SIDES = frozenset({"blur", "blurred", "blur_gamma", "sharp", "input", "target", "restored", "frames"})
+"""Names of folders that say what of a frame lies there, and not which frame it is."""
+
+
+def ids_of(names: Sequence[str], ids: Iterable[str]) -> list[str | None]:
+    """The frame that each of some files is of, by name.
+
+    Args:
+        names: paths below a folder, with ``/`` between their parts.
+        ids: of the frames.
+
+    Returns:
+        For each path the frame whose id it is, without suffix and with ``-`` between its parts, those in :data:`SIDES`
+        left out; or, where that is none, the one whose id is the file's name alone, if no other has the same; or None.
+    """
+    wanted, paths = set(ids), [PurePosixPath(name).with_suffix("") for name in names]
+    stems, found = Counter(path.name for path in paths), list[str | None]()
+    for path in paths:
+        whole = "-".join([*(part for part in path.parent.parts if part not in SIDES and part != "/"), path.name])
+        alone = path.name in wanted and stems[path.name] == 1
+        found.append(whole if whole in wanted else path.name if alone else None)
+    return found
+
+
 def refuse_lonely(paths: Sequence[Path], other: Path) -> None:
     """Stop if images have no partner in another folder, naming five of them."""
     if paths:
@@ -95,9 +120,9 @@ def refuse_lonely(paths: Sequence[Path], other: Path) -> None:
         )
 
 
-def some(paths: Sequence[Path]) -> str:
-    """Five of some paths, for a message."""
-    return ", ".join(map(str, paths[:5])) + (" ..." if len(paths) > 5 else "")
+def some(names: Sequence[Path | str]) -> str:
+    """Five of some names, for a message."""
+    return ", ".join(map(str, names[:5])) + (" ..." if len(names) > 5 else "")
 
 
 def _same_name(path: Path, other: Path) -> DetbenchError:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detbench.data import datasets
 from detbench.data.images import VIDEO_SUFFIXES, list_images, read_image
 from detbench.data.pairing import pair_up
+from detbench.data.video import Reader
 from detbench.files import file_hash
 from detbench.types import DetbenchError, canonical_hash
 
@@ -165,20 +166,16 @@ def _sampled(video: Path) -> list[Photo]:
     Raises:
         DetbenchError: this OpenCV cannot decode it.
     """
-    import cv2
-
-    capture = cv2.VideoCapture(str(video))
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    wanted = set(np.linspace(0, count - 1, min(count, VIDEO_FRAMES)).astype(int).tolist()) if count > 0 else set()
+    reader = Reader(video)
+    wanted = np.linspace(0, reader.count - 1, min(reader.count, VIDEO_FRAMES)).astype(int)
     frames = []
-    for number in range(count):
-        if not capture.grab():
+    for number in dict.fromkeys(wanted.tolist()):
+        try:
+            frames.append(reader.frame(number))
+        except DetbenchError:  # a video may say more frames than it has
+            if not frames:
+                raise
             break
-        if number in wanted:
-            frames.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
-    capture.release()
-    if not frames:
-        raise DetbenchError(f"{video} cannot be read as a video: is it whole, and can this OpenCV decode it?")
     return frames
 
 
