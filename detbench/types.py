@@ -186,6 +186,7 @@ class RunSpec:
         precision: of the deblurer's arithmetic.
         weights: a safetensors file to use in place of the deblurer's own.
         clips: of a folder: pattern with a group ``clip`` that says what clip a frame of this name is of.
+        blur: of sharp pictures or a video that are blurred for the run: how, such as ``shake:medium``.
         classes: names of the detector's classes that count; empty for all.
         truth: COCO's JSON of boxes that people drew, which then are what is to be found; None for what the detector
             sees in the sharp frames.
@@ -206,6 +207,7 @@ class RunSpec:
     precision: Literal["fp32", "bf16"] = "fp32"
     weights: str | None = None
     clips: str = ""
+    blur: str = ""
     classes: tuple[str, ...] = ()
     truth: str | None = None
     deblurer_hash: str = ""
@@ -244,7 +246,7 @@ class RunSpec:
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
         kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
         asked = dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA}
-        for hashed in ("clips", "truth"):  # what other hashes know
+        for hashed in ("clips", "blur", "truth"):  # what other hashes know
             del asked[hashed]
         for later in ("noise", "classes", "truth_hash"):  # later fields: runs without them keep their names
             if not asked[later]:

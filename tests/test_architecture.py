@@ -12,9 +12,7 @@ import detbench
 
 ROOT = Path(detbench.__file__).parent.parent
 EVERYWHERE = {"types", "files", "counts", "metrics", "lineup", "signature"}
-DATA = {
-    f"data.{part}" for part in ("blur", "build", "cards", "coco", "datasets", "images", "layouts", "pairing", "video")
-}
+DATA = {f"data.{path.stem}" for path in (ROOT / "detbench" / "data").glob("[a-z]*.py")}
 LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets"}
 LEAVES |= {"restore", "restored", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 DETECTORS = {"assets", "detectors", "progress"}

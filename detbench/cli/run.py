@@ -68,6 +68,13 @@ RunAsJson = Annotated[
 ]
 
 
+RunBlur = Annotated[
+    str,
+    typer.Option(
+        help="Blur for sharp pictures, or a video, that have no blurred ones: shake, psf, defocus, or average (a"
+        " video's frames), with :light, :medium, :strong or :LEAST-MOST; or without, all three in turn."
+    ),
+]
 RunClasses = Annotated[
     Optional[str], typer.Option(help="The detector's classes that count, such as person,car. Default: all.")
 ]
@@ -84,6 +91,7 @@ def run(
     deblurer: RunDeblurer = None,
     dataset: RunDataset = DEFAULTS.dataset,
     clips: RunClips = DEFAULTS.clips,
+    blur: RunBlur = DEFAULTS.blur,
     truth: RunTruth = None,
     classes: RunClasses = None,
     detector: RunDetector = None,
@@ -113,6 +121,7 @@ def run(
             "",
             dataset=dataset,
             clips=clips,
+            blur=blur,
             classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
             input=given,
             conf=conf,

@@ -19,30 +19,38 @@ from torch import Tensor
 GAMMA = 2.2
 
 
-def trajectories(n: int, rng: np.random.Generator, steps: int = 2000, length: float = 60.0) -> NDArray[np.complex128]:
+def trajectories(
+    n: int,
+    rng: np.random.Generator,
+    steps: int = 2000,
+    length: float = 60.0,
+    shake: float = 0.001,
+    gaussian: float = 0.7,
+) -> NDArray[np.complex128]:
     """Random camera paths by Algorithm 1 of DeblurGAN (after Boracchi and Foi), all ``n`` at once.
 
-    Constants: shake probability p_s = 0.001, inertia I ~ U(0, 0.7), big shake p_b ~ U(0, 0.2), gaussian
-    p_g ~ U(0, 0.7), one draw of each a path. The speed is the same at every step.
+    Constants: inertia I ~ U(0, 0.7), big shake p_b ~ U(0, 0.2), gaussian p_g ~ U(0, ``gaussian``), one draw of each a
+    path. The speed is the same at every step.
 
     Args:
         n: how many paths.
         rng: source of all randomness.
         steps: positions on a path (M in the paper).
         length: length of a path in pixels (L_max in the paper).
+        shake: rate of shakes (p_s in the paper).
+        gaussian: the most that p_g may be.
 
     Returns:
         (n, steps) complex, x + iy in pixels; every path starts at 0.
     """
     speed = length / (steps - 1)
-    shake = 0.001
-    inertia, big_shake, gaussian = rng.uniform(0.0, np.array([0.7, 0.2, 0.7])[:, None], (3, n))
+    inertia, big_shake, noise = rng.uniform(0.0, np.array([0.7, 0.2, gaussian])[:, None], (3, n))
     velocity = speed * np.exp(1j * rng.uniform(0, 2 * np.pi, n))
     path, push = np.zeros((steps, n), np.complex128), np.empty(n, np.complex128)
     for t in range(steps - 1):
         jolted, turn = rng.random(n) < big_shake * shake, rng.random(n)
         push.real, push.imag = rng.standard_normal(n), rng.standard_normal(n)
-        push *= gaussian
+        push *= noise
         push -= inertia * path[t]
         push *= shake * speed
         push += velocity

@@ -54,7 +54,7 @@ class Shot:
     severity: str = ""
 
 
-def ensure(name: str, identity: str, build: Callable[[Path], list[dict[str, str]]]) -> Path:
+def ensure(name: str, identity: str, build: Callable[[Path], list[dict[str, Any]]]) -> Path:
     """The folder of made frames in the cache; made under another name and renamed when whole, by one process at a time.
 
     Args:
@@ -193,26 +193,16 @@ MOST_STEEP = np.deg2rad(20)
 
 def _blurred(frame: Frame, card: Card, shot: Shot, rng: np.random.Generator) -> Frame:
     """A frame as a shaking camera sees it; one object moves besides, and there is noise, if the card wants that."""
-    import torch
+    from detbench.data import blur, degrade
 
-    from detbench.data import blur
-
-    part, count = shot.part, shot.part["sub_frames"]
-    path = blur.trajectories(1, rng)
-    shifts = blur.exposure(path, count, np.atleast_1d(rng.uniform(*shot.extent_px)))
-    turn = np.deg2rad(rng.uniform(-1, 1) * part["shake_degrees"])
-    angles = torch.linspace(-0.5, 0.5, count)[None] * turn
-    light = blur.to_linear(torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255)
-    if box := part.get("moving", {}).get(str(shot.frame)):
-        extent, angle = rng.uniform(*shot.extent_px, 1), rng.uniform(-MOST_STEEP, MOST_STEEP, 1)
-        mask = torch.from_numpy(blur.outline(box, *frame.shape[:2]))[None]
-        light = blur.object_motion(light, mask, torch.from_numpy(blur.straight(extent, angle, count)).float())
-    shaken = blur.to_display(blur.camera_shake(light, torch.from_numpy(shifts).float(), angles))
-    blurred = np.asarray((shaken[0] * 255).round().byte().permute(1, 2, 0).numpy())
-    if rng.random() >= card.data.get("noise_share", 0):
-        return blurred
-    noise = 255 * card.data["noise_variance"] ** 0.5 * rng.standard_normal(frame.shape, np.float32)
-    return np.asarray((blurred + noise).round().clip(0, 255), np.uint8)
+    part = shot.part
+    path, extent = blur.trajectories(1, rng), rng.uniform(*shot.extent_px)
+    degrees = rng.uniform(-1, 1) * part["shake_degrees"]
+    box = part.get("moving", {}).get(str(shot.frame))
+    moving = (box, rng.uniform(*shot.extent_px), rng.uniform(-MOST_STEEP, MOST_STEEP)) if box else None
+    blurred = degrade.shaken(frame, path, extent, degrees, part["sub_frames"], moving)
+    has_noise = rng.random() < card.data.get("noise_share", 0)
+    return degrade.noisy(blurred, card.data["noise_variance"], rng) if has_noise else blurred
 
 
 def _exposed(around: list[Frame], part: Mapping[str, Any], rng: np.random.Generator) -> Frame:

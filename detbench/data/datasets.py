@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench.data import build, layouts
+from detbench.data import build, layouts, make
 from detbench.data.cards import Card, cards
 from detbench.data.images import image_size, read_image, write_image
 from detbench.progress import say, track
@@ -41,13 +42,15 @@ class Dataset:
     pixels: str
 
 
-def load(name: str, clips: str = "") -> Dataset:
+def load(name: str, clips: str = "", blur: str = "") -> Dataset:
     """Find a dataset for evaluation, building it on first use.
 
     Args:
-        name: of a card; or a folder in one of the layouts of :mod:`detbench.data.layouts`; or RealBlur's list.
+        name: of a card; or a folder in one of the layouts of :mod:`detbench.data.layouts`; or RealBlur's list; or, with
+            ``blur``, a folder of sharp pictures or a video.
         clips: pattern with a group ``clip``, which says what clip a frame is of, from its path below the folder of
             blurred frames, without suffix. Empty for what the layout says.
+        blur: how sharp frames are blurred that have no blurred ones, as for :func:`detbench.data.make.parse`.
 
     Raises:
         DetbenchError: an unknown name, a card that is not for evaluation, or a folder whose frames do not pair up.
@@ -56,35 +59,41 @@ def load(name: str, clips: str = "") -> Dataset:
     if name in known:
         if known[name].role != "evaluation":
             raise DetbenchError(f"{name} is training material: evaluating on it would flatter what was trained on it.")
-        if clips:
-            raise DetbenchError(f"{name} says itself what its clips are: leave out --clips.")
+        if clips or blur:
+            given = "--clips" if clips else "--blur"
+            raise DetbenchError(f"{name} says itself what its clips and their blur are: leave out {given}.")
         return _built(known[name])
     place = Path(name)
     if place.is_dir() or place.is_file():
-        return from_folder(place, clips)
+        return from_folder(place, clips, blur)
     raise DetbenchError(f"There is no dataset {name!r}, nor a folder of that name. There are {', '.join(known)}.")
 
 
 def of(spec: RunSpec) -> Dataset:
     """The dataset of a run."""
-    return load(spec.dataset, spec.clips)
+    return load(spec.dataset, spec.clips, spec.blur)
 
 
-def from_folder(folder: Path, clips: str = "") -> Dataset:
+def from_folder(folder: Path, clips: str = "", blur: str = "") -> Dataset:
     """A user's own frames, in a layout that is recognised.
 
     Args:
-        folder: or file, as for :func:`load`; and so is ``clips``.
+        folder: or file, as for :func:`load`; and so are the others.
         clips: see there.
+        blur: see there.
 
     Raises:
         DetbenchError: naming the frames that are unpaired, share a name, or differ in size; or no layout fits.
     """
     layout = layouts.recognise(folder)
+    if blur and layout:
+        raise DetbenchError(f"{folder} has blurred frames of its own ({layout.name} layout): leave out --blur.")
+    if blur:
+        return _made(folder, make.parse(blur), clips)
     if layout is None:
         raise DetbenchError(
             f"{folder} holds no frames in a layout that is known: put the sharp ones into {folder / 'sharp'} and the"
-            f" blurred ones, of the same names, into {folder / 'blur'}."
+            f" blurred ones, of the same names, into {folder / 'blur'}; or give sharp ones alone, with --blur shake."
         )
     if layout.halves:
         layout = _cut_apart(folder, layout)
@@ -101,6 +110,20 @@ def from_folder(folder: Path, clips: str = "") -> Dataset:
     pixels = build.hash_files(files, Path(os.path.commonpath(files)))
     identity = canonical_hash([pixels, [pair.clip for pair in pairs]])
     return Dataset((folder if folder.is_dir() else folder.parent).resolve().name, identity, tuple(pairs), pixels)
+
+
+def _made(source: Path, blur: make.Blur, clips: str) -> Dataset:
+    """Sharp pictures or videos, blurred now, in the cache."""
+    identity = canonical_hash([make.asked(make.plan(source, blur), blur), clips])
+
+    def some(made: Path) -> list[dict[str, Any]]:
+        return [row for row in make.make(source, made, blur) if row["made"]]
+
+    folder = build.ensure(source.stem, identity, some)
+    found = _read_built(source.stem, identity, folder)
+    pairs = [replace(pair, clip=_clip(clips, pair)) for pair in found.pairs] if clips else list(found.pairs)
+    _say_once(source, f"blurred by {blur.kind}: {len({pair.clip for pair in pairs}):,} clips, {len(pairs):,} pairs")
+    return replace(found, pairs=tuple(pairs))
 
 
 def _clip(pattern: str, pair: FramePair) -> str:
@@ -203,7 +226,11 @@ def training_folder(name: str) -> Path:
 
 def _built(card: Card) -> Dataset:
     """A card's pairs, from the cache or built now."""
-    folder = build.ensure(card.name, card.identity, partial(build.pairs, card))
+    return _read_built(card.name, card.identity, build.ensure(card.name, card.identity, partial(build.pairs, card)))
+
+
+def _read_built(name: str, identity: str, folder: Path) -> Dataset:
+    """The pairs of a folder in the cache."""
     made = json.loads((folder / "built.json").read_text())
     pairs = tuple(
         FramePair(
@@ -215,4 +242,4 @@ def _built(card: Card) -> Dataset:
         )
         for frame in made["frames"]
     )
-    return Dataset(card.name, card.identity, pairs, made["pixels"])
+    return Dataset(name, identity, pairs, made["pixels"])

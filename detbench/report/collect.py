@@ -16,7 +16,7 @@ DETECTING = ("detector_hash", "imgsz")
 """Those that an alternative to deblurring may change: a larger detector, or a closer look."""
 
 OPTIONS = (
-    *("dataset", "clips", "truth", "classes", "limit", "noise"),
+    *("dataset", "clips", "blur", "truth", "classes", "limit", "noise"),
     *("detector", "imgsz", "conf", "nms_iou", "match_iou", "weights"),
 )
 """Fields of a spec that are options of `detbench run` and change its floor and ceiling, or its numbers."""

@@ -1,0 +1,54 @@
+"""Commands for data: make."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+
+from detbench.cli._app import app, errors
+
+data = typer.Typer(help="Make data to train and evaluate on.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command()
+def make(
+    out: Annotated[Path, typer.Argument(help="Folder for sharp/, blur/ and manifest.json.")],
+    source: Annotated[
+        Path, typer.Option("--from", help="A video, a picture, or a folder of these, whose folders below are clips.")
+    ],
+    blur: Annotated[
+        str,
+        typer.Option(
+            help="shake, psf, defocus, or average (a video's frames, 7 to 23, in linear light); with :light, :medium,"
+            " :strong or :LEAST-MOST (pixels of a frame 640 wide; frames of 240 a second); or all three in turn."
+        ),
+    ] = "shake",
+    psf: Annotated[
+        Literal["corrected", "faithful"], typer.Option(help="Of psf: as DeblurGAN's paper has it, or as its code does.")
+    ] = "corrected",
+    noise: Annotated[float, typer.Option(help="Variance of Gaussian noise, for values in 0..1.")] = 0.0,
+    jpeg: Annotated[int, typer.Option(help="Quality of the JPEG that blurred frames were; 0 for none.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    limit: Annotated[Optional[int], typer.Option(help="So many frames of each video at most.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0 for as many as there are cores.")] = 0,
+) -> None:
+    """Make blurred frames of sharp ones. The same command goes on after a kill; the seed decides every pixel."""
+    with errors("the same command goes on from there"):
+        from detbench.data import make as module
+
+        how = replace(
+            module.parse(blur), faithful=psf == "faithful", noise_variance=noise, jpeg_quality=jpeg, seed=seed
+        )
+        rows = module.make(source, out, how, limit, workers or os.cpu_count() or 1)
+        left_out = [row for row in rows if not row["made"]]
+        clips = len({row["clip"] for row in rows})
+        print(f"{len(rows) - len(left_out)} pairs of {clips} clips: {out}", file=sys.stderr)
+        for reason in sorted({row["left_out"] for row in left_out}):
+            count = sum(row["left_out"] == reason for row in left_out)
+            print(f"left out: {count} for {reason} between their frames", file=sys.stderr)
