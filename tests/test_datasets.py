@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from detbench.data import build, cards, datasets, images
+from detbench.data import alignment, build, cards, datasets, images
 from detbench.types import DetbenchError
 
 
@@ -35,33 +35,19 @@ def test_street_is_what_its_card_says(street):
     assert len({pair.id for pair in street.pairs}) == 75
 
 
-def shift(blurred, sharp):
-    """Shift (x, y) in pixels of a frame against another, by least squares on their coarse structure (Lucas-Kanade).
-
-    In linear light, where blur is a mean of shifted frames, and smoothed by more than the blur, this measures the
-    mean of the shifts; a correlation's peak would follow the kernel's mode.
-    """
-    import cv2
-
-    coarse = [cv2.GaussianBlur(((f / 255) ** 2.2).mean(axis=2), (0, 0), 6)[20:-20, 20:-20] for f in (sharp, blurred)]
-    down, right = np.gradient(sum(coarse) / 2)
-    slopes = np.stack([right.ravel(), down.ravel()], axis=1)
-    return np.linalg.lstsq(slopes, (coarse[0] - coarse[1]).ravel(), rcond=None)[0]
-
-
 @pytest.mark.slow("reads all 75 frames")
 def test_blurred_frames_are_not_shifted(street):
     shifts = []
     for pair in street.pairs:
         sharp, blurred = images.read_image(pair.sharp), images.read_image(pair.blurred)
         assert sharp.shape == blurred.shape
-        shifts.append(shift(blurred, sharp))
+        shifts.append(alignment.shift(blurred, sharp))
     assert np.abs(np.mean(shifts, axis=0)).max() < 0.25
 
 
 def test_a_shift_would_be_noticed(street):
     sharp = images.read_image(street.pairs[0].sharp)
-    assert shift(np.roll(sharp, (2, 1), (0, 1)), sharp) == pytest.approx((1, 2), abs=0.1)
+    assert alignment.shift(np.roll(sharp, (2, 1), (0, 1)), sharp) == pytest.approx((1, 2), abs=0.1)
 
 
 def test_a_frame_is_built_to_the_same_bytes_again(street):
@@ -169,7 +155,7 @@ def test_a_folder_that_does_not_pair_up_is_refused_by_name(pairs, harm, message)
 
 
 def test_an_unknown_dataset_gets_the_nearest_name():
-    with pytest.raises(DetbenchError, match="There are street, street2"):
+    with pytest.raises(DetbenchError, match="folder or file of that name. There are street"):
         datasets.load("streets")
 
 

@@ -1,4 +1,4 @@
-"""Commands for data: make."""
+"""Commands for data: make, check."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from detbench.cli._app import app, errors
+from detbench.types import DetbenchError
 
-data = typer.Typer(help="Make data to train and evaluate on.", no_args_is_help=True)
+data = typer.Typer(help="Make and check data to train and evaluate on.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
 
@@ -52,3 +53,22 @@ def make(
         for reason in sorted({row["left_out"] for row in left_out}):
             count = sum(row["left_out"] == reason for row in left_out)
             print(f"left out: {count} for {reason} between their frames", file=sys.stderr)
+
+
+@data.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A published benchmark: see `detbench list datasets`, role protocol.")],
+    root: Annotated[Path, typer.Option(help="Where its data were unpacked.")],
+) -> None:
+    """Say precisely what of a benchmark's data is missing or differs; exit 1 if anything is."""
+    with errors():
+        from detbench.data import protocols
+        from detbench.data.cards import cards
+
+        known = {each: card for each, card in cards().items() if card.role == "protocol"}
+        if name not in known:
+            raise DetbenchError(f"There is no benchmark {name!r}: there are {', '.join(known)}.")
+        found = protocols.problems(known[name], root)
+        if found:
+            raise DetbenchError("\n".join(found))
+        print(f"{name}: all there. Go on with: detbench run --dataset {name}:{root}")

@@ -20,7 +20,7 @@ from detbench.types import DetbenchError, canonical_hash
 BUILDER_VERSION = 1
 """Raise this when the same card and assets would give other frames."""
 
-Role = Literal["evaluation", "training"]
+Role = Literal["evaluation", "training", "protocol"]
 
 _CARD = {"title", "role", "licence", "seed"}
 _PHOTOS = {"asset", "member", "clip", "frames"}
@@ -32,6 +32,7 @@ NEEDED: Mapping[tuple[Role, str], set[str]] = {
     ("evaluation", "video"): _VIDEO,
     ("training", ""): _CARD,
     ("training", "photos"): _PHOTOS,
+    ("protocol", ""): {"title", "role", "licence", "paper", "obtain", "layout", "protocol"},
 }
 """Keys that a card, or a part of it, must have, by the card's role."""
 
@@ -41,6 +42,7 @@ POSSIBLE: Mapping[tuple[Role, str], set[str]] = {
     ("evaluation", "photos"): {"shake_px", "moving"},
     ("evaluation", "video"): {"shake_px", "size"},
     ("training", ""): {"photos"},
+    ("protocol", ""): {"clips", "pairs", "size", "shifted", "scale", "resize", "noise_variance", "blur"},
 }
 """Keys that it may have besides."""
 
@@ -52,7 +54,8 @@ class Card:
     Attributes:
         name: the file's name.
         title: one line for listings.
-        role: ``evaluation`` (sharp and blurred frames) or ``training`` (sharp photographs).
+        role: ``evaluation`` (sharp and blurred frames), ``training`` (sharp photographs), or ``protocol`` (a published
+            benchmark, whose data a user has: what it holds and how it is evaluated).
         licence: of the frames.
         data: everything the file says.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench.data import build, layouts, make
+from detbench.data import build, layouts, make, protocols
 from detbench.data.cards import Card, cards
 from detbench.data.images import image_size, read_image, write_image
 from detbench.progress import say, track
@@ -46,8 +47,8 @@ def load(name: str, clips: str = "", blur: str = "") -> Dataset:
     """Find a dataset for evaluation, building it on first use.
 
     Args:
-        name: of a card; or a folder in one of the layouts of :mod:`detbench.data.layouts`; or RealBlur's list; or, with
-            ``blur``, a folder of sharp pictures or a video.
+        name: of a card; or ``BENCHMARK:DIR``, for a published benchmark's data; or a folder in one of the layouts of
+            :mod:`detbench.data.layouts`, or RealBlur's list; or, with ``blur``, a folder of sharp pictures or a video.
         clips: pattern with a group ``clip``, which says what clip a frame is of, from its path below the folder of
             blurred frames, without suffix. Empty for what the layout says.
         blur: how sharp frames are blurred that have no blurred ones, as for :func:`detbench.data.make.parse`.
@@ -56,6 +57,13 @@ def load(name: str, clips: str = "", blur: str = "") -> Dataset:
         DetbenchError: an unknown name, a card that is not for evaluation, or a folder whose frames do not pair up.
     """
     known = cards()
+    benchmark, colon, root = name.partition(":")
+    if benchmark in known and known[benchmark].role == "protocol":
+        if not colon:
+            raise DetbenchError(
+                f"{name} is for you to get, and then to give as {name}:DIR. {_first_upper(known[name])}."
+            )
+        return _benchmark(known[benchmark], Path(root), clips)
     if name in known:
         if known[name].role != "evaluation":
             raise DetbenchError(f"{name} is training material: evaluating on it would flatter what was trained on it.")
@@ -66,7 +74,11 @@ def load(name: str, clips: str = "", blur: str = "") -> Dataset:
     place = Path(name)
     if place.is_dir() or place.is_file():
         return from_folder(place, clips, blur)
-    raise DetbenchError(f"There is no dataset {name!r}, nor a folder of that name. There are {', '.join(known)}.")
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or list(known)
+    raise DetbenchError(
+        f"There is no dataset {name!r}, nor a folder or file of that name. There {'are' if near[1:] else 'is'}"
+        f" {', '.join(near)}."
+    )
 
 
 def of(spec: RunSpec) -> Dataset:
@@ -95,6 +107,25 @@ def from_folder(folder: Path, clips: str = "", blur: str = "") -> Dataset:
             f"{folder} holds no frames in a layout that is known: put the sharp ones into {folder / 'sharp'} and the"
             f" blurred ones, of the same names, into {folder / 'blur'}; or give sharp ones alone, with --blur shake."
         )
+    return _laid_out(folder, layout, clips)
+
+
+def _benchmark(card: Card, root: Path, clips: str) -> Dataset:
+    """A published benchmark's frames, as its papers evaluate them."""
+    if card.data["layout"] == protocols.PICTURES:
+        protocols.load(card, root)  # for its checks
+        return replace(_made(root, make.parse(card.data["blur"]), clips), name=card.name)
+    return replace(_laid_out(root, protocols.load(card, root), clips), name=card.name)
+
+
+def _first_upper(card: Card) -> str:
+    """Where to get a benchmark, as a sentence."""
+    obtain = str(card.data["obtain"])
+    return obtain[0].upper() + obtain[1:]
+
+
+def _laid_out(folder: Path, layout: layouts.Layout, clips: str) -> Dataset:
+    """The frames of a layout, checked, with their clips."""
     if layout.halves:
         layout = _cut_apart(folder, layout)
     _refuse_others(layout.pairs)
