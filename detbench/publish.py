@@ -186,10 +186,10 @@ def marked(text: str, names: Collection[str]) -> str:
     """Markdown whose tables' rows of these names bear :data:`MARK`, and no other rows."""
 
     def cell(found: re.Match[str]) -> str:
-        name = found[1] + (MARK if found[1] in names else "")
+        name = found[1] + (found[2] or "") + (MARK if found[1] in names else "")
         return f"| {name:<{len(found[0]) - len('|  |')}} |"
 
-    return re.sub(rf"^\| (\w+)(?:{re.escape(MARK)})? *\|", cell, text, flags=re.M)
+    return re.sub(rf"^\| (\w+)({tables.MARK})?(?:{re.escape(MARK)})? *\|", cell, text, flags=re.M)
 
 
 def _published(reports: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detbench import assets, detectors, environment, kept, registry, restored, store
-from detbench.data import coco, datasets
+from detbench.data import alignment, coco, datasets
 from detbench.files import file_hash, source_hash
-from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
+from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
 from detbench.loop import Deblur, Loop
 from detbench.progress import say, track
 from detbench.signature import CONVENTIONS
@@ -100,7 +100,8 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
             "training": {} if own or elsewhere else _training(spec),
             "wall_seconds": time.monotonic() - started,
             "resumed_after": len(done),
-        },
+        }
+        | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {}),
         [FrameScore(**row["score"]) for row in rows],
         {side: [store.detections_from_json(row[side]) for row in rows] for side in ("sharp", "blurred", "restored")},
         detector.class_names,

@@ -39,7 +39,7 @@ ALLOWED = {
     "figure": {"table", "match", "data.datasets", "data.images", "store"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
-    "report.conclusions": {"compare", "stats"},
+    "report.conclusions": {"compare", "stats", "data.alignment"},
     "report.formats": set(),
     "report.style": set(),
     "report.scatter": {"stats", "report.style"},

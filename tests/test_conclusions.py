@@ -81,6 +81,14 @@ def test_cells_fit_their_headings(run):
         assert all(isinstance(cell, str) for cell in row)
 
 
+def test_frames_that_are_not_aligned_are_cautioned_about(run):
+    floor = run()
+    assert not any("Caution" in line for line in sentences(compare.compare([floor, run("dc250")])))
+    floor.environment["shift_px"] = 1.7
+    (caution,) = [line for line in sentences(compare.compare([floor, run("dc250")])) if "Caution" in line]
+    assert "lie 1.7 px from the sharp ones" in caution
+
+
 def test_one_large_clip_and_moved_objects_are_cautioned_about(run):
     clips = ["video"] * 10 + [f"photo{i}" for i in range(10, FRAMES)]
     floor, other = run(clips=clips), run("dc250", clips=clips)

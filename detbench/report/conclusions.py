@@ -10,6 +10,7 @@ import numpy as np
 
 from detbench import stats
 from detbench.compare import LEVEL, Comparison, Difference, Model
+from detbench.data import alignment
 from detbench.metrics import compared, metric
 from detbench.types import RunResult
 
@@ -81,7 +82,23 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 def caution(result: RunResult) -> list[str]:
-    """A warning if much of what is compared is of one clip: intervals over clips rest on their being many and alike."""
+    """Warnings: much of what is compared is of one clip, or blurred and sharp frames are not aligned."""
+    return _of_one_clip(result) + _shifted(result)
+
+
+def _shifted(result: RunResult) -> list[str]:
+    """Of frames that are not aligned: every box is moved against the reference, and no deblurer can help that."""
+    shift = result.environment.get("shift_px", 0.0)
+    if shift <= alignment.LARGEST_PX:
+        return []
+    return [
+        f"Caution: blurred frames lie {shift:.1f} px from the sharp ones, in the mean: boxes are moved, and PSNR and"
+        " SSIM are too low, whatever a deblurer does."
+    ]
+
+
+def _of_one_clip(result: RunResult) -> list[str]:
+    """Intervals over clips rest on their being many and alike."""
     frames: Counter[str] = Counter()
     objects: Counter[str] = Counter()
     for score in result.scores:

@@ -9,7 +9,8 @@ from typing import Any
 from detbench.types import RunResult
 
 KEPT = "bdd"
-"""Folder of the frames that were trained on once and are kept for evaluation now (``bdd-frames``)."""
+"""Folder of the frames that were trained on once and are kept for evaluation now (``bdd-frames``). Their clips' names
+begin likewise."""
 
 Records = Mapping[str, Mapping[str, Any]]
 """The training record of each deblurer by its name; empty where it has none of ours."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -16,9 +17,13 @@ from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table, Value
 from detbench.signature import Signature
 from detbench.table import rows
+from detbench.types import FrameScore, RunResult
 
 SHOWN = ("f1", "precision", "recall", "psnr_db")
 """Metrics of the table of differences."""
+
+MARK = " †"
+"""What a leaderboard marks deblurers with that were trained on some of its frames."""
 
 _RECORDED = frozenset({"parameters", "images_seen"})
 _BEST: Mapping[str, Literal["highest", "lowest", ""]] = {"higher": "highest", "lower": "lowest", "": ""}
@@ -33,7 +38,13 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             them.
     """
     keys = [*METRICS, "parameters", "images_seen"] if costs else [key for key in METRICS if key != "restore_ms"]
+    seen = origins.have_seen(origins.of_runs(group.models))
+    met = bool(seen) and any(_was_trained_on(score) for score in group.floor.scores)
+    if met:
+        keys.insert(keys.index("f1") + 1, "f1_unseen")
     floor, runs, ceiling = _ours(group, keys)
+    for row in runs if met else ():
+        row["name"] += MARK * (row["deblurer"] in seen)
     ranked = sorted(runs, key=lambda row: (-(row["f1"] or 0), row["name"]))
     parts = [([floor], False), (ranked, True), ([ceiling], False)]
     return Table(
@@ -44,14 +55,20 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             "Best of each column in bold, without floor (blurred) and ceiling (sharp, JPEG 95). Gap closed: share of"
             " the way from the floor's F1 to the ceiling's. Recovered, lost and hallucinated count objects."
             + (" ms/frame: deblurring alone." if costs else ""),
-            *(
-                [f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(seen)}."]
-                if costs and (seen := origins.have_seen(origins.of_runs(group.models)))
-                else []
-            ),
+            *(_seen(seen, met) if seen and (costs or met) else []),
         ),
         "leaderboard",
     )
+
+
+def _seen(names: Sequence[str], met: bool) -> list[str]:
+    """What is to be known of deblurers that were trained on frames that are kept for evaluation now."""
+    who = f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(names)}."
+    return [f"{MARK.strip()}: {who} Some of them are here; F1 without BDD100K is of the others."] if met else [who]
+
+
+def _was_trained_on(score: FrameScore) -> bool:
+    return score.clip.startswith(f"{origins.KEPT}-")
 
 
 def framed(rows: Sequence[tuple[Value, ...]], source: str = "") -> tuple[Part, ...]:
@@ -204,10 +221,16 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
     values = [
         row
         | {"deblurer": result.spec.deblurer, "seconds": row["restore_ms"] / 1e3}
+        | ({"f1_unseen": _f1_of_others(result)} if "f1_unseen" in keys else {})
         | {key: result.environment.get("training", {}).get(key) for key in keys if key in _RECORDED}
         for row, result in zip(rows(group), group, strict=True)
     ]
     return values[0], values[1:-1], values[-1]
+
+
+def _f1_of_others(result: RunResult) -> float:
+    """F1 on the frames that no deblurer was trained on."""
+    return replace(result, scores=tuple(score for score in result.scores if not _was_trained_on(score))).f1
 
 
 def column(key: str) -> Column:
