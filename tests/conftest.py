@@ -170,10 +170,9 @@ def unsharp_data(tmp_path):
 
     for i in range(12):
         sharp = scene(i)
-        images.write_image(tmp_path / "data" / "sharp" / f"frame{i:02}.png", sharp)
-        images.write_image(
-            tmp_path / "data" / "blur" / f"frame{i:02}.png", cv2.GaussianBlur(sharp, (0, 0), 1.2 + i / 12)
-        )
+        name = f"scene-{'abcdefghijkl'[i]}.png"
+        images.write_image(tmp_path / "data" / "sharp" / name, sharp)
+        images.write_image(tmp_path / "data" / "blur" / name, cv2.GaussianBlur(sharp, (0, 0), 1.2 + i / 12))
     return tmp_path / "data"
 
 

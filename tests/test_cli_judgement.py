@@ -21,15 +21,18 @@ def invoke(*arguments):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
+NAMES = "abcdefghijkl"
+
+
 @pytest.fixture
 def data(tmp_path, bright_boxes):
     """Twelve pairs, each a clip."""
     import cv2
 
     for i in range(12):
-        images.write_image(tmp_path / "data" / "sharp" / f"frame{i:02}.png", scene(i))
+        images.write_image(tmp_path / "data" / "sharp" / f"scene-{NAMES[i]}.png", scene(i))
         blurred = cv2.GaussianBlur(scene(i), (0, 0), 1.2 + i / 12)
-        images.write_image(tmp_path / "data" / "blur" / f"frame{i:02}.png", blurred)
+        images.write_image(tmp_path / "data" / "blur" / f"scene-{NAMES[i]}.png", blurred)
     return tmp_path / "data"
 
 
@@ -107,7 +110,7 @@ def test_the_gate_has_three_answers(data, tmp_path, monkeypatch):
     assert invoke("check", "--baseline", baseline, "--update").exit_code == 0
     assert invoke(*gate).exit_code == 0
 
-    images.write_image(data / "blur" / "frame00.png", scene(0))
+    images.write_image(data / "blur" / "scene-a.png", scene(0))
     done = invoke(*gate)
     assert done.exit_code == 2
     assert "dataset" in done.stderr
