@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detbench.data import video
 from detbench.data.build import hash_files
-from detbench.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_images, read_image
+from detbench.data.images import VIDEO_SUFFIXES, read_image
 from detbench.data.pairing import ids_of, some
 from detbench.types import DetbenchError, FramePair
 
@@ -34,7 +33,8 @@ def place(name: str) -> Path:
 def fingerprint(name: str) -> str:
     """SHA-256 (hexadecimal) of the frames' files."""
     path = place(name)
-    return hash_files(_files(path), path if path.is_dir() else path.parent)
+    films, stills = video.media(path)
+    return hash_files([*stills, *films], path if path.is_dir() else path.parent)
 
 
 class RestoredFrames:
@@ -59,12 +59,11 @@ class RestoredFrames:
         if path.is_file():
             self._take_video(path, [pair.id for pair in pairs])
             return
-        files = _files(path)
-        stills = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        films, stills = video.media(path)
         ids = ids_of([file.relative_to(path).as_posix() for file in stills], [pair.id for pair in pairs])
         self._images = {id: file for id, file in zip(ids, stills, strict=True) if id}
         unknown = [file for id, file in zip(ids, stills, strict=True) if not id]
-        for film in (file for file in files if file not in stills):
+        for film in films:
             if of_clip := [pair.id for pair in pairs if pair.clip == film.stem]:
                 self._take_video(film, of_clip)
             else:
@@ -94,16 +93,3 @@ class RestoredFrames:
         if reader.count != len(ids):
             raise DetbenchError(f"{path} has {reader.count} frames, and {len(ids)} are wanted: {ids[0]} to {ids[-1]}.")
         self._videos |= {id: (reader, number) for number, id in enumerate(ids)}
-
-
-def _files(path: Path) -> list[Path]:
-    """Images and videos of a folder, or the one video."""
-    if path.is_file():
-        return [path]
-    films: list[Any] = [file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES]
-    try:
-        return [*list_images(path, recursive=True), *sorted(films)]
-    except DetbenchError:
-        if films:
-            return sorted(films)
-        raise

@@ -71,7 +71,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
     floor = min(spec.conf, store.FLOOR)
     detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
     pairs = dataset.pairs[: spec.limit]
-    labels = _labels(spec, detector.class_names)
+    counted = labels(spec, detector.class_names)
     truth = coco.read_truth(Path(spec.truth), [pair.id for pair in pairs], detector.class_names) if spec.truth else None
     if truth and truth.ignored:
         say(f"{spec.truth}: left out, for the detector does not know them: {', '.join(truth.ignored)}")
@@ -83,7 +83,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
         store.Journal(path / "journal.jsonl") as journal,
     ):
         deblurer = _by_pairs(spec, own, pairs)
-        loop = Loop(spec, deblurer, detector, references, frames, path, truth, labels, timed=not elsewhere)
+        loop = Loop(spec, deblurer, detector, references, frames, path, truth, counted, timed=not elsewhere)
         done = set(journal.rows)
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
         for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -144,20 +144,24 @@ def _hash_of(truth: str) -> str:
     return file_hash(Path(truth))
 
 
-def _labels(spec: RunSpec, class_names: Mapping[int, str]) -> frozenset[int] | None:
-    """The detector's labels of the classes that count; None for all.
+def labels(spec: RunSpec, class_names: Mapping[int, str]) -> frozenset[int] | None:
+    """A detector's labels of the classes that count; None for all.
+
+    Args:
+        spec: what is run.
+        class_names: of the detector's labels.
 
     Raises:
         DetbenchError: the detector has no class of a name.
     """
     if not spec.classes:
         return None
-    labels = {name.casefold(): label for label, name in class_names.items()}
+    known = {name.casefold(): label for label, name in class_names.items()}
     for name in spec.classes:
-        if name.casefold() not in labels:
-            near = difflib.get_close_matches(name.casefold(), labels, n=3, cutoff=0.4) or list(labels)[:5]
+        if name.casefold() not in known:
+            near = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.4) or list(known)[:5]
             raise DetbenchError(f"{spec.detector} has no class {name!r}. Among its classes: {', '.join(near)}.")
-    return frozenset(labels[name.casefold()] for name in spec.classes)
+    return frozenset(known[name.casefold()] for name in spec.classes)
 
 
 def restorer(spec: RunSpec) -> Restorer:

@@ -31,6 +31,8 @@ ALLOWED = {
     "custom": {"external", "registry", "restore"},
     "loop": LEAVES | {"custom", "detectors"},
     "runner": LEAVES | {"custom", "detectors", "registry", "loop"},
+    "unreferenced": LEAVES | {"detectors", "runner"},
+    "report.unreferenced": {"stats", "unreferenced"},
     "table": {"stats"},
     "compare": {"stats", "store", "table", "thresholds"},
     "check": {"match", "stats", "store", "compare"},

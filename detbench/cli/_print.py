@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from detbench.compare import Comparison
     from detbench.lineup import Lineup
+    from detbench.types import RunSpec
 
 
 def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineup], as_json: bool) -> None:
@@ -71,6 +72,24 @@ def benchmark_json(lineup: Lineup) -> dict[str, Any]:
         "signature": str(lineup.signature),
         "runs": {named[result.path]: str(result.path) for result in lineup.models},
     }
+
+
+def print_unreferenced(spec: RunSpec, names: Sequence[str], as_json: bool) -> None:
+    """What a detector finds in frames of which no sharp ones are known, as they are and deblurred."""
+    from detbench.report import unreferenced as words
+    from detbench.unreferenced import look
+
+    seen = look(spec, names)
+    found = words.rows(seen, spec.match_iou)
+    if as_json:
+        print(
+            json.dumps({"detector": spec.detector, "imgsz": spec.imgsz, "rows": found, "note": words.UNKNOWN}, indent=1)
+        )
+        return
+    frames, clips = len(seen[0].clips), len(set(seen[0].clips))
+    print(f"{spec.detector}, imgsz {spec.imgsz}, on {frames:,} frames of {clips:,} clip{'s' * (clips > 1)}")
+    print_table(["", *(heading for heading, _ in words.FORMS.values())], [words.cells(row) for row in found])
+    print(*words.sentences(seen), sep="\n")
 
 
 AVERAGES = {"ap": "AP", "ap50": "AP50", "ar": "AR"}

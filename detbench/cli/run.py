@@ -11,8 +11,8 @@ import typer
 
 from detbench.cli._app import app, errors
 from detbench.cli._options import DEFAULTS, DeblurerOption, DeviceOption, PrecisionOption, WeightsOption
-from detbench.cli._print import print_benchmarks
-from detbench.types import RunSpec
+from detbench.cli._print import print_benchmarks, print_unreferenced
+from detbench.types import DetbenchError, RunSpec
 
 RunDeblurer = Annotated[
     Optional[list[str]],
@@ -27,7 +27,8 @@ RunDataset = Annotated[
     str,
     typer.Option(
         help="See `detbench list datasets`; or a folder with sharp/ and blur/, or in the layout of GoPro, REDS,"
-        " RealBlur (or its list), HIDE, DVD, Köhler, or DeblurGAN's images of two halves."
+        " RealBlur (or its list), HIDE, DVD, Köhler, or DeblurGAN's images of two halves; or BENCHMARK:DIR; or sharp"
+        " pictures or a video, with --blur; or blurred ones alone, without any reference."
     ),
 ]
 RunClips = Annotated[
@@ -134,10 +135,17 @@ def run(
             precision=precision,
             weights=str(weights) if weights else None,
         )
-        from detbench import registry
+        from detbench import registry, unreferenced
         from detbench.runner import benchmarks
 
         names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
+        if unreferenced.is_alone(dataset, blur):
+            if truth or noise or given != DEFAULTS.input or seeds > 1:
+                raise DetbenchError(f"{dataset} has no sharp frames: leave out --truth, --noise, --input and --seeds.")
+            for each in detector or [DEFAULTS.detector]:
+                for size in imgsz or [DEFAULTS.imgsz]:
+                    print_unreferenced(replace(spec, detector=each, imgsz=size), names, as_json)
+            return
         specs = [replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)]
         references: list[dict[str, Any]] = [{"truth": None}, {"truth": str(truth)}] if truth else [{}]
         views = [

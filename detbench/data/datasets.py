@@ -5,9 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from detbench.data import build, layouts, make, protocols
 from detbench.data.cards import Card, cards
+from detbench.data.clips import by_number, by_pattern
 from detbench.data.images import image_size, read_image, write_image
 from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, RunSpec, canonical_hash
@@ -131,7 +130,7 @@ def _laid_out(folder: Path, layout: layouts.Layout, clips: str) -> Dataset:
     _refuse_others(layout.pairs)
     pairs = list(layout.pairs)
     if clips:
-        pairs = [replace(pair, clip=_clip(clips, pair)) for pair in pairs]
+        pairs = _patterned(pairs, clips)
     elif layout.flat:
         pairs = _numbered(folder, pairs)
     count = len({pair.clip for pair in pairs})
@@ -152,23 +151,9 @@ def _made(source: Path, blur: make.Blur, clips: str) -> Dataset:
 
     folder = build.ensure(source.stem, identity, some)
     found = _read_built(source.stem, identity, folder)
-    pairs = [replace(pair, clip=_clip(clips, pair)) for pair in found.pairs] if clips else list(found.pairs)
+    pairs = _patterned(found.pairs, clips) if clips else list(found.pairs)
     _say_once(source, f"blurred by {blur.kind}: {len({pair.clip for pair in pairs}):,} clips, {len(pairs):,} pairs")
     return replace(found, pairs=tuple(pairs))
-
-
-def _clip(pattern: str, pair: FramePair) -> str:
-    """The clip of a frame, by a user's pattern."""
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise DetbenchError(f"--clips {pattern!r} is no regular expression: {error}.") from error
-    if "clip" not in compiled.groupindex:
-        raise DetbenchError(f"--clips {pattern!r} has no group named clip: write (?P<clip>...) around it.")
-    found = compiled.search(pair.id)
-    if not found or not found["clip"]:
-        raise DetbenchError(f"--clips {pattern!r} finds no clip in {pair.id}.")
-    return found["clip"]
 
 
 @cache
@@ -177,21 +162,20 @@ def _say_once(folder: Path, line: str) -> None:
     say(line)
 
 
-def _numbered(folder: Path, pairs: list[FramePair]) -> list[FramePair]:
-    """The frames that lie in no folder of their own, numbered ones of one name as frames of one clip."""
-    stems = {pair.id: re.sub(r"[-_. ]*\d+$", "", pair.id) or "frames" for pair in pairs if pair.clip == pair.id}
-    sizes = Counter(stems.values())
-    clips = {stem: count for stem, count in sizes.items() if count > 1}
-    if clips:
-        named = ", ".join(f"{stem}..." for stem in list(clips)[:3]) + (" ..." if len(clips) > 3 else "")
-        _say_once(
-            folder,
-            f"{sum(clips.values()):,} numbered frames count as {len(clips)} clip{'s' * (len(clips) > 1)} ({named}); if"
-            " each is a scene of its own, give --clips '(?P<clip>.+)'",
-        )
-    return [
-        replace(pair, clip=stems[pair.id]) if pair.id in stems and stems[pair.id] in clips else pair for pair in pairs
-    ]
+def _numbered(folder: Path, pairs: Sequence[FramePair]) -> list[FramePair]:
+    """Pairs of which those that lie in no folder of their own may be of one clip."""
+    lone = [pair.id for pair in pairs if pair.clip == pair.id]
+    clips, note = by_number(lone)
+    if note:
+        _say_once(folder, note)
+    known = dict(zip(lone, clips, strict=True))
+    return [replace(pair, clip=known.get(pair.id, pair.clip)) for pair in pairs]
+
+
+def _patterned(pairs: Sequence[FramePair], pattern: str) -> list[FramePair]:
+    """Pairs with the clips that a user's pattern gives them."""
+    clips = by_pattern([pair.id for pair in pairs], pattern)
+    return [replace(pair, clip=clip) for pair, clip in zip(pairs, clips, strict=True)]
 
 
 def _refuse_others(pairs: Sequence[FramePair]) -> None:

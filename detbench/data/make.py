@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench.data.images import VIDEO_SUFFIXES, list_images, read_image, write_image
-from detbench.data.video import Reader
+from detbench.data.images import VIDEO_SUFFIXES, read_image, write_image
+from detbench.data.video import Reader, media
 from detbench.files import file_hash, replacing
 from detbench.progress import track
 from detbench.store import Journal
@@ -152,7 +152,7 @@ def plan(source: Path, blur: Blur, limit: int | None = None) -> list[Planned]:
     Raises:
         DetbenchError: nothing is there; or frames are to be averaged and there is no video.
     """
-    films, stills = _sources(source)
+    films, stills = media(source)
     if blur.kind == "average" and not films:
         raise DetbenchError(f"{source} holds no video: single pictures cannot be averaged. Give another blur.")
     turns, made = cycle(blur.ranges.items()), list[Planned]()
@@ -357,19 +357,3 @@ def _factor(reader: Reader) -> int:
 def _reach(count: int, factor: int) -> int:
     """How many source frames before and after the sharp one an exposure of so many frames needs."""
     return math.ceil(count // 2 / factor)
-
-
-def _sources(source: Path) -> tuple[list[Path], list[Path]]:
-    """Videos and pictures."""
-    if source.is_file():
-        film = source.suffix.lower() in VIDEO_SUFFIXES
-        return ([source], []) if film else ([], [source])
-    if not source.is_dir():
-        raise DetbenchError(f"{source} does not exist: give a picture, a video or a folder of these.")
-    films = sorted(path for path in source.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    try:
-        return films, list_images(source, recursive=True)
-    except DetbenchError:
-        if films:
-            return films, []
-        raise

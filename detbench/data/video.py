@@ -1,4 +1,4 @@
-"""Videos in: frame after frame, so that memory does not grow with their length."""
+"""Videos in: where they are, and their frames one after another, so that memory does not grow with their length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench.data.images import VIDEO_SUFFIXES, list_images
 from detbench.types import DetbenchError
+
+
+def media(place: Path) -> tuple[list[Path], list[Path]]:
+    """The videos and the pictures in a folder and below, or the one file.
+
+    Raises:
+        DetbenchError: there is nothing, or none of either.
+    """
+    if place.is_file():
+        return ([place], []) if place.suffix.lower() in VIDEO_SUFFIXES else ([], [place])
+    if not place.is_dir():
+        raise DetbenchError(f"{place} does not exist: give a picture, a video or a folder of these.")
+    films = sorted(path for path in place.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    try:
+        return films, list_images(place, recursive=True)
+    except DetbenchError:
+        if not films:
+            raise
+        return films, []
 
 
 class Reader:
