@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from detbench.data import coco
 from detbench.files import replacing
 from detbench.signature import CONVENTIONS
 from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunResult, RunSpec
@@ -116,20 +117,12 @@ def finish(
     for side, frames in detections.items():
         if side == "sharp":
             frames = [frame.above(spec.conf) for frame in frames]
-        results = [box for number, frame in enumerate(frames, 1) for box in _coco_boxes(number, frame)]
-        data: Any = results
+        data: Any = [box for number, frame in enumerate(frames, 1) for box in coco.boxes(number, frame)]
         if side == "sharp":  # the reference: COCO ground truth, so that pycocotools can score the others against it
-            data = {
-                "images": [
-                    {"id": number, "file_name": score.id, "height": h, "width": w}
-                    for number, (score, (h, w)) in enumerate(zip(scores, sizes, strict=True), 1)
-                ],
-                "categories": [{"id": label, "name": name} for label, name in class_names.items()],
-                "annotations": [
-                    {"id": i, "area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box}
-                    for i, box in enumerate(results, 1)
-                ],
-            }
+            names = [f"{score.id}.webp" for score in scores]
+            data = coco.ground_truth(
+                names, sizes, frames, class_names, f"what {spec.detector} sees in the sharp frames"
+            )
         _write_json(path / f"detections-{side}.json", data)
     manifest = {"schema": SCHEMA, "spec": dataclasses.asdict(spec), "frames": len(scores), "environment": environment}
     _write_json(path / "manifest.json", manifest)
@@ -242,17 +235,6 @@ def _from_coco(boxes: list[dict[str, Any]]) -> Detections:
     score, label = (np.array([box[key] for box in boxes]) for key in ("score", "category_id"))
     xyxy = np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])
     return Detections(xyxy, score.astype(np.float32), label.astype(np.int64))
-
-
-def _coco_boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
-    """Detections in COCO's results format: boxes as x, y, width, height."""
-    boxes = []
-    for (x0, y0, x1, y1), score, label in zip(
-        detections.xyxy.tolist(), detections.score.tolist(), detections.label.tolist(), strict=True
-    ):
-        box = [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)]
-        boxes.append({"image_id": image, "category_id": label, "bbox": box, "score": round(score, 6)})
-    return boxes
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -38,6 +38,7 @@ ALLOWED = {
     "check": {"match", "stats", "store", "compare"},
     "baseline": {"stats", "store", "runner", "compare", "check"},
     "report.ci": {"baseline", "check"},
+    "reference": {"assets", "store", "match"} | DATA,
     "figure": {"table", "match", "data.datasets", "data.images", "store"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),

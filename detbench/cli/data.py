@@ -1,4 +1,4 @@
-"""Commands for data: make, check."""
+"""Commands for data: data make, data check, reference export, reference import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from detbench.cli._app import app, errors
 from detbench.types import DetbenchError
 
 data = typer.Typer(help="Make and check data to train and evaluate on.", no_args_is_help=True)
+reference = typer.Typer(help="Reference boxes: out, to be looked at and corrected, and in again.", no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(reference, name="reference")
 
 
 @data.command()
@@ -72,3 +74,30 @@ def check(
         if found:
             raise DetbenchError("\n".join(found))
         print(f"{name}: all there. Go on with: detbench run --dataset {name}:{root}")
+
+
+@reference.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Directory of a finished run, whose reference it is.")],
+    out: Annotated[Path, typer.Argument(help="Folder for images/, annotations.json and contact-sheet.jpg.")],
+) -> None:
+    """Write the reference for CVAT, Label Studio or FiftyOne (COCO format), with a sheet to look at."""
+    with errors():
+        from detbench import reference as module
+        from detbench import store
+
+        print(module.export(store.read(run), out))
+
+
+@reference.command(name="import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="JSON", help="COCO's JSON, as annotation tools export it.")],
+    dataset: Annotated[str, typer.Option(help="Whose frames the boxes are of, as for `detbench run`.")],
+) -> None:
+    """Check boxes that people drew or corrected, and keep them: `detbench run --truth` scores against them."""
+    with errors():
+        from detbench import reference as module
+        from detbench.data import datasets
+
+        kept = module.take(path, datasets.load(dataset))
+        print(f"kept: {kept}. Go on with: detbench run --dataset {dataset} --truth {kept}")

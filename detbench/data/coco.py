@@ -1,4 +1,4 @@
-"""COCO's JSON of boxes that people drew: read as what is to be found, in a detector's classes."""
+"""COCO's JSON: boxes that people drew, read as what is to be found; and what was detected, for other tools."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_truth(path: Path, ids: Sequence[str], class_names: Mapping[int, str]) -
         DetbenchError: it cannot be read or is not COCO's; it is of other images; none of its categories is a class of
             the detector.
     """
-    data = _load(path)
+    data = read(path)
     frames = _frames(path, data["images"], ids)
     labels = {name.casefold(): label for label, name in class_names.items()}
     known = {category["id"]: labels.get(category["name"].casefold()) for category in data["categories"]}
@@ -65,8 +65,12 @@ def read_truth(path: Path, ids: Sequence[str], class_names: Mapping[int, str]) -
     return Truth(sides[0], sides[1], ignored)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """The file's data, of the right shape."""
+def read(path: Path) -> dict[str, Any]:
+    """A file of images, categories and annotations.
+
+    Raises:
+        DetbenchError: it cannot be read, or is not COCO's.
+    """
     try:
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
         for key, fields in {
@@ -100,3 +104,62 @@ def _detections(rows: list[list[float]]) -> Detections:
     """Corners and labels as objects that are certain."""
     table = np.array(rows, np.float64).reshape(-1, 5)
     return Detections(table[:, :4].astype(np.float32), np.ones(len(table), np.float32), table[:, 4].astype(np.int64))
+
+
+def ground_truth(
+    names: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    frames: Sequence[Detections],
+    class_names: Mapping[int, str],
+    description: str,
+) -> dict[str, Any]:
+    """Boxes as COCO's ground truth, with all that the tools of the field look for.
+
+    Args:
+        names: the images' files, relative to the folder of images.
+        sizes: (height, width) of each in pixels.
+        frames: the boxes in each.
+        class_names: of their labels.
+        description: what they are.
+    """
+    found = [box for number, frame in enumerate(frames, 1) for box in boxes(number, frame)]
+    return {
+        "info": {"description": description, "version": "1"},  # pycocotools 2.0.9 and later want it
+        "licenses": [],
+        "images": [
+            {"id": number, "file_name": name, "height": height, "width": width}
+            for number, (name, (height, width)) in enumerate(zip(names, sizes, strict=True), 1)
+        ],
+        "categories": [{"id": label, "name": name, "supercategory": ""} for label, name in class_names.items()],
+        "annotations": [
+            {
+                "id": i,
+                "area": box["bbox"][2] * box["bbox"][3],
+                "iscrowd": 0,
+                "segmentation": _outline(box["bbox"]),
+                **box,
+            }
+            for i, box in enumerate(found, 1)  # from 1: pycocotools takes a match with id 0 for none
+        ],
+    }
+
+
+def boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
+    """Detections in COCO's results format: boxes as x, y, width, height."""
+    made = []
+    for (x0, y0, x1, y1), score, label in zip(
+        detections.xyxy.tolist(), detections.score.tolist(), detections.label.tolist(), strict=True
+    ):
+        box = [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)]
+        made.append({"image_id": image, "category_id": label, "bbox": box, "score": round(score, 6)})
+    return made
+
+
+def _area(box: Sequence[float]) -> float:
+    return box[2] * box[3]
+
+
+def _outline(box: Sequence[float]) -> list[list[float]]:
+    """A box as a polygon."""
+    x, y, width, height = box
+    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
