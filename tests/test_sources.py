@@ -1,5 +1,7 @@
 """What to train on: folders of photographs and of pairs, and packs of them."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from training import grey, places
@@ -117,3 +119,11 @@ def test_a_video_is_a_clip(tmp_path, monkeypatch):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(DetbenchError, match=r"broken\.mp4 cannot be read as a video"):
         load_folders([tmp_path / "broken.mp4"])
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "photos/../../evil.png"])
+def test_an_archive_that_climbs_out_is_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
+        archive.writestr(name, b"evil")
+    with pytest.raises(DetbenchError, match=r"which would lie outside of where it is unpacked"):
+        load_folders([tmp_path / "pack.zip"])

@@ -127,6 +127,7 @@ def parse(name: str, text: str, others: Mapping[str, str] | None = None) -> Card
                 f"datasets/{name}.toml, line {_line(text, unknown[0], line)}: there is no key {unknown[0]!r} in"
                 f" {table or 'a card for ' + role}."
             )
+    _check_blur(name, text, data)
     if base := data.get("photographs_of"):
         others = others or {}
         if base not in others:
@@ -135,6 +136,18 @@ def parse(name: str, text: str, others: Mapping[str, str] | None = None) -> Card
             )
         data = {key: value for key, value in parse(base, others[base]).data.items() if key != "video"} | data
     return Card(name, data["title"], role, data["licence"], data)
+
+
+def _check_blur(name: str, text: str, data: Mapping[str, Any]) -> None:
+    """An evaluation card says how much its frames are blurred, once."""
+    if data["role"] != "evaluation" or "photographs_of" in data:
+        return
+    for table, part, line in _tables(data, text)[1:]:
+        if ("shake_px" in part) == ("severity" in data):
+            which = "no shake_px, and the card no severity" if "severity" not in data else "shake_px beside severity"
+            raise DetbenchError(f"datasets/{name}.toml, line {line}: {table} has {which}.")
+    if ("noise_share" in data) != ("noise_variance" in data):
+        raise DetbenchError(f"datasets/{name}.toml has noise_share without noise_variance, or the reverse.")
 
 
 def _tables(data: Mapping[str, Any], text: str) -> list[tuple[str, Mapping[str, Any], int]]:

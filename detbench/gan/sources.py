@@ -102,6 +102,8 @@ def load_folders(given: Iterable[Path]) -> Sources:
     for folder in (each for place in given for each in sorted(place.glob("*.zip")) or [place]):
         if folder.suffix == ".zip":
             with TemporaryDirectory() as unpacked, zipfile.ZipFile(folder) as archive:
+                if out := [n for n in archive.namelist() if Path(n).is_absolute() or ".." in Path(n).parts]:
+                    raise DetbenchError(f"{folder} holds {out[0]}, which would lie outside of where it is unpacked.")
                 archive.extractall(unpacked)
                 found = load_folders([Path(unpacked)])
             photos_, pairs_ = ([f"{folder.stem}-{i}" for i in range(len(each))] for each in (found.photos, found.pairs))
