@@ -182,7 +182,7 @@ def _refuse_others(pairs: Sequence[FramePair]) -> None:
     """Stop if frames differ in size from their partner or share a name."""
     ids: dict[str, Path] = {}
     for pair in pairs:
-        (h, w), (hb, wb) = image_size(pair.sharp), image_size(pair.blurred)
+        (h, w), (hb, wb) = (_size(path, path.stat().st_mtime_ns) for path in (pair.sharp, pair.blurred))
         if (h, w) != (hb, wb):
             raise DetbenchError(
                 f"{pair.sharp} is {w}x{h} but {pair.blurred} is {wb}x{hb}: a pair must show the same pixels."
@@ -190,6 +190,12 @@ def _refuse_others(pairs: Sequence[FramePair]) -> None:
         if pair.id in ids:
             raise DetbenchError(f"{pair.sharp} and {ids[pair.id]} get the same name, {pair.id}: rename one.")
         ids[pair.id] = pair.sharp
+
+
+@cache
+def _size(path: Path, _changed: int) -> tuple[int, int]:
+    """An image's size: a run loads its dataset several times."""
+    return image_size(path)
 
 
 def _cut_apart(folder: Path, layout: layouts.Layout) -> layouts.Layout:
