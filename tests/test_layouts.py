@@ -216,18 +216,20 @@ def flat(root, *names):
 
 
 def test_numbered_frames_of_one_name_are_a_clip(tmp_path, capsys):
-    flat(tmp_path, "drive_1", "drive_2", "drive_10", "walk 001", "walk 002", "house", "7", "8", "lone9")
+    photographs = ("photo000000071", "photo000000149", "photo000000257", "photo000000260")  # as COCO's are named
+    flat(tmp_path, "drive_8", "drive_9", "drive_10", "walk 001", "walk 003", "house", "7", "8", "lone9", *photographs)
     clips = {pair.id: pair.clip for pair in datasets.load(str(tmp_path)).pairs}
     assert clips == {
-        "drive_1": "drive",
-        "drive_2": "drive",
+        "drive_8": "drive",
+        "drive_9": "drive",
         "drive_10": "drive",
         "walk 001": "walk",
-        "walk 002": "walk",
+        "walk 003": "walk",
         "house": "house",
         "7": "frames",
         "8": "frames",
         "lone9": "lone9",
+        **{name: name for name in photographs},
     }
     assert capsys.readouterr().err.startswith(
         "7 numbered frames count as 3 clips (frames..., drive..., walk...); if each"

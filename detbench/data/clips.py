@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from detbench.types import DetbenchError
+
+REGULAR = 0.8
+"""The share of steps between numbers that must be equal in a run: of what a video gives, frames may be missing."""
 
 EACH = "(?P<clip>.+)"
 """A pattern for :func:`by_pattern` that makes each frame a clip of its own."""
@@ -38,7 +42,9 @@ def by_pattern(names: Sequence[str], pattern: str) -> list[str]:
 
 
 def by_number(names: Sequence[str]) -> tuple[list[str], str]:
-    """The clip of each frame that lies in no folder of its own: numbered ones of one name are of one clip.
+    """The clip of each frame that lies in no folder of its own: numbered runs of one name are of one clip.
+
+    A run's numbers have equal steps, but for a few: those of a video's frames do, those of COCO's photographs do not.
 
     Args:
         names: of the frames.
@@ -46,13 +52,24 @@ def by_number(names: Sequence[str]) -> tuple[list[str], str]:
     Returns:
         The clips, and a line that says what was taken for one; empty if nothing was.
     """
-    stems = [re.sub(r"[-_. ]*\d+$", "", name) or "frames" for name in names]
-    sizes = {stem: count for stem, count in Counter(stems).items() if count > 1}
-    clips = [stem if stem in sizes else name for name, stem in zip(names, stems, strict=True)]
-    if not sizes:
+    split = [re.fullmatch(r"(.*?)[-_. ]*(\d+)", name) for name in names]
+    numbers: dict[str, list[int]] = {}
+    for found in filter(None, split):
+        numbers.setdefault(found[1], []).append(int(found[2]))
+    runs = {stem: len(of_stem) for stem, of_stem in numbers.items() if _is_run(of_stem)}
+    clips = [
+        found[1] or "frames" if found and found[1] in runs else name for name, found in zip(names, split, strict=True)
+    ]
+    if not runs:
         return clips, ""
-    named = ", ".join(f"{stem}..." for stem in list(sizes)[:3]) + (" ..." if len(sizes) > 3 else "")
+    named = ", ".join(f"{stem or 'frames'}..." for stem in list(runs)[:3]) + (" ..." if len(runs) > 3 else "")
     return clips, (
-        f"{sum(sizes.values()):,} numbered frames count as {len(sizes)} clip{'s' * (len(sizes) > 1)} ({named}); if each"
+        f"{sum(runs.values()):,} numbered frames count as {len(runs)} clip{'s' * (len(runs) > 1)} ({named}); if each"
         f" is a scene of its own, give --clips '{EACH}'"
     )
+
+
+def _is_run(numbers: Sequence[int]) -> bool:
+    """Whether numbers have equal steps, but for a few."""
+    steps = Counter(b - a for a, b in pairwise(sorted(numbers)))
+    return bool(steps) and steps.most_common(1)[0][1] >= REGULAR * steps.total()

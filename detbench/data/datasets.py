@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detbench.data import build, layouts, make, protocols
 from detbench.data.cards import Card, cards
-from detbench.data.clips import by_number, by_pattern
+from detbench.data.clips import EACH, by_number, by_pattern
 from detbench.data.images import image_size, read_image, write_image
 from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, RunSpec, canonical_hash
@@ -113,7 +113,7 @@ def _benchmark(card: Card, root: Path, clips: str) -> Dataset:
     """A published benchmark's frames, as its papers evaluate them."""
     if card.data["layout"] == protocols.PICTURES:
         protocols.load(card, root)  # for its checks
-        return replace(_made(root, make.parse(card.data["blur"]), clips), name=card.name)
+        return replace(_made(root, make.parse(card.data["blur"]), clips or EACH), name=card.name)
     return replace(_laid_out(root, protocols.load(card, root), clips), name=card.name)
 
 
@@ -151,7 +151,7 @@ def _made(source: Path, blur: make.Blur, clips: str) -> Dataset:
 
     folder = build.ensure(source.stem, identity, some)
     found = _read_built(source.stem, identity, folder)
-    pairs = _patterned(found.pairs, clips) if clips else list(found.pairs)
+    pairs = _patterned(found.pairs, clips) if clips else _numbered(source, found.pairs)
     _say_once(source, f"blurred by {blur.kind}: {len({pair.clip for pair in pairs}):,} clips, {len(pairs):,} pairs")
     return replace(found, pairs=tuple(pairs))
 
