@@ -157,8 +157,8 @@ def test_the_command_prints_both_tables(pairs, truth, tmp_path, capsys):
     assert "yolo26n, imgsz 640, against what it sees in the sharp frames" in printed
     assert f"yolo26n, imgsz 640, against {truth}" in printed
     assert [line.split() for line in printed].count(["AP", "AP50", "AR"]) == 1
-    assert "to be found: 18 objects in 6 frames of 1 clips" in printed
-    assert "to be found: 6 objects in 6 frames of 1 clips" in printed
+    assert "to be found: 18 objects in 6 frames of 1 clip" in printed
+    assert "to be found: 6 objects in 6 frames of 1 clip" in printed
     assert any("|truth:" in line for line in printed)
 
 

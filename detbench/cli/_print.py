@@ -53,7 +53,8 @@ def print_benchmark(lineup: Lineup) -> None:
         print(*sentences(compared(lineup)), sep="\n")
     scores = lineup.floor.scores
     clips = len({score.clip for score in scores})
-    print(f"to be found: {lineup.floor.counts.objects:,} objects in {len(scores):,} frames of {clips:,} clips")
+    where = f"{len(scores):,} frames of {clips:,} clip{'s' * (clips > 1)}"
+    print(f"to be found: {lineup.floor.counts.objects:,} objects in {where}")
     print(f"signature: {lineup.signature}")
     for result in lineup.models:
         print(f"run: {result.path}")

@@ -51,7 +51,7 @@ def make(
         rows = module.make(source, out, how, limit, workers or os.cpu_count() or 1)
         left_out = [row for row in rows if not row["made"]]
         clips = len({row["clip"] for row in rows})
-        print(f"{len(rows) - len(left_out)} pairs of {clips} clips: {out}", file=sys.stderr)
+        print(f"{len(rows) - len(left_out)} pairs of {clips} clip{'s' * (clips > 1)}: {out}", file=sys.stderr)
         for reason in sorted({row["left_out"] for row in left_out}):
             count = sum(row["left_out"] == reason for row in left_out)
             print(f"left out: {count} for {reason} between their frames", file=sys.stderr)
