@@ -146,6 +146,8 @@ def waiting(reports: Path) -> list[str]:
     """What waits for the next :func:`publish`, in words: a release wants none of it."""
     published = _published(reports)
     reasons = [f"{name} has newer weights than its row" for name in older(reports)]
+    if (name := published["dataset"]["name"]) != RunSpec.dataset:
+        reasons.append(f"the leaderboard is of {name}, and not of {RunSpec.dataset}")
     reasons += [f"{name} is not published" for name in shipped() if name not in published["deblurers"]]
     seen = [(detector["name"], detector["imgsz"]) for detector in published["detectors"]]
     missing = [each for each in DETECTORS if each not in seen]

@@ -15,6 +15,7 @@ from unsharp import Net, sharpening
 from detbench import assets, detectors, registry, runner
 from detbench import baseline as gate
 from detbench.data import datasets, images
+from detbench.data.video import Reader
 from detbench.types import DeblurerSpec, Detections, DetectorSpec, FrameScore, RunResult, RunSpec
 from detbench.weights import save_weights
 
@@ -63,10 +64,10 @@ def street():
 
 
 @pytest.fixture(scope="session")
-def traffic(street):
+def traffic():
     """Four sharp (224, 320, 3) uint8 frames of a motorway, in which every detector finds cars."""
-    pairs = [pair for pair in street.pairs if pair.clip == "motorway"][::7][:4]
-    halves = (images.read_image(p.sharp).reshape(240, 2, 427, 2, 3).mean(axis=(1, 3)) for p in pairs)
+    reader = Reader(assets.fetch("motorway-video"))
+    halves = (reader.frame(number).reshape(240, 2, 427, 2, 3).mean(axis=(1, 3)) for number in (6, 90, 174, 258))
     return [half.round().astype(np.uint8)[8:232, 53:373] for half in halves]
 
 
