@@ -26,6 +26,9 @@ from detbench.types import DetbenchError, RunResult, RunSpec
 REPORTS = Path(__file__).parent.parent / "reports"
 """The published state, in a checkout."""
 
+DATASET = RunSpec.dataset
+"""What the deblurers are published on."""
+
 DETECTORS = (("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416))
 """Detectors, each with its ``imgsz``, before which the deblurers are published; the first is the leaderboard's."""
 
@@ -146,8 +149,8 @@ def waiting(reports: Path) -> list[str]:
     """What waits for the next :func:`publish`, in words: a release wants none of it."""
     published = _published(reports)
     reasons = [f"{name} has newer weights than its row" for name in older(reports)]
-    if (name := published["dataset"]["name"]) != RunSpec.dataset:
-        reasons.append(f"the leaderboard is of {name}, and not of {RunSpec.dataset}")
+    if (name := published["dataset"]["name"]) != DATASET:
+        reasons.append(f"the leaderboard is of {name}, and not of {DATASET}")
     reasons += [f"{name} is not published" for name in shipped() if name not in published["deblurers"]]
     seen = [(detector["name"], detector["imgsz"]) for detector in published["detectors"]]
     missing = [each for each in DETECTORS if each not in seen]

@@ -145,6 +145,7 @@ def published(tmp_path, monkeypatch):
     state = json.loads((publish.REPORTS / "published.json").read_text())
     state["deblurers"] = {name: registry.fingerprint(name) for name in publish.shipped()}
     state["sources"] = {name: known[name].source for name in publish.shipped()}
+    state["dataset"] = {"name": publish.DATASET, "hash": cards()[publish.DATASET].identity}
     state["detectors"] = [{"name": name, "imgsz": imgsz, "hash": "0" * 64} for name, imgsz in publish.DETECTORS]
 
     def write():
@@ -176,8 +177,10 @@ def test_what_waits_to_be_published_is_named(published):
     assert publish.waiting(write()) == []
     state["deblurers"][name] = "0" * 64
     del state["deblurers"][other], state["sources"][other], state["detectors"][-1]
+    state["dataset"]["name"] = "street1"
     assert publish.waiting(write()) == [
         f"{name} has newer weights than its row",
+        "the leaderboard is of street1, and not of street",
         f"{other} is not published",
         "the detector yolo26n at 416 pixels is not published",
     ]
