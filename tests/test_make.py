@@ -183,3 +183,10 @@ def test_pairs_keep_their_own_blur(pairs):
         datasets.load(str(pairs), blur="shake")
     with pytest.raises(DetbenchError, match="leave out --blur"):
         datasets.load("street", blur="shake")
+
+
+def test_a_video_of_one_frame_has_nothing_to_average(tmp_path):
+    path = film(tmp_path / "one.avi", [scene()], 240)
+    with pytest.raises(DetbenchError, match="has too few frames: nothing can be made of it"):
+        make.plan(path, make.parse("average"))
+    assert [shot.id for shot in make.plan(path, make.parse("shake"))] == ["one-000000"]
