@@ -59,7 +59,12 @@ def test_poor_data_is_shown_for_what_it_is(spec, pairs, tmp_path, poor):
             images.write_image(path, np.full((48, 64, 3), 60, np.uint8))
     else:
         spec = dataclasses.replace(spec, deblurer="identity")
-    runner.benchmark(spec, tmp_path / "runs")
+    for name, given in (
+        ("identity", "blurred"),
+        (spec.deblurer, "blurred"),
+        ("jpeg95", "sharp"),
+    ):
+        runner.run(dataclasses.replace(spec, deblurer=name, input=given), tmp_path / "runs")
     text = groups.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
     assert ("nothing to compare" if poor == "no model" else "ot enough data") in text
     assert ">nan<" not in text
