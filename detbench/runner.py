@@ -124,10 +124,9 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
     deblurer_hash = own.hash if own else registry.fingerprint(spec.deblurer, weights)
     device = environment.device(spec.device)
     dataset = datasets.of(spec)
-    place = Path(spec.dataset)
     return replace(
         spec,
-        dataset=spec.dataset if dataset.name == spec.dataset else str(place.resolve()),
+        dataset=datasets.absolute(spec.dataset),
         device=device,
         deblurer_hash=deblurer_hash,
         dataset_hash=dataset.identity,
@@ -272,7 +271,8 @@ def _frames(spec: RunSpec, limit: float) -> kept.Frames:
 def _path(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
     deblurer = re.sub(r"[^\w.-]+", "_", Path(spec.deblurer.rpartition(":")[2]).name)
-    return Path(out) / f"{Path(spec.dataset).name}-{deblurer}-{spec.hash8}"
+    benchmark, _, root = spec.dataset.partition(":")
+    return Path(out) / f"{benchmark if root else Path(spec.dataset).name}-{deblurer}-{spec.hash8}"
 
 
 def _taken(spec: RunSpec, deblurer: Given | None) -> Custom | None:

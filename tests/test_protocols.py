@@ -7,10 +7,10 @@ import pytest
 import test_layouts as trees
 from typer.testing import CliRunner
 
-from detbench import cli
+from detbench import cli, runner
 from detbench.data import datasets, images, protocols
 from detbench.data.cards import cards
-from detbench.types import DetbenchError
+from detbench.types import DetbenchError, RunSpec
 
 BENCHMARKS = {name: card for name, card in cards().items() if card.role == "protocol"}
 
@@ -110,3 +110,13 @@ def test_photographs_of_a_benchmark_are_shaken(tmp_path, home, monkeypatch):
     found = datasets.load(f"coco_shake:{tmp_path / 'val2017'}")
     assert [pair.severity for pair in found.pairs] == ["light", "medium", "strong"]
     assert found.name == "coco_shake"
+
+
+def test_a_benchmark_is_run(tmp_path, bright_boxes, monkeypatch):
+    trees.gopro(tmp_path / "data")
+    monkeypatch.setattr(datasets, "cards", lambda: {"gopro_half": small("gopro_half", pairs=6)})
+    monkeypatch.chdir(tmp_path)
+    result = runner.run(RunSpec("identity", dataset="gopro_half:data", device="cpu"), tmp_path / "runs")
+    assert (len(result.scores), result.path.name[:11]) == (6, "gopro_half-")
+    monkeypatch.chdir("/")
+    assert datasets.of(result.spec).identity == result.spec.dataset_hash  # found again from elsewhere

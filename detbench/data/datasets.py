@@ -85,6 +85,15 @@ def of(spec: RunSpec) -> Dataset:
     return load(spec.dataset, spec.clips, spec.blur)
 
 
+def absolute(name: str) -> str:
+    """What a dataset is called from any folder: a card by its name, a benchmark or a folder by the whole path."""
+    benchmark, colon, root = name.partition(":")
+    known = cards()
+    if name in known:
+        return name
+    return f"{benchmark}:{Path(root).resolve()}" if colon and benchmark in known else str(Path(name).resolve())
+
+
 def from_folder(folder: Path, clips: str = "", blur: str = "") -> Dataset:
     """A user's own frames, in a layout that is recognised.
 
