@@ -185,6 +185,15 @@ def test_pairs_keep_their_own_blur(pairs):
         datasets.load("street", blur="shake")
 
 
+def test_files_of_one_name_count_each(tmp_path):
+    for clip in ("a", "b"):
+        images.write_image(tmp_path / "photos" / clip / "1.png", scene(seed=ord(clip)))
+    shots = make.plan(tmp_path / "photos", make.Blur())
+    before = make.asked(shots, make.Blur())
+    images.write_image(tmp_path / "photos" / "a" / "1.png", scene(seed=9))
+    assert make.asked(shots, make.Blur()) != before
+
+
 def test_a_video_of_one_frame_has_nothing_to_average(tmp_path):
     path = film(tmp_path / "one.avi", [scene()], 240)
     with pytest.raises(DetbenchError, match="has too few frames: nothing can be made of it"):

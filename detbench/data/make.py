@@ -186,7 +186,7 @@ def asked(shots: Sequence[Planned], blur: Blur) -> dict[str, Any]:
     return {
         "version": VERSION,
         "blur": asdict(blur),
-        "sources": {path.name: file_hash(path) for path in sources},
+        "sources": [[path.name, file_hash(path)] for path in sources],
         "planned": canonical_hash(frames),
     }
 
