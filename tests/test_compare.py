@@ -90,8 +90,20 @@ def test_frames_are_paired_by_id_not_by_place(run):
 def test_runs_that_do_not_compare_are_refused_by_name(run, change, named):
     other = run("unsharp", **change)
     with pytest.raises(DetbenchError, match=named) as refused:
-        compare.compare([run(), run("dc250"), other])
-    assert str(other.path) in str(refused.value)
+        compare.compare([floor := run(), run("dc250"), other])
+    assert f"{other.path} cannot be compared with {floor.path}: they differ in" in str(refused.value)
+
+
+def test_messages_name_five_and_say_that_there_are_more(run):
+    clips = [f"c{i % 5}" for i in range(FRAMES)]
+    floor, other = run(clips=clips), run("dc250", clips=clips)
+    for missing, shown in ((5, "f00, f01, f02, f03, f04)"), (6, "f00, f01, f02, f03, f04 ...)")):
+        fewer = dataclasses.replace(other, scores=other.scores[missing:])
+        with pytest.raises(DetbenchError) as refused:
+            compare.compare([floor, fewer])
+        assert f"in one only: {shown}" in str(refused.value)
+    with pytest.raises(DetbenchError, match=r"there are c0, c1, c2, c3, c4\.$"):
+        compare.compare([floor, other], without=["c9"])
 
 
 def test_other_frames_and_other_conventions_are_refused(run):
