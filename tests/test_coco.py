@@ -160,6 +160,11 @@ def test_the_command_prints_both_tables(pairs, truth, tmp_path, capsys):
     assert "to be found: 18 objects in 6 frames of 1 clip" in printed
     assert "to be found: 6 objects in 6 frames of 1 clip" in printed
     assert any("|truth:" in line for line in printed)
+    cli.app([*arguments, "--out", str(tmp_path / "runs"), "--json"], standalone_mode=False)
+    seen, drawn = json.loads(capsys.readouterr().out)
+    assert [(each["objects"], each["frames"], each["clips"]) for each in (seen, drawn)] == [(18, 6, 1), (6, 6, 1)]
+    assert "averages" not in seen
+    assert drawn["averages"]["blurred"].keys() == {"ap", "ap50", "ar"}
 
 
 def test_only_some_classes_count(pairs, bright_boxes, tmp_path, capsys):

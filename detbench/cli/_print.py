@@ -70,6 +70,9 @@ def benchmark_json(lineup: Lineup) -> dict[str, Any]:
     return (against if lineup.floor.spec.truth else {}) | {
         "rows": [table.plain(row) for row in table.rows(lineup)],
         "differences": compared(lineup).rows(),
+        "objects": lineup.floor.counts.objects,
+        "frames": len(lineup.floor.scores),
+        "clips": len({score.clip for score in lineup.floor.scores}),
         "signature": str(lineup.signature),
         "runs": {named[result.path]: str(result.path) for result in lineup.models},
     }
