@@ -17,7 +17,7 @@ RECIPE = replace(
     adversarial_from=0.1,
     init_from="fastsrn_task",
     learning_rate=2.5e-5,
-    iterations=4_000,
+    iterations=1_200,
 )
 
 SPEC = replace(
