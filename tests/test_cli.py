@@ -68,7 +68,7 @@ def test_json_is_the_table_and_nothing_else_goes_to_stdout(warm):
     report = json.loads(done.stdout)
     assert [row["name"] for row in report["rows"]] == ["blurred", "sharp, JPEG 95"]
     assert report["rows"][0]["f1"] <= report["rows"][-1]["f1"]
-    assert set(report) == {"rows", "differences", "signature", "runs"}
+    assert set(report) == {"rows", "differences", "objects", "frames", "clips", "signature", "runs"}
 
 
 CUT_OFF = """
