@@ -57,6 +57,17 @@ def stocked(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder that the real pip takes packages from, set as a user would: through pip's own configuration."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shelf"))
+    (tmp_path / "shelf").mkdir()
+    return tmp_path / "shelf"
+
+
 @pytest.fixture(scope="session")
 def street():
     """The default dataset, built on first use (about a minute) into the user's own cache."""
