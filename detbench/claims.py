@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import quality, registry, runner, stats
+from detbench import detectors, quality, registry, runner, stats
 from detbench.compare import compare
 from detbench.data import datasets, images
 from detbench.gan.recipe import Recipe
@@ -30,7 +30,7 @@ from detbench.report.conclusions import caution
 from detbench.report.formats import Column, Part, Table, markdown
 from detbench.report.tables import caveat, printed
 from detbench.signature import Signature
-from detbench.types import RunResult, RunSpec
+from detbench.types import DetectorSpec, RunResult, RunSpec
 from detbench.weights import read_record
 
 HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided at this budget", "not tested"
@@ -64,7 +64,7 @@ class Finding:
     ours: tuple[float, ...] = ()
     gain: stats.Interval | None = None
     margin: float | None = None
-    detector: tuple[str, int] = (RunSpec.detector, RunSpec.imgsz)
+    detector: tuple[str, int] = (RunSpec.detector, DetectorSpec.imgsz)
     signature: str = ""
 
     @property
@@ -124,7 +124,7 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
     Raises:
         DetbenchError: something went wrong in a run.
     """
-    base = base or RunSpec("")
+    base, _ = detectors.settled(base or RunSpec(""))
     shipped = {*registry.runnable(), FLOOR}
 
     @cache

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detbench import sessions
 from detbench.types import DeblurerSpec, DetbenchError, Preset
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def _spandrel(path: Path) -> tuple[nn.Module, int]:
             network = spandrel.ModelLoader("cpu").load_from_state_dict(weights)
         except Exception as error:
             raise DetbenchError(
-                f"{path} holds no network that spandrel {spandrel.__version__} knows ({_reason(error)}). A newer"
-                " version may; Restormer, MPRNet, MIRNetv2 and M3SNet, which have licences of their own, come with"
-                " pip install spandrel-extra-arches"
+                f"{path} holds no network that spandrel {spandrel.__version__} knows ({sessions.reason(error)}). A"
+                " newer version may; Restormer, MPRNet, MIRNetv2 and M3SNet, which have licences of their own, come"
+                " with pip install spandrel-extra-arches"
             ) from error
     channels = (network.input_channels, network.output_channels)
     if network.purpose != "Restoration" or channels != (3, 3):
@@ -126,7 +126,7 @@ def _onnx(path: Path) -> tuple[nn.Module, int]:
     """The network of an ONNX file, and what its input's sides are made multiples of."""
     import torch
 
-    session = functools.cache(functools.partial(_session, path, path.read_bytes()))
+    session = functools.cache(functools.partial(sessions.session, path, path.read_bytes()))
 
     def restore(frame: Tensor) -> Tensor:
         network = session(str(frame.device))
@@ -140,9 +140,9 @@ def _onnx(path: Path) -> tuple[nn.Module, int]:
         except Exception as error:
             height, width = frame.shape[2:]
             raise DetbenchError(
-                f"{path} fails on an image of {width}x{height} ({_reason(error)}). It must make one image of one, as"
-                " float32 or float16 (batch, 3, height, width), of any height and width. Export it again that way"
-                " (dynamic_axes of torch.onnx.export)."
+                f"{path} fails on an image of {width}x{height} ({sessions.reason(error)}). It must make one image of"
+                " one, as float32 or float16 (batch, 3, height, width), of any height and width. Export it again that"
+                " way (dynamic_axes of torch.onnx.export)."
             ) from error
 
     # Tried out, not read off: what files declare of their sizes is often wrong.
@@ -154,37 +154,6 @@ def _onnx(path: Path) -> tuple[nn.Module, int]:
             " that keeps the shape, and makes floats."
         )
     return _module(restore), ONNX_MULTIPLE_OF
-
-
-def _session(path: Path, content: bytes, device: str) -> Any:
-    """ONNX Runtime's session on one of torch's devices."""
-    import torch
-
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DetbenchError(f"onnx:{path} needs ONNX Runtime: pip install 'detbench[onnx]'") from error
-    kind, _, index = device.partition(":")
-    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(kind, kind)
-    # The default search, EXHAUSTIVE, times all algorithms at each new size, and may choose another one the next time.
-    settings = {"device_id": index or "0", "cudnn_conv_algo_search": "HEURISTIC"} if kind == "cuda" else {}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.use_deterministic_compute = True
-    options.log_severity_level = 4  # what goes wrong is raised as well
-    # Weights in a second file would escape the hash of this one: let them be looked for where there is no folder.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.absolute()))
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of a missing provider, which is refused below
-            session = onnxruntime.InferenceSession(content, options, [(provider, settings)])
-    except Exception as error:
-        raise DetbenchError(
-            f"{path} cannot be opened by ONNX Runtime {onnxruntime.__version__} ({_reason(error)}): give an .onnx file"
-            " that is whole. If its weights lie in a second file, onnx.save(onnx.load(OLD), NEW) unites them."
-        ) from error
-    if session.get_providers()[0] != provider:  # it falls back to the CPU
-        raise DetbenchError(f"{path} cannot run on {device}: pip install onnxruntime-gpu, or choose --device cpu.")
-    return session
 
 
 def _module(restore: Callable[[Tensor], Tensor], parameters: nn.Module | None = None) -> nn.Module:
@@ -203,8 +172,3 @@ def _module(restore: Callable[[Tensor], Tensor], parameters: nn.Module | None = 
             return torch.cat([restore(frame) for frame in torch.split(batch, 1)])
 
     return OneByOne().eval()
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, in one line."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 300).removesuffix(":")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,13 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def line_of(text: str, key: str, start: int = 1) -> int:
+    """The line, from 1 on, on which a TOML file's text sets a key, at or after another; else that one."""
+    lines = text.splitlines()
+    pattern = re.compile(rf"\s*(\[+\s*)?{re.escape(key)}\b")
+    return next((i for i in range(start, len(lines) + 1) if pattern.match(lines[i - 1])), start)
 
 
 def _plain(node: Any) -> Any:

@@ -133,6 +133,11 @@ class Loop:
                 if row["score"]["id"] not in done:
                     yield row["score"]["id"], row
 
+    def silent_below(self, pairs: Sequence[FramePair]) -> float:
+        """The confidence below which the detector keeps what it finds to itself, by what it finds in sharp frames."""
+        seen = [self._reference("sharp", pair.id, images.read_image(pair.sharp))[0] for pair in pairs]
+        return detectors.silent_below(np.concatenate([each.score for each in seen]), min(self.spec.conf, store.FLOOR))
+
     def _read(self, pairs: tuple[FramePair, ...]) -> Batch:
         """Read the sharp and blurred frames of a batch, and the restored ones if they are kept."""
         sharp = [images.read_image(pair.sharp) for pair in pairs]
@@ -190,7 +195,7 @@ class Loop:
     def _detect(self, frame: Frame) -> tuple[Detections, float]:
         """What the detector sees, and after how many milliseconds."""
         started = time.perf_counter()
-        seen = self.detector([frame])[0]
+        seen = detectors.look(self.detector, frame)
         return seen, (time.perf_counter() - started) * 1e3
 
     def _reference(self, side: str, id: str, frame: Frame) -> tuple[Detections, float]:

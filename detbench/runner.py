@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, detectors, environment, kept, registry, restored, store
+from detbench import assets, classes, detectors, environment, kept, registry, restored, store
 from detbench.data import alignment, coco, datasets
 from detbench.files import file_hash, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 RUNS = Path("reports/runs")
 """Where run directories go by default."""
+
+PROBED = 4
+"""Sharp frames that show whether a detector has a threshold of its own inside."""
 
 
 def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | None = None) -> RunResult:
@@ -67,7 +70,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
 
 def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | None, rerun: bool) -> None:
     """Score the frames that are not in the journal of a run's directory, and write the whole run there."""
-    found = detectors.resolve(spec.detector)
+    _, found = detectors.settled(spec)
     floor = min(spec.conf, store.FLOOR)
     detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
     pairs = dataset.pairs[: spec.limit]
@@ -84,6 +87,11 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
     ):
         deblurer = _by_pairs(spec, own, pairs)
         loop = Loop(spec, deblurer, detector, references, frames, path, truth, counted, timed=not elsewhere)
+        if (silent := loop.silent_below(pairs[:PROBED])) > spec.conf:
+            raise DetbenchError(
+                f"{spec.detector} keeps what it scores below {silent:.2f} to itself, for a threshold is in its file:"
+                f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:.2f}."
+            )
         done = set(journal.rows)
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
         for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
@@ -101,6 +109,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
             "wall_seconds": time.monotonic() - started,
             "resumed_after": len(done),
         }
+        | ({"silent_below": round(silent, 3)} if silent else {})
         | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {}),
         [FrameScore(**row["score"]) for row in rows],
         {side: [store.detections_from_json(row[side]) for row in rows] for side in ("sharp", "blurred", "restored")},
@@ -124,13 +133,13 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
     deblurer_hash = own.hash if own else registry.fingerprint(spec.deblurer, weights)
     device = environment.device(spec.device)
     dataset = datasets.of(spec)
+    spec, _ = detectors.settled(spec)
     return replace(
         spec,
         dataset=datasets.absolute(spec.dataset),
         device=device,
         deblurer_hash=deblurer_hash,
         dataset_hash=dataset.identity,
-        detector_hash=detectors.resolve(spec.detector).sha256,
         truth=str(Path(spec.truth).resolve()) if spec.truth else None,
         truth_hash=_hash_of(spec.truth) if spec.truth else "",
     )
@@ -155,12 +164,13 @@ def labels(spec: RunSpec, class_names: Mapping[int, str]) -> frozenset[int] | No
     """
     if not spec.classes:
         return None
-    known = {name.casefold(): label for label, name in class_names.items()}
+    found = classes.labels(spec.classes, class_names)
     for name in spec.classes:
-        if name.casefold() not in known:
-            near = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.4) or list(known)[:5]
+        if not found[name]:
+            known = [its for its in class_names.values() if its != classes.UNUSED]
+            near = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.4) or known[:5]
             raise DetbenchError(f"{spec.detector} has no class {name!r}. Among its classes: {', '.join(near)}.")
-    return frozenset(known[name.casefold()] for name in spec.classes)
+    return frozenset(label for its in found.values() for label in its)
 
 
 def restorer(spec: RunSpec) -> Restorer:

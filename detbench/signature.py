@@ -32,6 +32,7 @@ class Signature:
         classes: that count, as asked for; empty for all.
         truth_hash: of the boxes that people drew, where they are what is to be found.
         without: clips that are left out.
+        silent_below: the confidence below which the detector keeps what it finds to itself; 0 if it does not.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class Signature:
     classes: tuple[str, ...] = ()
     truth_hash: str = ""
     without: tuple[str, ...] = ()
+    silent_below: float = 0.0
 
     @classmethod
     def of(cls, result: RunResult) -> Signature:
@@ -69,6 +71,7 @@ class Signature:
             detbench=environment["detbench"],
             classes=spec.classes,
             truth_hash=spec.truth_hash,
+            silent_below=environment.get("silent_below", 0.0),
         )
 
     def __str__(self) -> str:
@@ -82,6 +85,7 @@ class Signature:
             f"{self.detector}:{self.detector_hash[:8]}",
             f"imgsz:{self.imgsz}",
             f"conf:{self.conf:g}",
+            f"silent-below:{self.silent_below:g}" if self.silent_below else "",
             f"nms:{self.nms_iou:g}",
             f"iou:{self.match_iou:g}",
             self.conventions,

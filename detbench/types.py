@@ -143,12 +143,21 @@ class DetectorSpec:
             :class:`detbench.detectors.Detector`.
         licence: of the weights.
         paper: where it was published.
+        imgsz: its working size: the longer side in pixels that frames are scaled to unless a run asks for another.
+        conf: the least confidence that counts unless a run asks for another, in [0, 1].
         stride: ``imgsz`` must be a multiple of this, in pixels.
+        fixed: whether it works at this ``imgsz`` only.
         assets: names of pinned files (``detbench/assets.toml``) with weights; each is the name of a detector. Empty
             for a kind that has none: then it is a detector by its own name.
-        find: called with what a user calls the detector, without the kind and the colon, returns the path of its
-            weights, or raises :class:`DetbenchError`. None where pinned files, the file ``weights/KIND.safetensors``
-            beside the module, and files of the user's (``KIND:PATH``) are all there is.
+        form: how others of the kind are named, such as ``KIND:FILE``, for listings.
+        of: called with what a user calls the detector, without the kind and the colon, returns the specification of
+            that one, or raises :class:`DetbenchError`. For kinds whose detectors differ in size or licence.
+        find: called likewise, returns the path of its weights, or raises :class:`DetbenchError`. None where pinned
+            files, the file ``weights/KIND.safetensors`` beside the module, and files of the user's (``KIND:PATH``) are
+            all there is.
+        takes_weights: whether a user may give a file with weights besides the name.
+        identity: called with the path of the weights, returns the SHA-256 (hexadecimal) of all that belongs to them;
+            of the file alone by default.
         hash_source: whether a change of its code makes it another detector, whose runs are scored again, or only a
             change of its weights does.
     """
@@ -156,9 +165,16 @@ class DetectorSpec:
     build: Callable[..., Detector]
     licence: str = "AGPL-3.0-or-later"
     paper: str = ""
+    imgsz: int = 640
+    conf: float = 0.25
     stride: int = 1
+    fixed: bool = False
     assets: tuple[str, ...] = ()
+    form: str = ""
+    of: Callable[[str], DetectorSpec] | None = None
     find: Callable[[str], Path] | None = None
+    takes_weights: bool = False
+    identity: Callable[[Path], str] | None = None
     hash_source: bool = True
 
 
@@ -172,11 +188,11 @@ class RunSpec:
         deblurer: a name from ``detbench list deblurers``; or ``spandrel:PATH`` or ``onnx:PATH``, for a checkpoint; or
             ``frames:DIR``, for frames that were restored elsewhere.
         dataset: a name from ``detbench list datasets``; or a folder of pairs in a layout of the field's datasets.
-        detector: a name from ``detbench list detectors``; a YOLO's ``.pt`` or ``.onnx`` file; or ``KIND:WEIGHTS``.
+        detector: a name from ``detbench list detectors``; a YOLO's ``.pt`` or ``.onnx`` file; or ``KIND:NAME``.
         input: which frames the deblurer gets. ``sharp`` measures what it does to frames that need no help.
-        conf: detections scored below this are dropped, in [0, 1].
+        conf: detections scored below this are dropped, in [0, 1]; 0 for the confidence that the detector declares.
         nms_iou: IoU above which of two overlapping detections of one class only the better one stays, in [0, 1].
-        imgsz: the longer side in pixels that the detector scales a frame to.
+        imgsz: the longer side in pixels that the detector scales a frame to; 0 for the size that it declares.
         match_iou: IoU from which a detection counts as the reference object, in [0, 1].
         limit: score the first so many frames of the dataset only.
         noise: variance of the Gaussian noise that is added to the blurred frames first, for values in [0, 1]; 0.001 in
@@ -190,15 +206,16 @@ class RunSpec:
         classes: names of the detector's classes that count; empty for all.
         truth: COCO's JSON of boxes that people drew, which then are what is to be found; None for what the detector
             sees in the sharp frames.
+        detector_weights: a file in place of the detector's own weights.
     """
 
     deblurer: str
     dataset: str = "street"
     detector: str = "yolo26n"
     input: Literal["blurred", "sharp"] = "blurred"
-    conf: float = 0.25
+    conf: float = 0.0
     nms_iou: float = 0.7
-    imgsz: int = 640
+    imgsz: int = 0
     match_iou: float = 0.5
     limit: int | None = None
     noise: float = 0.0
@@ -210,6 +227,7 @@ class RunSpec:
     blur: str = ""
     classes: tuple[str, ...] = ()
     truth: str | None = None
+    detector_weights: str | None = None
     deblurer_hash: str = ""
     dataset_hash: str = ""
     detector_hash: str = ""
@@ -222,7 +240,7 @@ class RunSpec:
             DetbenchError: naming the field, its value and what is allowed.
         """
         object.__setattr__(self, "classes", tuple(self.classes))
-        for name in ("dataset", "detector", "weights", "truth"):
+        for name in ("dataset", "detector", "weights", "truth", "detector_weights"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))
         for name in ("conf", "nms_iou", "match_iou"):
@@ -231,7 +249,7 @@ class RunSpec:
                 raise DetbenchError(f"{name} is {value}: it must lie in 0..1.")
         if not 0.0 <= self.noise <= 0.25:
             raise DetbenchError(f"noise is {self.noise}: its variance must lie in 0..0.25, for values in 0..1.")
-        if self.imgsz < 32:
+        if 0 != self.imgsz < 32:
             raise DetbenchError(f"imgsz is {self.imgsz}: it must be at least 32 (pixels).")
         if self.limit is not None and self.limit < 1:
             raise DetbenchError(f"limit is {self.limit}: it must be at least 1 (frames).")
@@ -246,7 +264,7 @@ class RunSpec:
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
         kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
         asked = dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA}
-        for hashed in ("clips", "blur", "truth"):  # what other hashes know
+        for hashed in ("clips", "blur", "truth", "detector_weights"):  # what other hashes know
             del asked[hashed]
         for later in ("noise", "classes", "truth_hash"):  # later fields: runs without them keep their names
             if not asked[later]:

@@ -100,9 +100,9 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
     Raises:
         DetbenchError: no frames, or an unknown name.
     """
-    build = detectors.resolve(spec.detector).build
+    spec, chosen = detectors.settled(spec)
     device = environment.device(spec.device)
-    detector = build(conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=device)
+    detector = chosen.build(conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=device)
     labels = runner.labels(spec, detector.class_names)
     restorers = [runner.restorer(replace(spec, deblurer=name)) for name in names]
     seen = []
@@ -116,7 +116,7 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
             started = time.perf_counter()
             given = frame if restore is None else restore([frame])[0]
             seconds.append(time.perf_counter() - started)
-            (boxes,) = detector([given])
+            boxes = detectors.look(detector, given)
             clips.append(clip)
             detections.append(boxes if labels is None else boxes.where(np.isin(boxes.label, list(labels))))
         if not clips:

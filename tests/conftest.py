@@ -166,7 +166,7 @@ def install(tmp_path, monkeypatch):
 def stand_in(build, sha256=lambda name: "0" * 64):
     """What resolves every name to a detector made by ``build``, in place of :func:`detbench.detectors.resolve`."""
     spec = DetectorSpec(build)
-    return lambda name: detectors.Resolved(name, spec, Path(name), sha256(name), source="")
+    return lambda name, weights=None: detectors.Resolved(name, spec, Path(name), sha256(name), source="")
 
 
 @pytest.fixture

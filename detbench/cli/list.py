@@ -44,7 +44,12 @@ def list_(
             for name, kind in detectors.named().items():
                 asset = assets.catalogue().get(name)
                 size = f"{asset.size / 1e6:.1f}" if asset else ""
-                rows.append({"detector": name, "what it is": asset.what if asset else kind.title, "MB": size})
+                its, licence = (asset.what, asset.licence) if asset else (kind.title, kind.stated("licence"))
+                rows.append({"detector": name, "what it is": its, "MB": size, "licence": licence})
+            for kind in detectors.kinds():
+                if form := kind.stated("form"):
+                    row = {"detector": form, "what it is": kind.title, "MB": "", "licence": kind.stated("licence")}
+                    rows.append(row)
         if as_json:
             print(json.dumps(rows, indent=1))
         else:

@@ -41,18 +41,23 @@ RunClips = Annotated[
 RunDetector = Annotated[
     Optional[list[str]],
     typer.Option(
-        help="See `detbench list detectors`; or a .pt or .onnx file, or KIND:WEIGHTS. Repeat for a table each. Default:"
+        help="See `detbench list detectors`; or a YOLO's .pt or .onnx file. Repeat for a table each. Default:"
         f" {DEFAULTS.detector}."
     ),
 ]
-RunConf = Annotated[float, typer.Option(help="Drop detections scored below this.")]
+RunDetectorWeights = Annotated[
+    Optional[Path], typer.Option(help="A file in place of the detector's own weights: for torchvision:NAME.")
+]
+RunConf = Annotated[
+    float, typer.Option(help="Drop detections scored below this; 0 for the detector's own (0.25 of most).")
+]
 RunNmsIou = Annotated[float, typer.Option(help="IoU of the detector's non-maximum suppression.")]
 RunMatchIou = Annotated[float, typer.Option(help="IoU from which a detection is the reference object.")]
 RunImgsz = Annotated[
     Optional[list[int]],
     typer.Option(
-        help="Longer side in pixels that the detector works at. Repeat for several, a table each. Default:"
-        f" {DEFAULTS.imgsz}."
+        help="Longer side in pixels that the detector works at. Repeat for several, a table each. Default: the"
+        " detector's own (640 of YOLOs)."
     ),
 ]
 RunLimit = Annotated[Optional[int], typer.Option(help="Score the first N frames only.")]
@@ -96,6 +101,7 @@ def run(
     truth: RunTruth = None,
     classes: RunClasses = None,
     detector: RunDetector = None,
+    detector_weights: RunDetectorWeights = None,
     conf: RunConf = DEFAULTS.conf,
     nms_iou: RunNmsIou = DEFAULTS.nms_iou,
     match_iou: RunMatchIou = DEFAULTS.match_iou,
@@ -134,6 +140,7 @@ def run(
             device=device,
             precision=precision,
             weights=str(weights) if weights else None,
+            detector_weights=str(detector_weights) if detector_weights else None,
         )
         from detbench import registry, unreferenced
         from detbench.runner import benchmarks

@@ -13,7 +13,7 @@ import typer
 from detbench.cli._app import app, errors
 from detbench.cli._options import DEFAULTS, DeviceOption
 from detbench.cli._print import compared, print_benchmark
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError, DetectorSpec, RunSpec
 
 TrainName = Annotated[Optional[str], typer.Argument(help="The deblurer to train.")]
 TrainEverything = Annotated[bool, typer.Option("--all", help="Train all that have a recipe, one after the other.")]
@@ -139,7 +139,7 @@ def tune(
     detector: TuneDetector = None,
     budget: TuneBudget = "2h",
     blur_px: TuneBlurPx = "4:20",
-    imgsz: TuneImgsz = DEFAULTS.imgsz,
+    imgsz: TuneImgsz = DetectorSpec.imgsz,
     weights: TuneWeights = None,
     validation: TuneValidation = None,
     out: TuneOut = None,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from detbench import assets
+from detbench.files import line_of
 from detbench.types import DetbenchError, canonical_hash
 
 BUILDER_VERSION = 1
@@ -114,7 +115,7 @@ def parse(name: str, text: str, others: Mapping[str, str] | None = None) -> Card
         raise DetbenchError(f"datasets/{name}.toml is not a dataset card: {error}.") from error
     role: Any = data.get("role")
     if role not in get_args(Role):
-        line = _line(text, "role") if "role" in data else 1
+        line = line_of(text, "role") if "role" in data else 1
         raise DetbenchError(f"datasets/{name}.toml, line {line}: role is {role!r}; give {' or '.join(get_args(Role))}.")
     for table, part, line in _tables(data, text):
         needed = NEEDED.get((role, table), set())
@@ -124,7 +125,7 @@ def parse(name: str, text: str, others: Mapping[str, str] | None = None) -> Card
             )
         if unknown := sorted(part.keys() - needed - POSSIBLE.get((role, table), set())):
             raise DetbenchError(
-                f"datasets/{name}.toml, line {_line(text, unknown[0], line)}: there is no key {unknown[0]!r} in"
+                f"datasets/{name}.toml, line {line_of(text, unknown[0], line)}: there is no key {unknown[0]!r} in"
                 f" {table or 'a card for ' + role}."
             )
     _check_blur(name, text, data)
@@ -132,7 +133,7 @@ def parse(name: str, text: str, others: Mapping[str, str] | None = None) -> Card
         others = others or {}
         if base not in others:
             raise DetbenchError(
-                f"datasets/{name}.toml, line {_line(text, 'photographs_of')}: there is no card {base!r}."
+                f"datasets/{name}.toml, line {line_of(text, 'photographs_of')}: there is no card {base!r}."
             )
         data = {key: value for key, value in parse(base, others[base]).data.items() if key != "video"} | data
     return Card(name, data["title"], role, data["licence"], data)
@@ -158,10 +159,3 @@ def _tables(data: Mapping[str, Any], text: str) -> list[tuple[str, Mapping[str, 
         parts = data.get(table, [])
         found += [(table, part, line) for part, line in zip(parts, begins, strict=False)]
     return found
-
-
-def _line(text: str, key: str, start: int = 1) -> int:
-    """The line on which a key is set, at or after another."""
-    lines = text.splitlines()
-    pattern = re.compile(rf"\s*(\[+\s*)?{re.escape(key)}\b")
-    return next((i for i in range(start, len(lines) + 1) if pattern.match(lines[i - 1])), start)

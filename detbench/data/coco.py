@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from detbench import classes
 from detbench.data.pairing import ids_of, some
 from detbench.types import DetbenchError, Detections
 
@@ -33,8 +34,8 @@ class Truth:
 def read_truth(path: Path, ids: Sequence[str], class_names: Mapping[int, str]) -> Truth:
     """Read boxes that people drew.
 
-    Images are matched to frames by name (:func:`detbench.data.pairing.ids_of`), categories to classes likewise,
-    whatever the case of their letters.
+    Images are matched to frames by name (:func:`detbench.data.pairing.ids_of`), categories to classes likewise
+    (:func:`detbench.classes.labels`).
 
     Args:
         path: a JSON file as COCO's ``instances_*.json``.
@@ -47,8 +48,8 @@ def read_truth(path: Path, ids: Sequence[str], class_names: Mapping[int, str]) -
     """
     data = read(path)
     frames = _frames(path, data["images"], ids)
-    labels = {name.casefold(): label for label, name in class_names.items()}
-    known = {category["id"]: labels.get(category["name"].casefold()) for category in data["categories"]}
+    labels = classes.labels([category["name"] for category in data["categories"]], class_names)
+    known = {category["id"]: next(iter(labels[category["name"]]), None) for category in data["categories"]}
     ignored = tuple(category["name"] for category in data["categories"] if known[category["id"]] is None)
     if len(ignored) == len(known):
         raise DetbenchError(

@@ -6,7 +6,7 @@ Nothing here or below imports torch, or a detector's own package, before a detec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from detbench import assets
 from detbench.files import file_hash
 from detbench.registry import Entry, Registry
-from detbench.types import DetbenchError, Detections, DetectorSpec
+from detbench.types import DetbenchError, Detections, DetectorSpec, RunSpec
 
 if TYPE_CHECKING:
     import torch
 
 KINDS = Registry("detector", "detbench.detectors", DetectorSpec)
 """All kinds of detectors."""
+
+ENOUGH = 20
+"""Detections that show whether there are faint ones among them."""
 
 DEFAULT = "yolo"
 """The kind that files and names belong to which no other kind claims."""
@@ -78,8 +81,35 @@ class Resolved:
         Raises:
             DetbenchError: the weights cannot be loaded, or do not take this ``imgsz``.
         """
+        if self.spec.fixed and imgsz != self.spec.imgsz:
+            raise DetbenchError(f"imgsz is {imgsz}: {self.name} works at {self.spec.imgsz} pixels only.")
         check_imgsz(imgsz, self.spec.stride, self.weights.name if self.weights else self.name)
         return self.spec.build(self.weights, conf=conf, nms_iou=nms_iou, imgsz=imgsz, device=device)
+
+
+def look(detector: Detector, frame: NDArray[np.uint8]) -> Detections:
+    """What a detector finds in one (H, W, 3) uint8 RGB frame.
+
+    Raises:
+        DetbenchError: boxes or scores that are no numbers.
+    """
+    (seen,) = detector([frame])
+    if not (np.isfinite(seen.xyxy).all() and np.isfinite(seen.score).all()):
+        raise DetbenchError("The detector gives boxes or scores that are no numbers (NaN): its weights are damaged.")
+    return seen
+
+
+def silent_below(scores: NDArray[np.float32], asked: float) -> float:
+    """The confidence below which a detector keeps what it finds to itself; 0 where nothing speaks for one.
+
+    Some networks are exported with a threshold inside. What comes out shows it: much, and nothing faint.
+
+    Args:
+        scores: (N,) of what it found in some frames with objects.
+        asked: the confidence from which on it was asked for all.
+    """
+    least = float(scores.min()) if len(scores) >= ENOUGH else 0.0
+    return least if least >= 2 * asked else 0.0
 
 
 def check_imgsz(imgsz: int, stride: int, name: str) -> None:
@@ -99,7 +129,7 @@ def check_imgsz(imgsz: int, stride: int, name: str) -> None:
 
 
 def names() -> list[str]:
-    """The detectors that have a name: the pinned ones of each kind, and kinds without pinned ones. Imports none.
+    """The detectors that have a name: the pinned ones of each kind, and kinds of a single one. Imports none.
 
     Raises:
         DetbenchError: two kinds offer the same name.
@@ -107,11 +137,16 @@ def names() -> list[str]:
     return list(named())
 
 
+def kinds() -> list[Entry]:
+    """All kinds, the default one first, then those of this package."""
+    return sorted(KINDS.entries().values(), key=lambda entry: entry.name != DEFAULT)
+
+
 def named() -> dict[str, Entry]:
-    """The kind of each of :func:`names`, with those of this package first."""
+    """The kind of each of :func:`names`, in the order of :func:`kinds`."""
     found: dict[str, Entry] = {}
-    for entry in KINDS.entries().values():
-        for name in entry.stated("assets") or [entry.name]:
+    for entry in kinds():
+        for name in entry.stated("assets") or ([] if entry.stated("form") else [entry.name]):
             if name in found:
                 raise DetbenchError(
                     f"Two kinds offer a detector {name}: {found[name].file} and {entry.file}. Rename or uninstall one."
@@ -120,21 +155,45 @@ def named() -> dict[str, Entry]:
     return found
 
 
-def resolve(detector: str) -> Resolved:
+def resolve(detector: str, weights: Path | None = None) -> Resolved:
     """Find a detector and its weights, downloading them if need be.
 
     Args:
         detector: one of :func:`names`; ``KIND:NAME``, of a kind and what it calls a detector, which is mostly the path
             of a weights file; or whatever else :func:`detbench.detectors.yolo.find` takes.
+        weights: a file in place of its own, for the kinds that take one besides a name.
 
     Raises:
-        DetbenchError: an unknown name, a missing file, or a failed download.
+        DetbenchError: an unknown name, a missing file, a failed download, or weights for a detector that takes none.
     """
     entry, name = _kind(detector)
     spec = KINDS.get(entry.name)
-    weights = spec.find(name) if spec.find else _weights(entry, spec, name)
-    sha256 = entry.hash(weights) if spec.hash_source or weights is None else file_hash(weights)
-    return Resolved(detector, spec, weights, sha256, entry.source)
+    spec = spec.of(name) if spec.of else spec
+    if weights and not spec.takes_weights:
+        raise DetbenchError(f"{detector} takes no weights besides its name: leave out --detector-weights {weights}.")
+    if weights:
+        found: Path | None = entry.chosen(weights.expanduser().absolute())
+    else:
+        found = spec.find(name) if spec.find else _weights(entry, spec, name)
+    return Resolved(detector, spec, found, _identity(entry, spec, found), entry.source)
+
+
+def settled(spec: RunSpec) -> tuple[RunSpec, Resolved]:
+    """A run's settings, with the detector's own working size and confidence where it asks for none; and the detector.
+
+    Raises:
+        DetbenchError: as for :func:`resolve`.
+    """
+    found = resolve(spec.detector, Path(spec.detector_weights) if spec.detector_weights else None)
+    own = found.spec
+    return replace(spec, imgsz=spec.imgsz or own.imgsz, conf=spec.conf or own.conf, detector_hash=found.sha256), found
+
+
+def _identity(entry: Entry, spec: DetectorSpec, weights: Path | None) -> str:
+    """What runs know a detector by."""
+    if weights is None or (spec.hash_source and spec.identity is None):
+        return entry.hash(weights)
+    return spec.identity(weights) if spec.identity else file_hash(weights)
 
 
 def _kind(detector: str) -> tuple[Entry, str]:

@@ -1,4 +1,4 @@
-"""yolo: Ultralytics YOLO, frames → :class:`~detbench.types.Detections`.
+"""yolo: Ultralytics' YOLO families and RT-DETR.
 
 The only place that imports ultralytics. It drives the network below ``YOLO.predict``, for the same boxes: ``predict``
 reports usage, makes folders, draws up settings and sets torch to all cores but one, none of which belongs in a
@@ -40,13 +40,12 @@ MODULES = ("nn.autobackend", "nn.tasks", "data.augment", "utils.nms", "utils.ops
 def find(detector: str) -> Path:
     """Find a YOLO's weights, downloading them if need be.
 
-    ``.pt`` files are pickles. Pinned ones are used only with the pinned hash. For all others (your own files, and
-    what ultralytics downloads under a name that is not pinned) whom to trust is your choice: ultralytics is asked to
-    build known classes only (``ULTRALYTICS_SAFE_LOAD``), which older versions of it do not know.
+    ``.pt`` files are pickles, which could run code. They are loaded by ultralytics' list of its own and torch's
+    classes; one that holds any other is refused. Pinned files are used only with the pinned hash besides.
 
     Args:
         detector: the name of a pinned one, with or without suffix; the path of a ``.pt`` or ``.onnx`` file; or any
-            other name of an ultralytics detector, such as ``yolo11x``.
+            other name of an ultralytics detector, such as ``yolo11x`` or ``rtdetr-l``.
 
     Raises:
         DetbenchError: no such file, a file of another kind, an unknown name (the message gives the nearest ones), or
@@ -58,10 +57,11 @@ def find(detector: str) -> Path:
 
 
 class Yolo:
-    """A YOLO network that is ready to look at frames. Use it from one thread at a time.
+    """A YOLO or RT-DETR network that is ready to look at frames. Use it from one thread at a time.
 
-    Networks with two heads (YOLO26, YOLOv10) use the one that is followed by NMS, whatever the installed ultralytics
-    prefers, so ``nms_iou`` holds for them too. An ``.onnx`` file has the head it was exported with.
+    YOLO networks with two heads (YOLO26, YOLOv10) use the one that is followed by NMS, whatever the installed
+    ultralytics prefers, so ``nms_iou`` holds for them too. An ``.onnx`` file has the head it was exported with. RT-DETR
+    sees frames stretched to a square, as ultralytics has it, and leaves one box an object.
 
     Attributes:
         class_names: what the labels of the detections mean.
@@ -88,6 +88,7 @@ class Yolo:
 
         self._conf, self._nms_iou, self._device = conf, nms_iou, torch.device(device)
         self._net, self._task = _load(weights, self._device)
+        self._squares = self._task == "rtdetr"
         detectors.check_imgsz(imgsz, self._net.stride, weights.name)  # a network may have a larger one than most
         any_size = self._net.format == "pt" or self._net.dynamic
         if not any_size and list(self._net.imgsz) != [imgsz, imgsz]:
@@ -96,7 +97,8 @@ class Yolo:
                 f"imgsz is {imgsz}: {weights.name} was exported for {width}x{height}. "
                 f"Export it again with imgsz={imgsz}, or with dynamic=True."
             )
-        self._letterbox = _ultralytics().data.augment.LetterBox(imgsz, auto=any_size, stride=self._net.stride)
+        margins = {"auto": any_size and not self._squares, "scale_fill": self._squares}
+        self._letterbox = _ultralytics().data.augment.LetterBox(imgsz, **margins, stride=self._net.stride)
         self.class_names = dict(self._net.names)
         self.forward_seconds = 0.0
 
@@ -122,7 +124,6 @@ class Yolo:
 
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(f"a frame must be (H, W, 3) uint8, not {frame.shape} {frame.dtype}")
-        utils = _ultralytics().utils
         # predict takes BGR and turns it into the RGB that the network wants; these frames are RGB and stay so.
         image = torch.from_numpy(self._letterbox(image=np.ascontiguousarray(frame))).to(self._device)
         batch = image[None].permute(0, 3, 1, 2).float().div_(255)
@@ -133,6 +134,13 @@ class Yolo:
         self.forward_seconds += time.perf_counter() - start
         while isinstance(output, list | tuple):  # beside the boxes there are masks' prototypes and raw features
             output = output[0]
+        rows = (self._queries if self._squares else self._suppressed)(output, batch, frame).cpu().numpy()
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+        return Detections(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int64))
+
+    def _suppressed(self, output: Any, batch: torch.Tensor, frame: NDArray[np.uint8]) -> Any:
+        """YOLO's boxes in pixels of the frame, after non-maximum suppression: (N, 6) corners, score and label."""
+        utils = _ultralytics().utils
         found = utils.nms.non_max_suppression(
             output,
             self._conf,
@@ -142,9 +150,17 @@ class Yolo:
             end2end=self._net.end2end,
         )[0]
         utils.ops.scale_boxes(batch.shape[2:], found[:, :4], frame.shape)
-        rows = found[:, :6].cpu().numpy()
-        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-        return Detections(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int64))
+        return found[:, :6]
+
+    def _queries(self, output: Any, batch: torch.Tensor, frame: NDArray[np.uint8]) -> Any:
+        """RT-DETR's boxes, likewise: its queries are centre and sides as shares of the picture, score and label."""
+        import torch
+
+        found = output[0][output[0][:, 4] > self._conf][:MAX_DETECTIONS]
+        height, width = frame.shape[:2]
+        sides = found.new_tensor([width, height, width, height])
+        corners = _ultralytics().utils.ops.xywh2xyxy(found[:, :4]) * sides
+        return torch.cat([corners.clamp(min=torch.zeros_like(sides), max=sides), found[:, 4:6]], dim=1)
 
 
 def network(weights: Path, device: torch.device) -> Any:
@@ -183,7 +199,7 @@ def _unpinned(file: str) -> Path:
     """Let ultralytics download one of its own models into the cache."""
     downloads = _ultralytics().utils.downloads
     other = re.compile(r"-(cls|sem|depth|obb|grayscale)|yoloe|yolo_nas")  # no boxes, prompts, or another package
-    known = {n for n in downloads.GITHUB_ASSETS_NAMES if re.match(r"yolo.*\.pt$", n) and not other.search(n)}
+    known = {n for n in downloads.GITHUB_ASSETS_NAMES if re.match(r"(yolo|rtdetr).*\.pt$", n) and not other.search(n)}
     if file not in known:
         from difflib import get_close_matches
 
@@ -216,14 +232,21 @@ def _load(weights: Path, device: torch.device) -> tuple[Any, str]:
             net = ultralytics.nn.autobackend.AutoBackend(model, device=device, verbose=False, end2end=False).eval()
         # What a checkpoint says about its task may be wrong; its architecture is not.
         task = ultralytics.nn.tasks.guess_model_task(model.yaml) if pickled else net.task
+        head = type(model.model[-1]).__name__ if pickled else net.metadata.get("head")
     except Exception as error:
+        if others := _other_classes(weights):
+            raise DetbenchError(
+                f"{weights} holds {', '.join(others)}, which is no class of ultralytics or torch and could run code: it"
+                " is not loaded. Export it to ONNX where you trust it, and give that."
+            ) from error
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise DetbenchError(
             f"{weights} could not be loaded on {device} ({reason})\nGive a .pt or .onnx file that was made for "
-            f"ultralytics {ultralytics.__version__} or an older version. If it has classes of its own and you trust "
-            "it, set ULTRALYTICS_SAFE_LOAD=0, which lets it run its own code."
+            f"ultralytics {ultralytics.__version__} or an older version."
         ) from error
-    if task not in TASKS or net.metadata.get("head") == "RTDETRDecoder" or net.channels != 3:
+    if head == "RTDETRDecoder":
+        task = "rtdetr"
+    if task not in (*TASKS, "rtdetr") or net.channels != 3:
         raise DetbenchError(
             f"{weights} does not find boxes in colour images (its task is {task or 'unknown'}): give a YOLO model made "
             f"for one of {', '.join(TASKS)}, or an .onnx file that ultralytics exported from one."
@@ -231,6 +254,18 @@ def _load(weights: Path, device: torch.device) -> tuple[Any, str]:
     if net.device.type != device.type:
         raise DetbenchError(f"{weights} cannot run on {device}: pip install onnxruntime-gpu, or choose device cpu.")
     return net, task
+
+
+def _other_classes(weights: Path) -> list[str]:
+    """Names in a pickled checkpoint that are neither ultralytics' nor torch's; reads it, and runs nothing of it."""
+    import torch
+
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(weights)
+    except Exception:  # it is no checkpoint: that is said elsewhere
+        return []
+    known = re.compile(r"torch\.|ultralytics\.|pathlib\.(Posix|Windows)Path$|builtins\.getattr$")
+    return sorted(name for name in names if not known.match(name))
 
 
 @functools.cache
@@ -260,7 +295,6 @@ def _side_effects_undone() -> Iterator[None]:
     originals = [getattr(owner, name) for owner, name in patched]
     os.environ.update(YOLO_CONFIG_DIR=str(assets.home() / "ultralytics"), YOLO_OFFLINE="true")
     os.environ.update(YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
-    os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
     try:
         with warnings.catch_warnings(), np.printoptions(), contextlib.redirect_stdout(sys.stderr):
             yield
@@ -279,18 +313,20 @@ def _side_effects_undone() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _muzzled(ultralytics: ModuleType) -> Iterator[None]:
-    """Nothing is printed, installed or downloaded, even if somebody else imported ultralytics with other settings."""
+    """Nothing is printed, installed, downloaded or unpickled that is not known, whoever imported ultralytics first."""
     logger, checks, downloads = ultralytics.utils.LOGGER, ultralytics.utils.checks, ultralytics.utils.downloads
+    tasks, safe_load = ultralytics.nn.tasks, ultralytics.nn.tasks.SAFE_LOAD
     level, autoinstall, attempt = logger.level, checks.AUTOINSTALL, downloads.attempt_download_asset
     logger.setLevel(logging.ERROR)
     checks.AUTOINSTALL = False
     # Ultralytics would alter a checkpoint's path (apostrophes, yolov5n) and download what it then misses.
     downloads.attempt_download_asset = str
+    tasks.SAFE_LOAD = True
     try:
         yield
     finally:
         logger.setLevel(level)
-        checks.AUTOINSTALL, downloads.attempt_download_asset = autoinstall, attempt
+        checks.AUTOINSTALL, downloads.attempt_download_asset, tasks.SAFE_LOAD = autoinstall, attempt, safe_load
 
 
 SPEC = DetectorSpec(
@@ -298,6 +334,7 @@ SPEC = DetectorSpec(
     licence="AGPL-3.0 (Ultralytics)",
     paper="Jocher et al.: Ultralytics YOLO, https://github.com/ultralytics/ultralytics",
     stride=32,
+    form="FILE.pt",
     assets=("yolo26n", "yolo26m", "yolo11n", "yolov8n", "yolov8s"),
     find=find,
     hash_source=False,  # published runs carry the hash of the weights alone

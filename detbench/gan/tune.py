@@ -20,7 +20,7 @@ from detbench.gan.data import validation_frames
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Photo, Sources, load_training
 from detbench.gan.train import train
-from detbench.types import DeblurerSpec, DetbenchError
+from detbench.types import DeblurerSpec, DetbenchError, DetectorSpec
 
 CROP = 256
 """Side of the crops in pixels, where the network can divide it."""
@@ -55,7 +55,7 @@ def tune(
     validation: Sequence[Path] | None = None,
     weights: Path | None = None,
     blur_px: tuple[float, float] = (4.0, 20.0),
-    imgsz: int = 640,
+    imgsz: int = DetectorSpec.imgsz,
     seed: int = 0,
     device: str = "auto",
 ) -> Tuned:
