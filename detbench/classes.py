@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from detbench.types import Detections
 
 UNUSED = "N/A"
 """What an output is called that no class has."""
@@ -57,6 +62,25 @@ def labels(names: Iterable[str], class_names: Mapping[int, str]) -> dict[str, li
     """
     exact, meant = _by(str.casefold, class_names), _by(canonical, class_names)
     return {name: exact.get(name.casefold()) or meant.get(canonical(name), []) for name in names}
+
+
+def relabelled(
+    frames: Sequence[Detections], class_names: Mapping[int, str], wanted: Mapping[int, str]
+) -> list[Detections]:
+    """Detections under the labels of another detector; those of classes that it does not have keep no label of it.
+
+    Args:
+        frames: detections, one a frame.
+        class_names: of their labels.
+        wanted: of the labels that they get. Other classes get labels above these, since they are still detections.
+    """
+    if class_names == wanted:
+        return list(frames)
+    known, beyond = labels(class_names.values(), wanted), max(wanted) + 1
+    to = {label: known[name][0] if known[name] else beyond + label for label, name in class_names.items()}
+    return [
+        dataclasses.replace(each, label=np.array([to[i] for i in each.label.tolist()], np.int64)) for each in frames
+    ]
 
 
 def _by(key: Any, class_names: Mapping[int, str]) -> dict[str, list[int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench import quality
 from detbench.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_images, read_image, write_image
 from detbench.files import replacing
 from detbench.progress import track
@@ -15,6 +16,28 @@ from detbench.types import DetbenchError
 
 Frame = NDArray[np.uint8]
 Restore = Callable[[list[Frame]], list[Frame]]
+
+
+class OnlyBlurred:
+    """Restores the frames that measure blurred, and leaves the others as they are.
+
+    Args:
+        restore: (H, W, 3) uint8 RGB frames of one size to the same.
+        below: frames whose :func:`detbench.quality.sharpness` is below this are restored.
+
+    Attributes:
+        left: how many frames were left as they are.
+    """
+
+    def __init__(self, restore: Restore, below: float = quality.SHARP) -> None:
+        self.left = 0
+        self._restore, self._below = restore, below
+
+    def __call__(self, frames: list[Frame]) -> list[Frame]:
+        """The frames, restored or not."""
+        made = [self._restore([f])[0] if quality.sharpness(f) < self._below else f for f in frames]
+        self.left += sum(new is old for new, old in zip(made, frames, strict=True))
+        return made
 
 
 def deblur(source: Path, target: Path, restore: Restore) -> int:
@@ -27,7 +50,7 @@ def deblur(source: Path, target: Path, restore: Restore) -> int:
         restore: (H, W, 3) uint8 RGB frames of one size to the same.
 
     Returns:
-        How many frames were restored.
+        How many frames there are.
 
     Raises:
         DetbenchError: nothing to restore, an unreadable file, or a target that would overwrite the source.

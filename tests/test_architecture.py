@@ -15,7 +15,8 @@ EVERYWHERE = {"types", "files", "classes", "counts", "metrics", "lineup", "signa
 DATA = {f"data.{path.stem}" for path in (ROOT / "detbench" / "data").glob("[a-z]*.py")}
 LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets"}
 LEAVES |= {"restore", "restored", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
-DETECTORS = {"assets", "detectors", "detectors._description", "detectors._fit", "progress", "sessions"}
+DETECTORS = {"assets", "detectors", "detectors._description", "detectors._fit", "detectors.yolo", "progress"}
+DETECTORS |= {"sessions", "weights"}
 """What a kind of detector may import: a new one is one file, and is in no list."""
 ALLOWED = {
     "classes": set(),
@@ -42,6 +43,8 @@ ALLOWED = {
     "report.ci": {"baseline", "check"},
     "reference": {"assets", "store", "match"} | DATA,
     "figure": {"table", "match", "data.datasets", "data.images", "store"},
+    "alternatives": {"data.datasets", "data.images", "quality", "runner", "stats", "store", "thresholds"},
+    "report.alternatives": {"alternatives", "stats", "report.formats"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
     "report.conclusions": {"compare", "stats", "data.alignment"},
@@ -80,11 +83,13 @@ ALLOWED = {
     | {f"gan.{part}" for part in ("data", "detector", "recipe", "sources")},
     "gan.prepare": {"weights", "registry"} | {f"gan.{part}" for part in ("detector", "recipe", "sources", "validate")},
     "gan.checkpoint": {"gan.recipe", "gan.step"},
-    "gan.train": {"weights", "environment", "progress"}
-    | {
-        f"gan.{part}"
-        for part in ("checkpoint", "data", "log", "prepare", "recipe", "sources", "step", "validate", "vgg")
-    },
+    "gan.training": {"weights", "environment", "progress"}
+    | {f"gan.{part}" for part in ("checkpoint", "data", "log", "recipe", "sources", "step", "validate")},
+    "gan.train": {"progress"}
+    | {f"gan.{part}" for part in ("data", "prepare", "recipe", "sources", "step", "training", "validate", "vgg")},
+    "gan.adapt": {"detectors"}
+    | {f"gan.{part}" for part in ("data", "detector", "prepare", "recipe", "sources", "step", "training", "tune")}
+    | {"gan.validate"},
     "gan.tune": {"data.images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
     "gan.ablation": {"registry", "runner", "gan.train"},
     "gan.distil": {"progress", "registry", "weights", "gan.data", "gan.sources"},

@@ -23,7 +23,7 @@ def run(tmp_path, name, tp, fn, detector="yolo26n", imgsz=640, input="blurred", 
         FrameScore(f"{i}", f"{i}", tp, 0, fn, tp, 0, 0, psnr_db=30.0, ssim=0.9, restore_ms=1.0, detect_ms=1.0)
         for i in range(CLIPS)
     )
-    spec = RunSpec(name, detector=f"{detector}.pt", imgsz=imgsz, input=input, detector_hash=detector)
+    spec = RunSpec(name, detector=f"{detector}.pt", conf=0.25, imgsz=imgsz, input=input, detector_hash=detector)
     environment = {"dataset": "street", "conventions": "micro", "detbench": "1", "training": training}
     return RunResult(spec, environment, scores, tmp_path / f"{name}-{detector}-{imgsz}")
 

@@ -272,7 +272,7 @@ def test_several_detectors_in_one_command(spec, restored):
 
 
 def test_a_mistake_in_the_last_detector_shows_first(spec, restored, monkeypatch):
-    def resolve(name):
+    def resolve(name, weights=None):
         if name == "brihgt":
             raise DetbenchError("there is no asset 'brihgt'")
         return stand_in(Threshold)(name)

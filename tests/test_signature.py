@@ -7,7 +7,8 @@ from detbench.types import RunResult, RunSpec
 
 
 def signature(tmp_path, **changes):
-    spec = RunSpec("dc250", dataset="clips/mine", detector="models/yolo11n.pt", **changes)
+    settings = {"conf": 0.25, "imgsz": 640} | changes
+    spec = RunSpec("dc250", dataset="clips/mine", detector="models/yolo11n.pt", **settings)
     spec = dataclasses.replace(spec, dataset_hash="a" * 64, detector_hash="b" * 64)
     environment = {"dataset": "mine", "conventions": CONVENTIONS, "detbench": "0.1.0"}
     return Signature.of(RunResult(spec, environment, (), tmp_path))

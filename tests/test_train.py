@@ -20,7 +20,8 @@ from detbench.gan import data, validate
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import load_folders
 from detbench.gan.step import stage
-from detbench.gan.train import learning_rate, train
+from detbench.gan.train import train
+from detbench.gan.training import learning_rate
 from detbench.types import DetbenchError
 from detbench.weights import read_record
 
@@ -31,7 +32,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(folder, tmp_path):
     class Killed(Exception):
         pass
 
-    from detbench.gan import train as module
+    from detbench.gan import training as module
 
     saved = module.save_checkpoint
 
@@ -193,7 +194,7 @@ def test_a_training_that_keeps_diverging_stops(folder, tmp_path, monkeypatch):
 
 
 def test_a_discriminator_at_zero_is_a_divergence():
-    from detbench.gan.train import IDLE_LINES, _diverged
+    from detbench.gan.training import IDLE_LINES, _diverged
 
     assert _diverged({"d_loss": 1e-5}, IDLE_LINES - 1) is None
     assert "below 0.001 for 2000 iterations" in _diverged({"d_loss": 1e-5}, IDLE_LINES)

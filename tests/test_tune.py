@@ -15,7 +15,7 @@ from training import grey
 from detbench import detectors, external, registry, runner
 from detbench.cli import app
 from detbench.data import datasets, images
-from detbench.gan import train as trainer
+from detbench.gan import training as trainer
 from detbench.gan import tune
 from detbench.gan.sources import Sources
 from detbench.types import DetbenchError, RunSpec
@@ -33,12 +33,12 @@ def test_as_many_frames_of_each_clip_are_validated_on(monkeypatch):
         pairs=[(frame, frame) for frame in frames[31:]],
         pair_clips=["pairs"] * 10,
     )
-    few = tune._few(sources)
+    few = tune.few(sources)
     assert [int(p[0, 0, 0]) for p in few.photos] == [0, 10, 19, 29, 30]
     assert few.photo_clips == ["long"] * 4 + ["single"]
     assert [int(sharp[0, 0, 0]) for _, sharp in few.pairs] == [31, 35, 40]
     assert few.pair_clips == ["pairs"] * 3
-    assert grey(tune._few(few)) == grey(few)
+    assert grey(tune.few(few)) == grey(few)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_budget_becomes_a_number_of_steps_once(footage, monkeypatch, capsys):
     def cut(*_):
         raise Killed
 
-    monkeypatch.setattr(trainer, "step", cut)
+    monkeypatch.setattr("detbench.gan.train.step", cut)
     with pytest.raises(Killed):
         start(footage, "out", budget=1.0)
     assert f"going on from iteration 0 of {first[0]}" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detbench.alternatives import Table
     from detbench.compare import Comparison
     from detbench.lineup import Lineup
     from detbench.types import RunSpec
@@ -23,12 +24,13 @@ def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineu
     """
     if as_json:
         rows = [benchmark_json(lineup) for lineup in lineups]
-        named = [view | row for view, row in zip(map(dict, views), rows, strict=True)]
+        sizes = [{"imgsz": lineup.floor.spec.imgsz} for lineup in lineups]
+        named = [view | size | row for view, size, row in zip(map(dict, views), sizes, rows, strict=True)]
         print(json.dumps(named if len(views) > 1 else rows[0], indent=1))
         return
     for number, (view, lineup) in enumerate(zip(views, lineups, strict=True)):
         if len(views) > 1:
-            print("\n" * (number > 0) + f"{view['detector']}, imgsz {view['imgsz']}{_against(view)}")
+            print("\n" * (number > 0) + f"{view['detector']}, imgsz {lineup.floor.spec.imgsz}{_against(view)}")
         print_benchmark(lineup)
 
 
@@ -80,9 +82,11 @@ def benchmark_json(lineup: Lineup) -> dict[str, Any]:
 
 def print_unreferenced(spec: RunSpec, names: Sequence[str], as_json: bool) -> None:
     """What a detector finds in frames of which no sharp ones are known, as they are and deblurred."""
+    from detbench import detectors
     from detbench.report import unreferenced as words
     from detbench.unreferenced import look
 
+    spec, _ = detectors.settled(spec)
     seen = look(spec, names)
     found = words.rows(seen, spec.match_iou)
     if as_json:
@@ -94,6 +98,15 @@ def print_unreferenced(spec: RunSpec, names: Sequence[str], as_json: bool) -> No
     print(f"{spec.detector}, imgsz {spec.imgsz}, on {frames:,} frames of {clips:,} clip{'s' * (clips > 1)}")
     print_table(["", *(heading for heading, _ in words.FORMS.values())], [words.cells(row) for row in found])
     print(*words.sentences(seen), sep="\n")
+
+
+def print_alternatives(found: Table) -> None:
+    """Deblurring, adapting the detector, and whatever else was weighed, with the answer in words."""
+    from detbench.report import alternatives as words
+
+    headings, cells = words.text(found)
+    print_table(headings, cells)
+    print(*words.sentences(found), words.NOTE, f"signature: {found.signature}", sep="\n")
 
 
 AVERAGES = {"ap": "AP", "ap50": "AP50", "ar": "AR"}

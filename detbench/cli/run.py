@@ -172,6 +172,10 @@ def deblur(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     weights: WeightsOption = None,
+    only_blurred: Annotated[
+        bool,
+        typer.Option("--only-blurred", help="Leave frames that measure sharp as they are."),
+    ] = False,
 ) -> None:
     """Restore your own frames. Writes 8-bit RGB: transparency, colour profiles and sound are not kept."""
     with errors("the images written so far are complete"):
@@ -181,5 +185,8 @@ def deblur(
         restore = restorer(
             RunSpec(deblurer, device=device, precision=precision, weights=str(weights) if weights else None)
         )
-        count = module.deblur(source, target, restore)
-        print(f"{count} frame{'s' if count != 1 else ''} restored: {target}", file=sys.stderr)
+        selective = module.OnlyBlurred(restore) if only_blurred else None
+        count = module.deblur(source, target, selective or restore)
+        left = selective.left if selective else 0
+        alone = f"; {left} measured sharp and left alone" if selective else ""
+        print(f"{count - left} frame{'s' if count - left != 1 else ''} restored{alone}: {target}", file=sys.stderr)

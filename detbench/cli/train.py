@@ -12,7 +12,7 @@ import typer
 
 from detbench.cli._app import app, errors
 from detbench.cli._options import DEFAULTS, DeviceOption
-from detbench.cli._print import compared, print_benchmark
+from detbench.cli._print import compared, print_alternatives, print_benchmark
 from detbench.types import DetbenchError, DetectorSpec, RunSpec
 
 TrainName = Annotated[Optional[str], typer.Argument(help="The deblurer to train.")]
@@ -184,3 +184,45 @@ def tune(
                 if line not in printed:
                     print(line)
         print(f"try it: detbench run --deblurer {name} --weights {tuned.weights}")
+
+
+@app.command()
+def adapt(
+    data: TuneData,
+    detector: Annotated[str, typer.Option(help="A YOLO's name, or a .pt file.")] = DEFAULTS.detector,
+    budget: TuneBudget = "2h",
+    blur_px: TuneBlurPx = "4:20",
+    imgsz: TuneImgsz = DetectorSpec.imgsz,
+    validation: TuneValidation = None,
+    out: TuneOut = None,
+    seed: TuneSeed = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Adapt a detector to blur, in place of deblurring: it learns to see in blurred frames what it saw in sharp ones.
+
+    A copy of the detector learns from the detector itself, without labels, and costs nothing more a frame. Pictures of
+    some clips are kept back, and show what it sees before and after. The same command goes on after a kill.
+    """
+    with errors("the same command goes on from the last checkpoint"):
+        from detbench import alternatives
+        from detbench.gan import schedule
+        from detbench.gan.adapt import RECIPE
+        from detbench.gan.adapt import adapt as adapt_
+
+        name = Path(detector).stem
+        place = out or Path("reports/adapting") / name
+        made = adapt_(
+            detector,
+            place,
+            data=data,
+            budget=schedule.seconds(budget),
+            validation=validation,
+            recipe=replace(RECIPE, blur_extent=schedule.extents(blur_px)),
+            imgsz=imgsz,
+            seed=seed,
+            device=device,
+        )
+        base = RunSpec("identity", dataset=str(made.validation), detector=detector, imgsz=imgsz, device=device)
+        own = replace(base, detector=f"adapted:{detector}", detector_weights=str(made.weights))
+        print_alternatives(alternatives.before_and_after(base, own, place / "runs"))
+        print(f"try it: detbench run --detector adapted:{detector} --detector-weights {made.weights}")

@@ -17,7 +17,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,18 @@ class Yolo:
         self._letterbox = _ultralytics().data.augment.LetterBox(imgsz, **margins, stride=self._net.stride)
         self.class_names = dict(self._net.names)
         self.forward_seconds = 0.0
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take other weights of the same network, fused, as :func:`network` gives it.
+
+        Raises:
+            DetbenchError: they are of another network.
+        """
+        try:
+            self._net.model.load_state_dict(state)
+        except (RuntimeError, AttributeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise DetbenchError(f"These weights are of another network ({first}).") from error
 
     def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Detect objects.

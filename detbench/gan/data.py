@@ -231,8 +231,10 @@ class Batches:
         if recipe.jpeg_share:
             coarse = torch.from_numpy(rng.uniform(0.5, 3.0, len(x)) * (rng.random(len(x)) < recipe.jpeg_share)).float()
             x = quantise(x, coarse.to(self.device))
-        x, y = ((2 * each - 1).contiguous(memory_format=torch.channels_last) for each in (x, y))
         zooms = rng.uniform(*recipe.detector_zoom, len(x))
+        if recipe.sharp_share:
+            x = torch.where(torch.from_numpy(rng.random((len(x), 1, 1, 1)) < recipe.sharp_share).to(x.device), y, x)
+        x, y = ((2 * each - 1).contiguous(memory_format=torch.channels_last) for each in (x, y))
         longest = [pixels for _, pixels in (*real, *made)]
         return Batch(x, y, tuple(zoom * self._scale(pixels) for zoom, pixels in zip(zooms, longest, strict=True)))
 

@@ -7,6 +7,7 @@ Task-driven restoration as such is older: Haris, Shakhnarovich and Ukita, "Task-
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from detbench import assets, detectors, store
 from detbench.detectors import yolo
@@ -81,16 +82,21 @@ class FrozenDetector:
                 " families v8, 11 or 26, or one made from them."
             ) from error
 
+    def pupil(self) -> Pupil:
+        """A copy that can be trained."""
+        return Pupil(self, copy.deepcopy(self._net))
+
     def state(self) -> dict[str, Tensor]:
         """All its tensors by name, statistics included."""
         return dict(self._net.state_dict())
 
-    def look(self, images: Tensor, scale: Sequence[float]) -> list[View]:
+    def look(self, images: Tensor, scale: Sequence[float], net: nn.Module | None = None) -> list[View]:
         """View pictures, each at the scale at which the detector would see the frame that it is from.
 
         Args:
             images: (B, 3, H, W) in [-1, 1].
             scale: of each picture, before the sides are rounded to the detector's stride.
+            net: a copy of the detector's network that has learned otherwise; its own by default.
 
         Returns:
             A view for each run of pictures that are shown at one size.
@@ -102,19 +108,39 @@ class FrozenDetector:
             if size != tuple(part.shape[-2:]):  # as the detector's letterbox does it: without a low-pass filter
                 part = F.interpolate(part, size, mode="bilinear", align_corners=False)
             done += count
-            views.append(self._view(part.contiguous(memory_format=torch.channels_last)))
+            views.append(self._view(part.contiguous(memory_format=torch.channels_last), net or self._net))
         return views
 
     def _size(self, shape: Sequence[int], factor: float) -> tuple[int, int]:
         height, width = (max(1, round(side * factor / self._stride)) * self._stride for side in shape)
         return height, width
 
-    def _view(self, images: Tensor) -> View:
+    def _view(self, images: Tensor, net: nn.Module) -> View:
         """Of (B, 3, h, w) in [0, 1] with sides that the network divides."""
-        _, raw = self._net(images)
+        _, raw = net(images)
         raw = raw.get("one2many", raw)  # of two heads, the one that is followed by NMS: that is evaluated
         sides = self._head.dfl(raw["boxes"])
         return View(tuple(f.float() for f in raw["feats"]), raw["scores"].float(), sides.float())
+
+
+class Pupil(nn.Module):
+    """A detector whose weights are trained; the fixed ones that make distances of distributions stay as they are.
+
+    Attributes:
+        net: ultralytics' module, fused and in evaluation mode, as its origin's.
+    """
+
+    def __init__(self, origin: FrozenDetector, net: nn.Module) -> None:
+        super().__init__()
+        self._origin = origin
+        self.net = net
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(".dfl" not in name)
+
+    def forward(self, images: Tensor, scale: Sequence[float]) -> list[tuple[list[Tensor], Tensor, Tensor]]:
+        """The fields of what :meth:`FrozenDetector.look` gives."""
+        views = self._origin.look(images, scale, self.net)
+        return [(list(view.features), view.logits, view.sides) for view in views]
 
 
 def terms(restored: View, sharp: View) -> dict[str, Tensor]:

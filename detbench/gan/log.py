@@ -32,6 +32,7 @@ class Log:
         "psnr_validation",
         "task_validation",
         "f1_validation",
+        "f1_sharp",
         "learning_rate",
         "waiting",
     )
@@ -69,6 +70,8 @@ class Log:
 
     def sample(self, iteration: int, validation: list[tuple[Photo, Photo]], restored: list[Photo]) -> None:
         """Write ``samples/ITERATION.png``: up to six rows of blurred | restored | sharp, spread over the set."""
+        if not validation:
+            return
         picked = np.linspace(0, len(validation) - 1, min(6, len(validation))).astype(int)
         rows = [np.hstack([validation[i][0], restored[i], validation[i][1]]) for i in picked]
         write_image(self.out / "samples" / f"{iteration:07d}.png", np.vstack(rows))

@@ -59,6 +59,7 @@ class Recipe:
             at the same scale. None shows them as they are.
         detector_zoom: least and largest of the factor, drawn for each crop, by which it is enlarged besides: detectors
             look at small frames enlarged, and then other things count.
+        sharp_share: share of the crops that are left sharp, so that what is trained does not forget these.
         teacher: a deblurer whose restored crops are a further target; None for none.
         teacher_weight: of L1 between restored crops and the teacher's.
         init_from: a deblurer, or a weights file, that the generator's first weights are taken from, in place of
@@ -105,6 +106,7 @@ class Recipe:
     detector_boxes: float = 0.0
     detector_imgsz: int | None = None
     detector_zoom: tuple[float, float] = (1.0, 1.0)
+    sharp_share: float = 0.0
     teacher: str | None = None
     teacher_weight: float = 0.0
     init_from: str | None = None

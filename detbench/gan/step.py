@@ -113,13 +113,13 @@ def stage(recipe: Recipe, iteration: int) -> Stage:
 
 @dataclass(frozen=True)
 class Losses:
-    """What an iteration saw; scalars that are still on the device, and the restored crops."""
+    """What an iteration saw; scalars that are still on the device, and the restored crops, where any are restored."""
 
     discriminator: Tensor
     generator: Tensor
     content: Tensor
     others: Mapping[str, Tensor]
-    restored: Tensor
+    restored: Tensor | None
 
     def row(self) -> dict[str, float]:
         """The scalars, by their names in the log; those of detectors and teacher before they are weighted."""

@@ -92,11 +92,11 @@ def tune(
         blur_extent=(least, most),
     )
     sources, held_out = load_training(data, validation)
-    held_out = _few(held_out)
+    held_out = few(held_out)
     best = train(
         name, spec, out, sources=(sources, held_out), preset=preset, recipe=recipe, seed=seed, device=device, fit=budget
     )
-    return Tuned(best, _write(out / "validation", held_out, recipe))
+    return Tuned(best, write(out / "validation", held_out, recipe))
 
 
 def recipe_for(spec: DeblurerSpec, preset: str) -> Recipe:
@@ -142,7 +142,7 @@ def _tunable(name: str, weights: Path | None) -> tuple[DeblurerSpec, str]:
     return deblurer.spec, next(key for key, preset in deblurer.spec.presets.items() if preset == deblurer.preset)
 
 
-def _few(sources: Sources) -> Sources:
+def few(sources: Sources) -> Sources:
     """At most :data:`VALIDATION_FRAMES` pictures: as many of each clip as of the others, evenly spread over it."""
     clips = [*sources.photo_clips, *sources.pair_clips]
     sizes = Counter(clips)
@@ -160,7 +160,7 @@ def _few(sources: Sources) -> Sources:
     return sources.chosen(flags[: len(sources.photos)], flags[len(sources.photos) :])
 
 
-def _write(folder: Path, held_out: Sources, recipe: Recipe) -> Path:
+def write(folder: Path, held_out: Sources, recipe: Recipe) -> Path:
     """Write the validation frames as a dataset folder, whose clips are those of the data."""
     frames: list[tuple[Photo, Photo]] = validation_frames(held_out, recipe)
     for number, (clip, pair) in enumerate(zip([*held_out.pair_clips, *held_out.photo_clips], frames, strict=True)):

@@ -124,7 +124,7 @@ class Frames:
         row = {
             "psnr_validation": mean_psnr(restored, sharp),
             "task_validation": float(np.mean([self._task_loss(*pair) for pair in zip(restored, sharp, strict=True)])),
-            "f1_validation": float(np.mean([_f1(*pair) for pair in zip(seen, self.reference, strict=True)])),
+            "f1_validation": float(np.mean([f1(*pair) for pair in zip(seen, self.reference, strict=True)])),
         }
         return Verdict(row, -row["task_validation"], [self._middle(frame) for frame in restored])
 
@@ -141,7 +141,7 @@ class Frames:
         return float(task_loss(mean_terms(*views), self.recipe))
 
 
-def _f1(seen: Sequence[Detections], reference: Sequence[Detections]) -> float:
+def f1(seen: Sequence[Detections], reference: Sequence[Detections]) -> float:
     """F1 over all objects of all frames."""
     from detbench import match
 
