@@ -206,7 +206,7 @@ def choose(
 ) -> NDArray[np.bool_]:
     """Which frames are restored, by a threshold of their sharpness that was chosen without their clip.
 
-    It is the one with the best F1 over all frames of the other clips, blurred and sharp; of equal ones the lowest.
+    It is the one with the best F1 over all frames of the other clips, blurred and sharp; of equal ones the middle.
 
     Args:
         measured: (2, frames) sharpness of the blurred and of the sharp frames.
@@ -217,14 +217,17 @@ def choose(
     Returns:
         (2, frames) whether a blurred and a sharp frame is restored.
     """
-    tried = np.concatenate([[-np.inf], np.unique(measured), [np.inf]])
+    values = np.unique(measured)
+    tried = np.concatenate([[values[0] - 1], (values[:-1] + values[1:]) / 2, [values[-1] + 1]])
     yes, no = (np.stack([each.columns() for each in pair]) for pair in (restored, as_it_is))
     below = measured[..., None] < tried  # (2, frames, tried)
     counted = np.where(below[..., None], yes[:, :, None], no[:, :, None]).sum(axis=0)  # (frames, tried, 3)
     clip = np.unique(np.asarray(clips), return_inverse=True)[1]
     others = counted.sum(axis=0) - stats.sum_by(clips, counted)  # (clips, tried, 3)
-    best = Counts.of(others).f1.argmax(axis=1)
-    return measured < tried[best[clip]]
+    f1 = Counts.of(others).f1
+    equal = (tried[row == row.max()] for row in f1)
+    best = np.array([(each[0] + each[-1]) / 2 for each in equal])
+    return measured < best[clip]
 
 
 def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
