@@ -85,6 +85,11 @@ def name(result: RunResult) -> str:
     return result.spec.deblurer if result.spec.input == "blurred" else f"{result.spec.deblurer} on sharp"
 
 
+def detector_title(spec: RunSpec) -> str:
+    """What a run's detector is called in tables: its name and its ``imgsz``."""
+    return f"{Path(spec.detector).stem} {spec.imgsz}"
+
+
 def labels(results: Iterable[RunResult]) -> dict[Path, str]:
     """A short, unique name for each run, by its path."""
     named: dict[str, list[RunResult]] = {}

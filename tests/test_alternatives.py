@@ -138,6 +138,6 @@ def test_it_answers_in_words_and_in_a_table(table):
     assert [column.heading for column in made.columns][3:5] == ["gained: light", "gained: strong"]
     for form in (formats.markdown, formats.latex, formats.csv, formats.html):
         assert "both views: unsharp" in form(made).replace("\\", "")
-    headings, cells = words.text(table)
+    headings, cells = formats.cells(words.table(table))
     assert len(cells) == 8 and {len(row) for row in cells} == {len(headings)}
     assert cells[0][2] == "-"

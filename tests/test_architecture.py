@@ -45,6 +45,8 @@ ALLOWED = {
     "figure": {"table", "match", "data.datasets", "data.images", "store"},
     "alternatives": {"data.datasets", "data.images", "quality", "runner", "stats", "store", "thresholds"},
     "report.alternatives": {"alternatives", "stats", "report.formats"},
+    "swap": {"compare", "stats", "store", "thresholds"},
+    "report.swaps": {"stats", "swap", "report.formats"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
     "report.conclusions": {"compare", "stats", "data.alignment"},
@@ -61,7 +63,7 @@ ALLOWED = {
     "report.document": {"data.datasets", "stats", "store", "compare", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.style", "report.tables"},
-    "report.groups": {"stats"} | {f"report.{part}" for part in ("collect", "document", "formats", "page")},
+    "report.groups": {"swap"} | {f"report.{part}" for part in ("collect", "document", "page", "swaps")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims"}
     | {f"report.{part}" for part in ("collect", "conclusions", "detectors", "document", "formats", "plots", "style")}

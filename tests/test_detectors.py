@@ -109,6 +109,7 @@ def test_what_is_added_is_vouched_for_or_not(groups, tmp_path, monkeypatch):
         "read_detections",
         lambda path: {side: [found] * CLIPS for side, found in seen[path.name.rpartition("-")[0]].items()},
     )
+    monkeypatch.setattr(store, "read_frames", lambda path: ({0: "car", 1: "bus"}, []))
     made = detectors.fooling([(groups[0], groups[1])])
     rows = {row[0]: row[1:] for part in made.parts for row in part.rows}
     assert rows == {

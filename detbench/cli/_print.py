@@ -32,6 +32,39 @@ def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineu
         if len(views) > 1:
             print("\n" * (number > 0) + f"{view['detector']}, imgsz {lineup.floor.spec.imgsz}{_against(view)}")
         print_benchmark(lineup)
+    seen = [lineup for view, lineup in zip(views, lineups, strict=True) if not view.get("truth")]
+    if len(seen) > 1 and seen[0].models:
+        print_swap(seen)
+
+
+def print_swap(lineups: Sequence[Lineup]) -> None:
+    """What carries over from one detector, or working size, to the others."""
+    from detbench.report import swaps
+
+    print("\nBefore several detectors:", *swaps.sentences(lineups), sep="\n")
+
+
+def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:
+    """The same with its tables; as JSON the pairs."""
+    from detbench import swap, table
+    from detbench.report import formats, swaps
+
+    if as_json:
+        pairs = [
+            {"one": pair.one, "other": pair.other, "verdict": pair.verdict, "detector": detector}
+            | {"difference": gain.estimate, "low": gain.low, "high": gain.high, "p": gain.p, "p_holm": pair.p[detector]}
+            for pair in swap.pairs(lineups)
+            for detector, gain in pair.gains.items()
+        ]
+        print(
+            json.dumps({"rows": [table.plain(pair) for pair in pairs], "sentences": swaps.sentences(lineups)}, indent=1)
+        )
+        return
+    for made in swaps.tables(lineups):
+        print(made.title)
+        print_table(*formats.cells(made))
+        print(*made.notes, "", sep="\n")
+    print(*swaps.sentences(lineups), sep="\n")
 
 
 def _against(view: Mapping[str, Any]) -> str:
@@ -103,9 +136,9 @@ def print_unreferenced(spec: RunSpec, names: Sequence[str], as_json: bool) -> No
 def print_alternatives(found: Table) -> None:
     """Deblurring, adapting the detector, and whatever else was weighed, with the answer in words."""
     from detbench.report import alternatives as words
+    from detbench.report import formats
 
-    headings, cells = words.text(found)
-    print_table(headings, cells)
+    print_table(*formats.cells(words.table(found)))
     print(*words.sentences(found), words.NOTE, f"signature: {found.signature}", sep="\n")
 
 

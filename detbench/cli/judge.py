@@ -12,7 +12,7 @@ import typer
 
 from detbench.cli._app import app, errors
 from detbench.cli._options import DeviceOption, RunsArgument, WeightsOption
-from detbench.cli._print import print_table
+from detbench.cli._print import print_swaps, print_table
 from detbench.types import DetbenchError
 
 
@@ -77,6 +77,9 @@ def compare(
         paths = collect.find(runs)[0]
         results = [store.read(path) for path in paths]
         if not set(paths) <= set(runs):  # a folder's runs come in the order of their names
+            if len({(result.spec.detector_hash, result.spec.imgsz) for result in results}) > 1:
+                print_swaps(collect.collect(runs, split=True), as_json)
+                return
             results = to_compare(results)
         if len(results) < 2:
             raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")

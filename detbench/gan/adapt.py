@@ -33,12 +33,13 @@ from detbench.types import DetectorSpec
 
 RECIPE = Recipe(
     content={},
+    iterations=3000,
     detector_features=5.0,
     detector_classes=1.0,
     detector_boxes=1.0,
     schedule="cosine",
     warmup=100,
-    learning_rate=1e-4,
+    learning_rate=2e-4,
     clip_gradient=10.0,
     betas=(0.9, 0.999),
     batch=4,
@@ -114,19 +115,22 @@ def _parts(detector: str, recipe: Recipe, sources: Sources, held_out: Sources, s
         "validation": held_out.record,
     }
 
-    def once(_: Stage, batch: Batch) -> Losses:
-        return step(state, recipe, batch, fabric, teacher)
+    def once(now: Stage, batch: Batch) -> Losses:
+        return step(state, recipe, now, batch, fabric, teacher)
 
     batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device)
     return Parts(fabric, state, batches, Sight(held_out, recipe, teacher), once, record)
 
 
-def step(state: TrainingState, recipe: Recipe, batch: Batch, fabric: Fabric, teacher: FrozenDetector) -> Losses:
+def step(
+    state: TrainingState, recipe: Recipe, stage: Stage, batch: Batch, fabric: Fabric, teacher: FrozenDetector
+) -> Losses:
     """Update the pupil on one batch.
 
     Args:
         state: what is updated.
         recipe: by which.
+        stage: what of it holds now.
         batch: crops in [-1, 1], some of whose blurred ones are sharp.
         fabric: runs the backward pass.
         teacher: the detector as it was.
@@ -142,7 +146,7 @@ def step(state: TrainingState, recipe: Recipe, batch: Batch, fabric: Fabric, tea
     if recipe.clip_gradient:
         fabric.clip_gradients(state.generator, state.g_optimizer, max_norm=recipe.clip_gradient)
     state.g_optimizer.step()
-    average(state.averaged, state.generator.module, recipe.ema)
+    average(state.averaged, state.generator.module, stage.ema)
     none = torch.zeros((), device=loss.device)
     return Losses(none, loss.detach(), none, {name: term.detach() for name, term in terms.items()}, None)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from detbench import alternatives, stats
@@ -74,14 +72,3 @@ def _kind(name: str) -> str:
 def _gain(found: alternatives.Table, row: alternatives.Alternative, severity: str) -> stats.Interval:
     frames = np.array([severity in ("", its) for its in found.severity])
     return found.gain(row, frames)
-
-
-def text(found: alternatives.Table) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells for a terminal."""
-    made = table(found)
-    rows: Sequence[Sequence[object]] = made.parts[0].rows
-    cells = [
-        ["-" if value is None else column.form.format(value) for column, value in zip(made.columns, row, strict=True)]
-        for row in rows
-    ]
-    return [column.heading for column in made.columns], cells

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import compare, stats, store, table
-from detbench.lineup import Lineup
+from detbench import classes, compare, stats, store, table
+from detbench.lineup import Lineup, detector_title
 from detbench.match import confirmed
 from detbench.metrics import METRICS
 from detbench.report import conclusions as words
@@ -72,8 +72,7 @@ def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
     """How much of what deblurring makes a detector see is seen in the sharp frames by a detector of another family.
 
     Args:
-        pairs: a group, and that of the other detector, on the same frames in the same order, with labels that mean
-            the same classes.
+        pairs: a group, and that of the other detector, on the same frames in the same order.
 
     Raises:
         DetbenchError: a run's detections are damaged.
@@ -96,7 +95,7 @@ def fooling(pairs: Sequence[tuple[Group, Group]]) -> Table:
 
 def title(group: Group) -> str:
     """The detector's name and its ``imgsz``."""
-    return f"{_detector(group)} {group.floor.spec.imgsz}"
+    return detector_title(group.floor.spec)
 
 
 def _detector(group: Group) -> str:
@@ -135,7 +134,8 @@ def _shares(group: Group, other: Group) -> dict[str, tuple[Value, ...]]:
     """How many detections were added, the share that the other detector confirms, and its interval, by row."""
     conf, iou = group.floor.spec.conf, group.floor.spec.match_iou
     before = [seen.above(conf) for seen in store.read_detections(group.floor.path)["restored"]]
-    others = store.read_detections(other.floor.path)["sharp"]
+    names = [store.read_frames(each.floor.path)[0] for each in (other, group)]
+    others = classes.relabelled(store.read_detections(other.floor.path)["sharp"], *names)
     clips = [score.clip for score in group.floor.scores]
     found: dict[str, tuple[Value, ...]] = {}
     for name, run in _named(group).items():

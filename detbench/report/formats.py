@@ -77,6 +77,16 @@ def _text(value: Value, column: Column) -> str:
     return value if isinstance(value, str) else column.form.format(value)
 
 
+def cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows as text, for a terminal."""
+    rows = [
+        [_text(value, column) for value, column in zip(row, table.columns, strict=True)]
+        for part in table.parts
+        for row in part.rows
+    ]
+    return [column.heading for column in table.columns], rows
+
+
 def _number(value: Value) -> float | None:
     """A cell's number, if it is one."""
     try:

@@ -1,19 +1,15 @@
-"""Groups of runs → a report each, and whether the ranking of one survives in another."""
+"""Groups of runs → a report each, and whether what holds before one detector holds before another."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from detbench import stats
-from detbench.metrics import Sums
-from detbench.report import page
+from detbench import swap
+from detbench.report import page, swaps
 from detbench.report.collect import Group
-from detbench.report.document import Report, statistic, title
-from detbench.report.formats import Column, Part, Table
+from detbench.report.document import Report, title
 
 
 def write(groups: Sequence[Group], out: Path) -> Path:
@@ -38,38 +34,23 @@ def write(groups: Sequence[Group], out: Path) -> Path:
         Report(group, out / part).write()
         link = f'<p><a href="{part}/index.html">Report</a></p>'
         links.append(page.Section(part, heading, [str(group.signature)], [link]))
-    return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, titles, out)])
+    return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, out)])
 
 
-def _swaps(groups: Sequence[Group], titles: Sequence[str], out: Path) -> Iterator[page.Section]:
-    """Does the ranking survive another detector? One section for each two groups on the same frames."""
-    pairs = itertools.combinations(zip(groups, titles, strict=True), 2)
-    for number, ((a, title_a), (b, title_b)) in enumerate(pairs, 1):
-        if a.floor.spec.dataset_hash != b.floor.spec.dataset_hash or len(a.floor.scores) != len(b.floor.scores):
-            continue
-        runs = [{group.labels[run.path]: run for run in group.models} for group in (a, b)]
-        both = [name for name in runs[0] if name in runs[1]]
-        if not both:
-            continue
-        frames = [[Sums.of(of[name].scores).values for name in both] for of in runs]
-        clips = [score.clip for score in a.floor.scores]
-        found = stats.bootstrap_rank_correlation(frames[0], frames[1], statistic("f1"), statistic("f1"), clips)
-        rows = tuple((name, runs[0][name].f1, runs[1][name].f1) for name in both)
-        table = Table(
-            "F1 in both",
-            (Column("method"), Column(title_a, "{:.3f}", "highest"), Column(title_b, "{:.3f}", "highest")),
-            (Part(rows),),
-            (str(a.signature), str(b.signature)),
-            f"swap-{number}",
-        )
-        report = Report(a, out)
-        sentence = (
-            f"Spearman's rank correlation of F1 over {len(both)} deblurers:"
-            f" {found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}] (95 %, bootstrap over clips)."
-            if np.isfinite(found.low)
-            else f"Rank correlation over {len(both)} deblurers: not enough data."
-        )
-        yield page.Section(f"swap-{number}", "Does the ranking survive?", [sentence], [report.table(table)])
+def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
+    """Does it hold before another detector? A section for the groups on the same frames."""
+    frames: dict[tuple[str, int], list[Group]] = {}
+    for group in groups:
+        frames.setdefault((group.floor.spec.dataset_hash, len(group.floor.scores)), []).append(group)
+    for number, members in enumerate(frames.values(), 1):
+        before = {(group.floor.spec.detector_hash, group.floor.spec.imgsz): group for group in members}
+        if len(before) > 1 and len(swap.by_name(members := list(before.values()))) > 1:
+            report = Report(members[0], out)
+            tables = [replace(each, key=f"{each.key}-{number}") for each in swaps.tables(members)]
+            made = [report.table(each) for each in tables]
+            yield page.Section(
+                f"swap-{number}", "Does it hold before another detector?", swaps.sentences(members), made
+            )
 
 
 def _titles(groups: Sequence[Group]) -> list[str]:
