@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import claims, figure, registry, runner, store
+from detbench import alternatives, claims, figure, registry, runner, store
 from detbench.compare import compare
 from detbench.data.cards import cards
+from detbench.detectors import adapted
 from detbench.lineup import FLOOR
-from detbench.report import detectors, formats, plots, style, tables
+from detbench.report import alternatives as words
+from detbench.report import detectors, formats, plots, style, swaps, tables
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
 from detbench.report.document import Report
@@ -29,7 +31,10 @@ REPORTS = Path(__file__).parent.parent / "reports"
 DATASET = RunSpec.dataset
 """What the deblurers are published on."""
 
-DETECTORS = (("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416))
+DETECTORS = (
+    *(("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416), ("yolo26n", 320)),
+    *(("yolox_nano", 416), ("nanodet_m", 416)),
+)
 """Detectors, each with its ``imgsz``, before which the deblurers are published; the first is the leaderboard's."""
 
 CROSS_CHECKS = ((0, 1), (1, 0))
@@ -42,7 +47,10 @@ NOISE = 0.001
 """Variance of the noise on the frames of the second table, as in the dark-channel paper's."""
 
 DRAWN = "fastsrn_task"
-"""The deblurer whose frames the README shows."""
+"""The deblurer whose frames the README shows, and that is weighed against what else the effort could go into."""
+
+BIGGER, SMALLER = "yolo26m", (416, 320)
+"""The larger detector and the smaller working sizes that it is weighed against."""
 
 MARK = " (older weights)"
 """What a row is marked with that was made with older weights than those that are here."""
@@ -79,8 +87,9 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     report = Report(group, reports)
     report.sections()  # for its tables and figures
     checked = [(groups[one], groups[other]) for one, other in CROSS_CHECKS]
-    of_detectors = [detectors.gains(groups), detectors.fooling(checked)]
-    for table in of_detectors:
+    of_detectors = [detectors.gains(groups), *swaps.tables(groups), detectors.fooling(checked)]
+    weighed = _weighed(base, runs)
+    for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
     drawn = next(run for run in group.models if run.spec.deblurer == DRAWN)
     panels = figure.panels(drawn, figure.best_median_worst(drawn))
@@ -95,7 +104,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
 
     board = formats.markdown(tables.leaderboard(group))
     written = {
-        reports / "leaderboard.md": _page(groups, noisy, of_detectors),
+        reports / "leaderboard.md": _page(groups, noisy, of_detectors, weighed),
         reports / "published.json": json.dumps(state(groups), indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
@@ -218,10 +227,22 @@ def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
     return measure, np.array(points, np.float64).reshape(-1, 2)
 
 
-def _page(groups: Sequence[Group], noisy: Group, of_detectors: Sequence[formats.Table]) -> str:
-    """``leaderboard.md``: the same without and with noise, and between the two before several detectors."""
+def _weighed(base: RunSpec, runs: Path) -> alternatives.Table:
+    """Deblurring beside what else the effort could go into; an adapted detector, where one ships."""
+    plain = replace(base, deblurer=FLOOR)
+    ships = (adapted.WEIGHTS / f"{base.detector}.safetensors").is_file()
+    own = replace(plain, detector=f"adapted:{base.detector}") if ships else None
+    return alternatives.weigh(plain, DRAWN, runs, own, BIGGER, SMALLER)
+
+
+def _page(
+    groups: Sequence[Group], noisy: Group, of_detectors: Sequence[formats.Table], weighed: alternatives.Table
+) -> str:
+    """``leaderboard.md``: the same without and with noise; between the two, several detectors and alternatives."""
     machine = groups[0].floor.environment
-    concluded = "".join(f"- {sentence}\n" for sentence in detectors.conclusions(groups))
+    carried = swaps.sentences(groups) + detectors.conclusions(groups)
+    concluded = "".join(f"- {sentence}\n" for sentence in carried)
+    answer = "".join(f"- {sentence}\n" for sentence in words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))
     return (
         "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
@@ -238,6 +259,7 @@ def _page(groups: Sequence[Group], noisy: Group, of_detectors: Sequence[formats.
         " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"
         " a page of it all.\n\n## Before several detectors\n\nDoes it help others than the leaderboard's detector?"
         f" Those that no deblurer was trained through come first.\n\n{concluded}\n{shown}\n"
+        f"## Deblur, or adapt the detector?\n\n{answer}\n{formats.markdown(words.table(weighed))}\n"
         f"## With noise of variance {NOISE:g}\n\n"
         "Gaussian noise on the blurred frames, for values in 0..1; objects are those of the sharp frames without"
         f" noise.\n\n{_ranking(noisy, costs=False)}"

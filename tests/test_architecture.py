@@ -55,7 +55,7 @@ ALLOWED = {
     "report.scatter": {"stats", "report.style"},
     "report.tables": {"compare", "table"}
     | {f"report.{part}" for part in ("breakdown", "collect", "formats", "origins")},
-    "report.detectors": {"compare", "match", "stats", "store", "table"}
+    "report.detectors": {"classes", "compare", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
     "report.page": {"data.datasets", "store", "data.images", "match"},
     "report.breakdown": {"match", "thresholds"},
@@ -65,9 +65,9 @@ ALLOWED = {
     | {"report.style", "report.tables"},
     "report.groups": {"swap"} | {f"report.{part}" for part in ("collect", "document", "page", "swaps")},
     "publish": LEAVES
-    | {"registry", "runner", "compare", "figure", "claims"}
-    | {f"report.{part}" for part in ("collect", "conclusions", "detectors", "document", "formats", "plots", "style")}
-    | {"report.tables"},
+    | {"registry", "runner", "compare", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
+    | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
+    | {f"report.{part}" for part in ("plots", "style", "swaps", "tables")},
     "claims": {"data.datasets", "data.images", "detectors", "quality", "stats", "weights", "registry", "runner"}
     | {"compare", "gan.recipe", "report.conclusions", "report.formats", "report.origins", "report.tables"},
     "gan.recipe": set(),

@@ -22,7 +22,7 @@ from detbench.types import RunResult
 
 
 def gains(groups: Sequence[Group]) -> Table:
-    """F1 of each deblurer before each detector, with the paired difference to the blurred frames.
+    """F1 of each deblurer before each detector, and how much of the way to the sharp frames' that is.
 
     Detectors that no deblurer was trained through lead, and the first of them gives the order of the rows.
 
@@ -36,13 +36,11 @@ def gains(groups: Sequence[Group]) -> Table:
         columns += [
             Column(f"{who}: F1", "{:.3f}", "highest"),
             Column(f"{who}: gap closed", METRICS["gap_closed"].form, "highest"),
-            Column(f"{who}: F1 less blurred's"),
         ]
     here = {_detector(group) for group in groups}
     notes = [
         *(str(group.signature) for group in groups),
-        "The number beside a detector is its imgsz. Each is scored against what it sees itself in the sharp frames. In"
-        " brackets 95 % intervals: paired bootstrap over clips, not corrected for the number of deblurers.",
+        "The number beside a detector is its imgsz. Each is scored against what it sees itself in the sharp frames.",
         *(
             f"*: {detector} was in the loss that trained {', '.join(names)}."
             for detector, names in trained_through.items()
@@ -118,16 +116,9 @@ def _named(group: Group) -> dict[str, RunResult]:
 
 
 def _gains(group: Group) -> dict[str, tuple[Value, ...]]:
-    """F1, gap closed and the difference to the floor, by row."""
-    compared = compare.compare([group.floor, *group.models])
-    gained = {d.model: d.interval.format("{:.3f}") for d in compared.differences if d.metric == "f1"}
-    by_path = {model.runs[0].path: gained.get(model.name) for model in compared.models}
-    named = _named(group)
+    """F1 and gap closed, by row."""
     rows = table.rows(Lineup(group.floor, group.ranked, group.ceiling))
-    return {
-        name: (row["f1"], row["gap_closed"], by_path.get(run.path))
-        for (name, run), row in zip(named.items(), rows, strict=True)
-    }
+    return {name: (row["f1"], row["gap_closed"]) for name, row in zip(_named(group), rows, strict=True)}
 
 
 def _shares(group: Group, other: Group) -> dict[str, tuple[Value, ...]]:
