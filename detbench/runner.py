@@ -91,8 +91,8 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
         silent = loop.silent_below(pairs[:PROBED]) if exported else 0.0
         if silent > spec.conf:
             raise DetbenchError(
-                f"{spec.detector} keeps what it scores below {silent:.2f} to itself, for a threshold is in its file:"
-                f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:.2f}."
+                f"{spec.detector} keeps what it scores below {silent:g} to itself, for a threshold is in its file:"
+                f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:g}."
             )
         done = set(journal.rows)
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
@@ -111,7 +111,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
             "wall_seconds": time.monotonic() - started,
             "resumed_after": len(done),
         }
-        | ({"silent_below": round(silent, 3)} if silent else {})
+        | ({"silent_below": silent} if silent else {})
         | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {}),
         [FrameScore(**row["score"]) for row in rows],
         {side: [store.detections_from_json(row[side]) for row in rows] for side in ("sharp", "blurred", "restored")},

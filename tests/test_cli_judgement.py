@@ -182,7 +182,7 @@ def test_what_waits_to_be_published_is_named(published):
         f"{name} has newer weights than its row",
         "the leaderboard is of street1, and not of street",
         f"{other} is not published",
-        "the detector yolo26n at 416 pixels is not published",
+        "the detector nanodet_m at 416 pixels is not published",
     ]
     assert publish.older(write()) == [name]
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from skimage import data
 
-from detbench import assets, detectors
+from detbench import assets, cli, detectors, runner
 from detbench.detectors import _description, onnx
 from detbench.detectors._description import TEMPLATES, read
 from detbench.detectors._fit import fit
+from detbench.signature import Signature
 from detbench.testing import check_detector
-from detbench.types import DetbenchError
+from detbench.types import DetbenchError, RunSpec
 
 onnx_package = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -39,6 +40,7 @@ def write(path, outputs, size=(64, 64), layout="nchw", others=(), dtype="FLOAT")
 
 
 def describe(tmp_path, text, outputs, **options):
+    tmp_path.mkdir(exist_ok=True)
     write(tmp_path / "net.onnx", outputs, **options)
     (tmp_path / "net.toml").write_text(text)
     return f"onnx:{tmp_path / 'net.onnx'}"
@@ -356,3 +358,38 @@ def test_they_find_what_is_there(name, conf):
     x0, y0, x1, y1 = woman.xyxy[0]  # her face lies around (225, 110)
     assert x0 < 170 and x1 > 280 and y0 < 60 and y1 > 350
     assert "cup" in [detector.class_names[label] for label in cup.label]
+
+
+# In a run.
+
+
+def test_a_threshold_inside_is_seen_by_its_results_and_lower_ones_are_refused(tmp_path, pairs, home):
+    """Thirty boxes of .3 to .9 in any picture, and nothing fainter."""
+    corners = [[4 * i % 60, 4 * i % 40, 4 * i % 60 + 4, 4 * i % 40 + 4] for i in range(30)]
+    name = describe(tmp_path, BOXES, boxes(corners, np.linspace(0.3, 0.9, 30).tolist(), [0] * 30))
+    spec = RunSpec("identity", dataset=str(pairs), detector=name, device="cpu")
+    with pytest.raises(DetbenchError, match=r"keeps what it scores below 0.3 to itself.*Give at least --conf 0.3"):
+        runner.run(spec, tmp_path / "runs")
+    result = runner.run(dataclasses.replace(spec, conf=0.3), tmp_path / "runs")
+    assert "|silent-below:0.3|" in str(Signature.of(result))
+    faint = boxes(corners, np.linspace(0.011, 0.9, 30).tolist(), [0] * 30)
+    name = describe(tmp_path / "pairs2", BOXES, faint)
+    result = runner.run(dataclasses.replace(spec, detector=name), tmp_path / "runs")
+    assert "silent-below" not in str(Signature.of(result))
+    assert (result.spec.imgsz, result.spec.conf) == (64, 0.25)
+
+
+def test_boxes_that_are_no_numbers_are_refused(tmp_path, pairs, home):
+    name = describe(tmp_path, BOXES.replace("[output]", "nms = true\n[output]"), boxes([[np.nan] * 4], [0.9], [0]))
+    with pytest.raises(DetbenchError, match=r"gives boxes or scores that are no numbers \(NaN\)"):
+        runner.run(RunSpec("identity", dataset=str(pairs), detector=name, device="cpu"), tmp_path / "runs")
+
+
+def test_the_command_takes_a_description_and_classes(tmp_path, pairs, home, capsys):
+    name = describe(tmp_path, BOXES, boxes([[4, 4, 20, 20], [30, 4, 50, 20]], [0.9, 0.8], [0, 1]))
+    arguments = ["run", "--deblurer", "unsharp", "--dataset", str(pairs), "--detector", name, "--device", "cpu"]
+    cli.app([*arguments, "--classes", "b", "--out", str(tmp_path / "runs")], standalone_mode=False)
+    assert "to be found: 6 objects in 6 frames of 1 clip" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.app([*arguments, "--classes", "zebra", "--out", str(tmp_path / "runs")])
+    assert "has no class 'zebra'. Among its classes: a, b." in capsys.readouterr().err

@@ -109,7 +109,7 @@ def silent_below(scores: NDArray[np.float32], asked: float) -> float:
         asked: the confidence from which on it was asked for all.
     """
     least = float(scores.min()) if len(scores) >= ENOUGH else 0.0
-    return least if least >= 2 * asked else 0.0
+    return round(least, 3) if least >= 2 * asked else 0.0
 
 
 def check_imgsz(imgsz: int, stride: int, name: str) -> None:
