@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from detbench import assets, detectors
+from detbench.cli import app
 from detbench.data import images
 from detbench.detectors import adapted
 from detbench.gan import adapt, training
@@ -104,3 +105,24 @@ def test_what_does_not_ship_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(adapted, "WEIGHTS", tmp_path)
     with pytest.raises(DetbenchError, match=r"No adapted yolo26n ships here \(there are: none\): run `detbench adapt"):
         detectors.resolve("adapted:yolo26n")
+
+
+@pytest.mark.slow("a training, and six runs")
+def test_the_command_shows_what_it_changed(footage, monkeypatch, capsys):
+    monkeypatch.setattr(training, "_affordable", lambda *_: (2, 1))
+    monkeypatch.setattr(adapt, "RECIPE", RECIPE)
+    app(["adapt", "--data", str(footage), "--imgsz", "320", "--device", "cpu"], standalone_mode=False)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[-3:] == ["sharp", "frames", "ms/frame"]
+    assert [line.split("  ")[0].strip() for line in printed[2:4]] == ["as it is", "adapted detector"]
+    assert printed[-1] == (
+        "try it: detbench run --detector adapted:yolo26n --detector-weights reports/adapting/yolo26n/best.safetensors"
+    )
+    again = ["run", "--deblurer", "unsharp", "--dataset", str(Path("reports/adapting/yolo26n/validation"))]
+    weights = printed[-1].split()[-1]
+    app(
+        [*again, "--detector", "adapted:yolo26n", "--detector-weights", weights, "--device", "cpu"],
+        standalone_mode=False,
+    )
+    assert "signature: validation:" in (signature := capsys.readouterr().out)
+    assert "|adapted:yolo26n:" in signature
