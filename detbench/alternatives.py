@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import classes, quality, runner, stats, store, thresholds
-from detbench.counts import Counts
+from detbench.counts import Counts, f1
 from detbench.data import datasets, images
 from detbench.lineup import FLOOR
 from detbench.signature import Signature
@@ -66,7 +66,7 @@ class Table:
         chosen = np.ones(len(self.clips), bool) if frames is None else frames
         clips = [clip for clip, its in zip(self.clips, chosen, strict=True) if its]
         sums = [each.blurred.columns()[chosen] for each in (row, self.rows[0])]
-        return stats.bootstrap_difference(sums[0], sums[1], _f1, clips)
+        return stats.bootstrap_difference(sums[0], sums[1], f1, clips)
 
 
 def before_and_after(base: RunSpec, adapted: RunSpec, out: Path) -> Table:
@@ -228,12 +228,6 @@ def choose(
     equal = (tried[row == row.max()] for row in f1)
     best = np.array([(each[0] + each[-1]) / 2 for each in equal])
     return measured < best[clip]
-
-
-def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From (..., 3) sums."""
-    found: NDArray[np.float64] = Counts.of(sums).f1
-    return found
 
 
 def _ms(run: RunResult) -> float:

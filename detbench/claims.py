@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from detbench import detectors, quality, registry, runner, stats
 from detbench.compare import compare
-from detbench.data import datasets, images
+from detbench.data import images
 from detbench.gan.recipe import Recipe
 from detbench.lineup import FLOOR
 from detbench.metrics import metric
@@ -334,13 +334,9 @@ def _less(
 
 
 def _grid(spec: RunSpec) -> NDArray[np.float64]:
-    """(frames,) grid artefacts of a deblurer. Frames are restored again: a run keeps lossy pictures only."""
-    restore = runner.restorer(spec)
-    pairs = datasets.of(spec).pairs[: spec.limit]
-    restored = (restore([datasets.read_blurred(pair, spec.noise)])[0] for pair in pairs)
-    return np.array(
-        [quality.grid_db(frame, images.read_image(pair.sharp)) for frame, pair in zip(restored, pairs, strict=True)]
-    )
+    """(frames,) grid artefacts of a deblurer."""
+    frames = runner.restored_frames(spec)
+    return np.array([quality.grid_db(frame, images.read_image(pair.sharp)) for pair, frame in frames])
 
 
 def _entries() -> list[dict[str, Any]]:

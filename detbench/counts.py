@@ -83,3 +83,9 @@ def ratio(numerator: Any, denominator: Any, otherwise: float) -> NDArray[np.floa
     """``numerator / denominator`` of numbers or arrays, or ``otherwise`` where the denominator is 0."""
     result = np.full(np.shape(denominator), otherwise, np.float64)
     return np.divide(numerator, denominator, out=result, where=np.not_equal(denominator, 0))
+
+
+def f1(columns: NDArray[Any]) -> NDArray[np.float64]:
+    """F1 of (..., 3) columns tp, fp, fn, or of their sums: (...)."""
+    found: NDArray[np.float64] = np.asarray(Counts.of(columns).f1)
+    return found

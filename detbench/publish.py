@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, claims, figure, registry, runner, store
+from detbench import alternatives, claims, features, figure, registry, runner, store
 from detbench.compare import compare
 from detbench.data.cards import cards
 from detbench.detectors import adapted
 from detbench.lineup import FLOOR
 from detbench.report import alternatives as words
 from detbench.report import detectors, formats, plots, style, swaps, tables
+from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
 from detbench.report.document import Report
@@ -88,7 +89,8 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     report.sections()  # for its tables and figures
     checked = [(groups[one], groups[other]) for one, other in CROSS_CHECKS]
     of_detectors = [detectors.gains(groups), *swaps.tables(groups), detectors.fooling(checked)]
-    weighed = _weighed(base, runs)
+    weighed, distances = _weighed(base, runs), features.measure(group)
+    of_detectors.append(of_features.table(group, distances))
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
     drawn = next(run for run in group.models if run.spec.deblurer == DRAWN)
@@ -104,7 +106,9 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
 
     board = formats.markdown(tables.leaderboard(group))
     written = {
-        reports / "leaderboard.md": _page(groups, noisy, of_detectors, weighed),
+        reports / "leaderboard.md": _page(
+            groups, noisy, of_detectors, weighed, of_features.sentences(group, distances)
+        ),
         reports / "published.json": json.dumps(state(groups), indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
@@ -236,11 +240,15 @@ def _weighed(base: RunSpec, runs: Path) -> alternatives.Table:
 
 
 def _page(
-    groups: Sequence[Group], noisy: Group, of_detectors: Sequence[formats.Table], weighed: alternatives.Table
+    groups: Sequence[Group],
+    noisy: Group,
+    of_detectors: Sequence[formats.Table],
+    weighed: alternatives.Table,
+    on_features: Sequence[str],
 ) -> str:
     """``leaderboard.md``: the same without and with noise; between the two, several detectors and alternatives."""
     machine = groups[0].floor.environment
-    carried = swaps.sentences(groups) + detectors.conclusions(groups)
+    carried = [*swaps.sentences(groups), *detectors.conclusions(groups), *on_features]
     concluded = "".join(f"- {sentence}\n" for sentence in carried)
     answer = "".join(f"- {sentence}\n" for sentence in words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detbench import assets, classes, detectors, environment, kept, registry, restored, store
-from detbench.data import alignment, coco, datasets
+from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
 from detbench.loop import Deblur, Loop
@@ -21,6 +21,9 @@ from detbench.types import DetbenchError, FramePair, FrameScore, RunResult, RunS
 from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from detbench.custom import Custom, Given
     from detbench.restore import Restorer
 
@@ -191,6 +194,29 @@ def restorer(spec: RunSpec) -> Restorer:
         device=environment.device(spec.device),
         precision=spec.precision,
     )
+
+
+def restored_frames(spec: RunSpec) -> Iterator[tuple[FramePair, NDArray[np.uint8]]]:
+    """The frames of a run with what its deblurer makes of them: kept ones, or restored again; a run's are lossy.
+
+    Raises:
+        DetbenchError: as for :func:`run`.
+    """
+    import zlib
+
+    import torch
+
+    spec = resolve(spec)
+    frames, restore = _frames(spec, kept.limit()), None
+    for pair in datasets.of(spec).pairs[: spec.limit]:
+        given = images.read_image(pair.sharp) if spec.input == "sharp" else datasets.read_blurred(pair, spec.noise)
+        draws = f"{spec.seed} {pair.id}"
+        if found := frames.find(frames.keys(draws, [given])):
+            yield pair, found[0][0]
+            continue
+        restore = restore or restorer(spec)
+        torch.manual_seed(zlib.crc32(draws.encode()))
+        yield pair, restore([given])[0]
 
 
 def _by_pairs(spec: RunSpec, own: Custom | None, pairs: Sequence[FramePair]) -> Deblur:

@@ -40,7 +40,11 @@ def stated(file: Path, name: str, field: str) -> Any:
 
 
 def hashes(file: Path) -> list[str]:
-    """SHA-256 (hexadecimal) of each source file of a plug-in: its own, and those of the siblings that it imports."""
+    """SHA-256 (hexadecimal) of each source file of a plug-in: its own, and those of the siblings that it imports.
+
+    Siblings lie in the same folder, and are imported by ``from . import x``, ``from .x import y``, or by their full
+    name.
+    """
     return [source_hash(source) for source in sorted(_with_siblings(file))]
 
 
@@ -51,7 +55,24 @@ def _with_siblings(file: Path) -> set[Path]:
         path = todo.pop()
         found.add(path)
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                todo += [p for name in names if (p := file.parent / f"{name}.py").exists() and p not in found]
+            siblings = (file.parent / f"{name}.py" for name in _siblings(node, file.parent.name))
+            todo += [sibling for sibling in siblings if sibling.exists() and sibling not in found]
     return found
+
+
+def _siblings(node: ast.AST, package: str) -> list[str]:
+    """Names of modules that a statement imports from a package, which is known by the last part of its name."""
+    if isinstance(node, ast.Import):
+        parts = [alias.name.split(".") for alias in node.names]
+        return [each[-1] for each in parts if each[-2:-1] in ([package], [])]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    module = (node.module or "").split(".")
+    names = [alias.name for alias in node.names]
+    if node.level == 1:
+        return names if module == [""] else [module[0]]
+    if node.level:
+        return []
+    if module[-1] == package:
+        return names
+    return [module[-1]] if module[-2:-1] in ([package], []) else []

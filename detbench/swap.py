@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detbench import stats, store, thresholds
 from detbench.compare import LEVEL
-from detbench.counts import Counts
+from detbench.counts import Counts, f1
 from detbench.lineup import Lineup, detector_title, labels, name
 from detbench.metrics import Sums
 from detbench.types import RunResult
@@ -152,7 +151,7 @@ def sizes(lineups: Sequence[Lineup]) -> dict[str, list[Size]]:
                 Size(
                     each,
                     lineup.floor.spec.imgsz,
-                    *(stats.bootstrap_difference(of[each], of[floor], _f1, clips) for of in (own, held)),
+                    *(stats.bootstrap_difference(of[each], of[floor], f1, clips) for of in (own, held)),
                 )
                 for each in runs
                 if each != floor
@@ -164,8 +163,3 @@ def sizes(lineups: Sequence[Lineup]) -> dict[str, list[Size]]:
 def _reversed(gain: stats.Interval) -> stats.Interval:
     """Of b less a, from that of a less b."""
     return stats.Interval(-gain.estimate, -gain.high, -gain.low, gain.p)
-
-
-def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = Counts.of(sums).f1
-    return found

@@ -47,6 +47,8 @@ ALLOWED = {
     "report.alternatives": {"alternatives", "stats", "report.formats"},
     "swap": {"compare", "stats", "store", "thresholds"},
     "report.swaps": {"stats", "swap", "report.formats"},
+    "features": {"data.images", "gan.detector", "progress", "runner", "stats"},
+    "report.features": {"features", "stats", "report.formats"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
     "report.conclusions": {"compare", "stats", "data.alignment"},
@@ -66,6 +68,7 @@ ALLOWED = {
     "report.groups": {"swap"} | {f"report.{part}" for part in ("collect", "document", "page", "swaps")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
+    | {"features", "report.features"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("plots", "style", "swaps", "tables")},
     "claims": {"data.datasets", "data.images", "detectors", "quality", "stats", "weights", "registry", "runner"}

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from detbench import assets, detectors
+from detbench import assets, detectors, source
 from detbench.cli import app
 from detbench.detectors import KINDS
 from detbench.files import file_hash
@@ -145,3 +145,25 @@ def test_imgsz_must_suit_the_stride(offer):
     offer("blobs")
     with pytest.raises(DetbenchError, match="imgsz is 60: blobs takes multiples of 8, such as 64"):
         build("blobs", imgsz=60)
+
+
+@pytest.mark.parametrize("imported", ["from her_helper import LEAST", "import her_helper"])
+def test_what_a_module_imports_from_beside_it_counts_too(offer, imported):
+    file = offer("blobs", f"{BLOBS}{imported}\n")
+    file.with_name("her_helper.py").write_text("LEAST = 4\n")
+    first = detectors.resolve("blobs")
+    file.with_name("her_helper.py").write_text("LEAST = 5\n")
+    assert detectors.resolve("blobs").sha256 != first.sha256
+
+
+def test_modules_of_a_package_import_each_other_in_three_ways(tmp_path):
+    package = tmp_path / "her"
+    package.mkdir()
+    for name in ("one", "two", "three", "four"):
+        (package / f"{name}.py").write_text(f"NAME = {name!r}\n")
+    (package / "main.py").write_text(
+        "from her import one\nfrom her.two import NAME\nimport her.three\nfrom . import four\nfrom other.one import x\n"
+    )
+    assert len(source.hashes(package / "main.py")) == 5
+    (package / "main.py").write_text("from elsewhere.one import x\nimport elsewhere.two\n")
+    assert len(source.hashes(package / "main.py")) == 1

@@ -60,11 +60,12 @@ def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:
             json.dumps({"rows": [table.plain(pair) for pair in pairs], "sentences": swaps.sentences(lineups)}, indent=1)
         )
         return
+    signatures = [str(lineup.signature) for lineup in lineups]
     for made in swaps.tables(lineups):
         print(made.title)
         print_table(*formats.cells(made))
-        print(*made.notes, "", sep="\n")
-    print(*swaps.sentences(lineups), sep="\n")
+        print(*(note for note in made.notes if note not in signatures), "", sep="\n")
+    print(*swaps.sentences(lineups), *(f"signature: {each}" for each in signatures), sep="\n")
 
 
 def _against(view: Mapping[str, Any]) -> str:

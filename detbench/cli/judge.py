@@ -78,7 +78,7 @@ def compare(
         results = [store.read(path) for path in paths]
         if not set(paths) <= set(runs):  # a folder's runs come in the order of their names
             if len({(result.spec.detector_hash, result.spec.imgsz) for result in results}) > 1:
-                print_swaps(collect.collect(runs, split=True), as_json)
+                print_swaps(collect.before_several(collect.collect(runs, split=True)), as_json)
                 return
             results = to_compare(results)
         if len(results) < 2:

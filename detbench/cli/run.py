@@ -41,12 +41,14 @@ RunClips = Annotated[
 RunDetector = Annotated[
     Optional[list[str]],
     typer.Option(
-        help="See `detbench list detectors`; or a YOLO's .pt or .onnx file. Repeat for a table each. Default:"
+        help="See `detbench list detectors`: a name, a YOLO's or RT-DETR's file, onnx:FILE, torchvision:NAME,"
+        " transformers:ORG/NAME, adapted:NAME (docs/detectors.md). Repeat for a table each. Default:"
         f" {DEFAULTS.detector}."
     ),
 ]
 RunDetectorWeights = Annotated[
-    Optional[Path], typer.Option(help="A file in place of the detector's own weights: for torchvision:NAME.")
+    Optional[Path],
+    typer.Option(help="A file in place of the detector's own weights: for torchvision:NAME and adapted:NAME."),
 ]
 RunConf = Annotated[
     float, typer.Option(help="Drop detections scored below this; 0 for the detector's own (0.25 of most).")

@@ -111,7 +111,7 @@ TuneData = Annotated[
 TuneDetector = Annotated[
     Optional[list[str]],
     typer.Option(
-        help="See `detbench list detectors`; or a .pt file. Repeat for several: the loss is their mean. Default:"
+        help="A YOLO by name, or its .pt file. Repeat for several: the loss is their mean. Default:"
         f" {DEFAULTS.detector}."
     ),
 ]

@@ -97,6 +97,8 @@ def find(name: str) -> Path:
 
 
 def _downloaded(name: str) -> Path:
+    if len(Path(name).parts) != 2 or Path(name).is_absolute():
+        raise DetbenchError(f"transformers:{name}: there is no such folder, and a model of the hub is named ORG/NAME.")
     _library()
     import huggingface_hub
 

@@ -216,8 +216,9 @@ def _unpinned(file: str) -> Path:
         from difflib import get_close_matches
 
         near = get_close_matches(Path(file).stem, sorted({*detectors.names(), *(Path(n).stem for n in known)}))
-        hint = f"Did you mean {', '.join(near)}?" if near else f"Pinned detectors: {', '.join(SPEC.assets)}."
-        raise DetbenchError(f"{file}: there is neither such a file nor a detector of that name. {hint}")
+        hint = f"Did you mean {', '.join(near)}?" if near else f"Pinned detectors: {', '.join(detectors.names())}."
+        others = "`detbench list detectors` has those of other makers, and how files of theirs are named."
+        raise DetbenchError(f"{file}: there is neither such a file nor a detector of that name. {hint} {others}")
     target = assets.home() / "assets" / file
     print(f"Note: {file} is not pinned by detbench: it is whatever ultralytics publishes.", file=sys.stderr)
     if not target.is_file():
@@ -261,7 +262,8 @@ def _load(weights: Path, device: torch.device) -> tuple[Any, str]:
     if task not in (*TASKS, "rtdetr") or net.channels != 3:
         raise DetbenchError(
             f"{weights} does not find boxes in colour images (its task is {task or 'unknown'}): give a YOLO model made "
-            f"for one of {', '.join(TASKS)}, or an .onnx file that ultralytics exported from one."
+            f"for one of {', '.join(TASKS)}, or an .onnx file that ultralytics exported from one. Other ONNX files are"
+            " onnx:FILE, with a description beside them."
         )
     if net.device.type != device.type:
         raise DetbenchError(f"{weights} cannot run on {device}: pip install onnxruntime-gpu, or choose device cpu.")

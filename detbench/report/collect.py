@@ -70,6 +70,24 @@ def collect(paths: Iterable[Path], split: bool = False) -> list[Group]:
     return [_group(groups[key], others, unfinished) for key in main]
 
 
+def before_several(groups: Sequence[Group]) -> list[Group]:
+    """Groups that differ in nothing but their detector and its working size.
+
+    Raises:
+        DetbenchError: they differ in more.
+    """
+    for group in groups[1:]:
+        specs = (groups[0].floor.spec, group.floor.spec)
+        fields = [f for f in SAME if f not in ("conf", *DETECTING) and len({getattr(s, f) for s in specs}) > 1]
+        if fields:
+            values = ", ".join(f"{field} ({shown(specs[0], field)} and {shown(specs[1], field)})" for field in fields)
+            raise DetbenchError(
+                f"{groups[0].floor.path} and {group.floor.path} cannot be compared: they differ in {values}. Give runs"
+                " that differ in their detector alone."
+            )
+    return list(groups)
+
+
 def find(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Directories of finished and of unfinished runs, each once, below or among the given ones.
 

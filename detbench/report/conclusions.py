@@ -110,7 +110,7 @@ def _of_one_clip(result: RunResult) -> list[str]:
     return [
         f"Caution: {frames[largest]} of {frames.total()} frames and {objects[largest]} of {objects.total()} objects are"
         f" of one clip, {largest}. Where chance leaves it out, scores differ much: intervals are lopsided, and may be"
-        f" too narrow. `detbench compare --without {largest}` leaves it out."
+        f" too narrow. `detbench compare RUN... --without {largest}` leaves it out."
     ]
 
 

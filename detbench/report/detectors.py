@@ -42,7 +42,7 @@ def gains(groups: Sequence[Group]) -> Table:
         *(str(group.signature) for group in groups),
         "The number beside a detector is its imgsz. Each is scored against what it sees itself in the sharp frames.",
         *(
-            f"*: {detector} was in the loss that trained {', '.join(names)}."
+            f"*: {detector} was in the loss that trained {', '.join(names)}, or what these learnt from."
             for detector, names in trained_through.items()
             if detector in here
         ),

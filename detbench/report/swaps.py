@@ -49,7 +49,7 @@ def _verdict(pair: Pair) -> str:
     """A sentence on one pair."""
     verdict = pair.verdict
     if verdict == UNKNOWN:
-        return f"{pair.one} against {pair.other}: not known, before none of the detectors for sure."
+        return f"{pair.one} against {pair.other}: not known. No difference is sure before any of the detectors."
     if verdict == TURNS:
         return (
             f"{pair.one} against {pair.other} turns round: better under {', '.join(pair.better)}, worse under"

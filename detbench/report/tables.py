@@ -64,7 +64,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
 def _seen(names: Sequence[str], met: bool) -> list[str]:
     """What is to be known of deblurers that were trained on frames that are kept for evaluation now."""
     who = f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(names)}."
-    return [f"{MARK.strip()}: {who} Some of them are here; F1 without BDD100K is of the others."] if met else [who]
+    return [f"{MARK.strip()}: {who} F1 without BDD100K leaves these frames out."] if met else [who]
 
 
 def _was_trained_on(score: FrameScore) -> bool:
