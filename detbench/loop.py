@@ -136,7 +136,7 @@ class Loop:
     def silent_below(self, pairs: Sequence[FramePair]) -> float:
         """The confidence below which the detector keeps what it finds to itself, by what it finds in sharp frames."""
         seen = [self._reference("sharp", pair.id, images.read_image(pair.sharp))[0] for pair in pairs]
-        return detectors.silent_below(np.concatenate([each.score for each in seen]), min(self.spec.conf, store.FLOOR))
+        return detectors.silent_below(seen, min(self.spec.conf, store.FLOOR))
 
     def _read(self, pairs: tuple[FramePair, ...]) -> Batch:
         """Read the sharp and blurred frames of a batch, and the restored ones if they are kept."""

@@ -15,6 +15,10 @@ from detbench.lineup import Lineup, detector_title, labels, name
 from detbench.metrics import Sums
 from detbench.types import RunResult
 
+RESAMPLES_A_PAIR = 200
+"""Resamples of the bootstrap for each pair that Holm's correction counts: the least p-value that there can be is 2 in
+their number, and has to stay far below the level after it."""
+
 CARRIES, ONLY, TURNS, UNKNOWN = "carries over", "only under", "turns round", "not known"
 """The verdicts on a pair: one is better before all detectors; before some; each before one; before none, for sure."""
 
@@ -66,11 +70,14 @@ def pairs(lineups: Sequence[Lineup]) -> list[Pair]:
     runs = by_name(lineups)
     names = list(runs)
     orders = list(itertools.combinations(range(len(names)), 2))
+    resamples = max(10_000, RESAMPLES_A_PAIR * len(orders))
     gains: list[list[stats.Interval]] = []
     for number, lineup in enumerate(lineups):
         counts = np.stack([Sums.of(runs[each][number].scores).counts.columns() for each in names], axis=1)
         clips = [score.clip for score in lineup.floor.scores]
-        f1, drawn = (Counts.of(sums).f1 for sums in (counts.sum(axis=0), stats.resampled_sums(counts, clips)))
+        f1, drawn = (
+            Counts.of(sums).f1 for sums in (counts.sum(axis=0), stats.resampled_sums(counts, clips, resamples))
+        )
         gains.append([stats.interval(float(f1[a] - f1[b]), drawn[:, a] - drawn[:, b]) for a, b in orders])
     adjusted = [stats.holm([gain.p for gain in of_detector]).tolist() for of_detector in gains]
     detectors = [detector_title(lineup.floor.spec) for lineup in lineups]

@@ -13,7 +13,7 @@ from detbench.detectors._description import TEMPLATES, read
 from detbench.detectors._fit import fit
 from detbench.signature import Signature
 from detbench.testing import check_detector
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError, Detections, RunSpec
 
 onnx_package = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -363,6 +363,10 @@ def test_they_find_what_is_there(name, conf):
 # In a run.
 
 
+def result_of(count, least):
+    return Detections(np.zeros((count, 4), np.float32), np.linspace(0.9, least, count), np.zeros(count, np.int64))
+
+
 def test_a_threshold_inside_is_seen_by_its_results_and_lower_ones_are_refused(tmp_path, pairs, home):
     """Thirty boxes of .3 to .9 in any picture, and nothing fainter."""
     corners = [[4 * i % 60, 4 * i % 40, 4 * i % 60 + 4, 4 * i % 40 + 4] for i in range(30)]
@@ -372,6 +376,11 @@ def test_a_threshold_inside_is_seen_by_its_results_and_lower_ones_are_refused(tm
         runner.run(spec, tmp_path / "runs")
     result = runner.run(dataclasses.replace(spec, conf=0.3), tmp_path / "runs")
     assert "|silent-below:0.3|" in str(Signature.of(result))
+    assert detectors.silent_below([result_of(30, 0.3)] * 2, 0.01) == pytest.approx(0.3)
+    assert (
+        detectors.silent_below([result_of(300, 0.3)] * 2, 0.01) == 0
+    )  # as many as there can be: the faint are cut off
+    assert detectors.silent_below([result_of(5, 0.3)], 0.01) == 0
     faint = boxes(corners, np.linspace(0.011, 0.9, 30).tolist(), [0] * 30)
     name = describe(tmp_path / "pairs2", BOXES, faint)
     result = runner.run(dataclasses.replace(spec, detector=name), tmp_path / "runs")

@@ -27,6 +27,9 @@ KINDS = Registry("detector", "detbench.detectors", DetectorSpec)
 ENOUGH = 20
 """Detections that show whether there are faint ones among them."""
 
+MAX_DETECTIONS = 300
+"""In a frame: the default of ultralytics, and of the kinds that leave the choice to us."""
+
 DEFAULT = "yolo"
 """The kind that files and names belong to which no other kind claims."""
 
@@ -99,15 +102,16 @@ def look(detector: Detector, frame: NDArray[np.uint8]) -> Detections:
     return seen
 
 
-def silent_below(scores: NDArray[np.float32], asked: float) -> float:
+def silent_below(frames: Sequence[Detections], asked: float) -> float:
     """The confidence below which a detector keeps what it finds to itself; 0 where nothing speaks for one.
 
     Some networks are exported with a threshold inside. What comes out shows it: much, and nothing faint.
 
     Args:
-        scores: (N,) of what it found in some frames with objects.
+        frames: what it found in some frames with objects. Frames with as many as it gives at most show nothing.
         asked: the confidence from which on it was asked for all.
     """
+    scores = np.concatenate([np.zeros(0), *(seen.score for seen in frames if len(seen) < MAX_DETECTIONS)])
     least = float(scores.min()) if len(scores) >= ENOUGH else 0.0
     return round(least, 3) if least >= 2 * asked else 0.0
 

@@ -8,10 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench.detectors import MAX_DETECTIONS
 from detbench.types import Detections
-
-MAX_DETECTIONS = 300
-"""In a frame, of the kinds that leave the choice to us: the default of ultralytics."""
 
 Fit = Literal["letterbox", "stretch"]
 Place = Literal["centre", "corner"]

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets, classes
-from detbench.detectors._fit import MAX_DETECTIONS, detections
+from detbench.detectors import MAX_DETECTIONS
+from detbench.detectors._fit import detections
 from detbench.files import file_hash
 from detbench.types import DetbenchError, Detections, DetectorSpec
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import assets, detectors
+from detbench.detectors import MAX_DETECTIONS
 from detbench.types import DetbenchError, Detections, DetectorSpec
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pt", ".onnx")
 TASKS = ("detect", "segment", "pose")
-MAX_DETECTIONS = 300  # in a frame: the default of ultralytics
 MODULES = ("nn.autobackend", "nn.tasks", "data.augment", "utils.nms", "utils.ops")
 
 

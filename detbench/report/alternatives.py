@@ -44,7 +44,7 @@ def table(found: alternatives.Table) -> Table:
     return Table(
         f"Deblur, or adapt the detector? ({found.detector})",
         tuple(columns),
-        (Part(tuple(rows)),),
+        (Part(tuple(rows[:1]), ranked=False), Part(tuple(rows[1:]))),
         (found.signature, NOTE),
         "alternatives",
     )

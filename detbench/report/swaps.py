@@ -17,6 +17,15 @@ FEW = 4
 """Of more deblurers than this, only pairs with the blurred frames and those that turn round have a row of their own."""
 
 
+GATHERED = BETTER, SOME, UNSURE, WORSE = (
+    "Better than {} before every detector",
+    "Better or worse than {} before some",
+    "Not told from {} before any for sure",
+    "Worse than {} before every detector",
+)
+"""How deblurers stand to the floor, where there are many."""
+
+
 def tables(lineups: Sequence[Lineup]) -> list[Table]:
     """The pairs, how alike detectors rank, and the gains over working sizes; what there is nothing of is left out.
 
@@ -69,16 +78,14 @@ def _gathered(found: Sequence[Pair], floor: str) -> list[str]:
         deblurer, gained = (pair.one, pair.better) if pair.other == floor else (pair.other, pair.worse)
         lost = pair.worse if pair.other == floor else pair.better
         if pair.verdict == CARRIES:
-            word = "Before every detector better" if gained else "Before every detector worse"
-            parts.setdefault(word, []).append(deblurer)
+            parts.setdefault(BETTER if gained else WORSE, []).append(deblurer)
         elif pair.verdict == UNKNOWN:
-            parts.setdefault("Before none for sure", []).append(deblurer)
+            parts.setdefault(UNSURE, []).append(deblurer)
         else:
             where = {"better": gained, "worse": lost}
             words = [f"{word} under {', '.join(its)}" for word, its in where.items() if its]
-            parts.setdefault("Before some", []).append(f"{deblurer} ({'; '.join(words)})")
-    order = ("Before every detector better", "Before some", "Before none for sure", "Before every detector worse")
-    return [f"{word} than {floor}: {', '.join(parts[word])}." for word in order if word in parts]
+            parts.setdefault(SOME, []).append(f"{deblurer} ({'; '.join(words)})")
+    return [f"{words.format(floor)}: {', '.join(parts[words])}." for words in GATHERED if words in parts]
 
 
 def _pairs(found: Sequence[Pair], floor: str, signatures: tuple[str, ...]) -> Table:
@@ -130,8 +137,13 @@ def _sizes(lineups: Sequence[Lineup], signatures: tuple[str, ...]) -> list[Table
         columns = [Column("deblurer")]
         for imgsz in widths:
             columns += [Column(f"{imgsz} px"), Column(f"{imgsz} px, against {widths[0]} px's")]
+        del columns[2]  # the largest against itself
         cells = tuple(
-            (name, *(g.format("{:.3f}") for w in widths for g in (by[name, w].gain, by[name, w].of_largest)))
+            (
+                name,
+                by[name, widths[0]].gain.format("{:.3f}"),
+                *(g.format("{:.3f}") for w in widths[1:] for g in (by[name, w].gain, by[name, w].of_largest)),
+            )
             for name in dict.fromkeys(row.deblurer for row in rows)
         )
         note = (
