@@ -19,6 +19,10 @@ from torch import Tensor
 GAMMA = 2.2
 
 
+PART = 64
+"""Kernels that are made at once: so few that what is worked on stays in the cache."""
+
+
 def trajectories(
     n: int,
     rng: np.random.Generator,
@@ -140,16 +144,26 @@ def kernels(shifts: Tensor, side: int) -> Tensor:
     Returns:
         (B, side, side) float, not negative, each with the sum 1. The middle pixel is a shift of zero.
     """
+    parts: tuple[Tensor, ...] = shifts.split(PART)  # type: ignore[no-untyped-call]
+    return torch.cat([_splatted(part, side) for part in parts])
+
+
+def _splatted(shifts: Tensor, side: int) -> Tensor:
+    """:func:`kernels` of a few."""
     count, n, _ = shifts.shape
-    place = shifts + side // 2
-    corner = place.floor()
-    share = place - corner
+    x, y = (shifts + side // 2).unbind(dim=-1)
+    left, top = x.floor(), y.floor()
+    right, below = x - left, (y - top) / n
+    above, pixel = 1 / n - below, (top * side + left).long()
     flat = torch.zeros(count, side * side, device=shifts.device, dtype=shifts.dtype)
-    for right, down in itertools.product((0, 1), repeat=2):
-        offset = torch.tensor([right, down], device=shifts.device)
-        weight = torch.where(offset.bool(), share, 1 - share).prod(dim=-1) / n
-        column, row = (corner.long() + offset).unbind(dim=-1)
-        flat.scatter_add_(1, row * side + column, weight)
+    for weight, step in (
+        ((1 - right) * above, 1),
+        (right * above, side - 1),
+        ((1 - right) * below, 1),
+        (right * below, 0),
+    ):
+        flat.scatter_add_(1, pixel, weight)
+        pixel += step
     return flat.view(count, side, side)
 
 
