@@ -10,7 +10,8 @@ from detbench.report.formats import Column, Part, Table
 NOTE = (
     "All against what the detector as it is sees in the sharp frames, so that all are to find the same. Sharp frames:"
     " where they are sharp already, nothing ought to be lost; an adapted detector also learns the kind of picture,"
-    " which is no cure of blur. Both views: detections in the frame as it is and in the restored one, merged."
+    " which is no cure of blur. A larger detector, or the same at another size, finds other things in sharp frames,"
+    " which count as false here. Both views: detections in the frame as it is and in the restored one, merged."
     " Selective: deblurred only where the frame measures blurred, by a threshold chosen on the other clips."
     " ms/frame: deblurring and detection. Intervals: 95 %, paired bootstrap over clips, not corrected."
 )
