@@ -5,6 +5,7 @@ import json
 from functools import partial
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import BrightBoxes, scene, stand_in
@@ -14,6 +15,7 @@ from detbench import cli, detectors, publish, quality, registry, runner
 from detbench.baseline import update
 from detbench.data import images
 from detbench.data.cards import cards
+from detbench.features import Distances
 from detbench.types import DetbenchError, RunSpec
 
 
@@ -250,25 +252,33 @@ def test_publish_marks_and_checks_without_running_anything(published, tmp_path, 
     assert invoke("publish", "--mark").stdout == ""
 
 
-@pytest.mark.slow("runs and tables of four detectors")
+TABLES = ("detectors", "swap", "sizes", "fooling", "features", "alternatives")
+
+
+@pytest.mark.slow("runs and tables of several detectors")
 def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
-    """All of it, of one deblurer on twelve small frames, before four detectors that stand in for YOLO."""
+    """All of it, of one deblurer on twelve small frames, before several detectors that stand in for YOLO."""
     by_name = stand_in(BrightBoxes, lambda name: hashlib.sha256(name.encode()).hexdigest())
     monkeypatch.setattr(detectors, "resolve", by_name)
     monkeypatch.setattr(publish, "RunSpec", partial(RunSpec, dataset=str(data), conf=0.7))
     monkeypatch.setattr(publish, "shipped", lambda: ["unsharp"])
     monkeypatch.setattr(publish, "DRAWN", "unsharp")
     monkeypatch.setattr(publish.claims, "write", lambda *_: None)
+    apart = Distances(np.ones(12), {"unsharp": np.full(12, 0.8)}, [str(i) for i in range(12)])
+    monkeypatch.setattr(publish.features, "measure", lambda group: apart)
     (tmp_path / "README.md").write_text(f"{publish.START} {publish.END}\n")
     publish.publish(tmp_path, tmp_path / "runs", "cpu")
     page = (tmp_path / "reports" / "leaderboard.md").read_text()
     for name, imgsz in publish.DETECTORS:
         assert f"| {name} {imgsz}: F1 |" in page
         assert f"\n- {name} {imgsz}: " in page
-    assert page.index("## Before several detectors") < page.index("**Is it there?**") < page.index("## With noise")
+    assert page.index("## Before several") < page.index("**Is it there?**") < page.index("## Deblur, or adapt")
+    assert page.index("| selective: unsharp") < page.index("## With noise")
+    assert page.count("| unsharp less blurred |") == 1
+    assert "| unsharp " in page.split("**Without a threshold**")[1]
     assert "yolo26n 640: seen by yolo11n 640" in page
     made = {path.name for path in (tmp_path / "reports" / "tables").iterdir()}
-    assert {f"{key}.{suffix}" for key in ("detectors", "fooling") for suffix in ("md", "tex", "csv")} <= made
+    assert {f"{key}.{suffix}" for key in TABLES for suffix in ("md", "tex", "csv")} <= made
     state = json.loads((tmp_path / "reports" / "published.json").read_text())
     assert [(eye["name"], eye["imgsz"]) for eye in state["detectors"]] == list(publish.DETECTORS)
     monkeypatch.setitem(state, "dataset", {"name": "street", "hash": cards()["street"].identity})
