@@ -97,7 +97,8 @@ def test_words_and_tables(lineups):
         "paint is better than blurred only under yolo26n 640.",
         "blurred is better than blur only under yolo11n 640.",
     ]
-    assert lines[3].startswith("Of 3 pairs of deblurers ")
+    assert lines[3] == "sharpen is better than paint before every detector here: that carries over."
+    assert len(lines) == 6
     made = {table.key: table for table in swaps.tables(lineups)}
     assert set(made) == {"swap"}
     rows = {row[0]: row for row in made["swap"].parts[0].rows}

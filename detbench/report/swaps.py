@@ -45,7 +45,9 @@ def sentences(lineups: Sequence[Lineup]) -> list[str]:
     found = pairs(lineups)
     floor = called(lineups[0].floor)
     with_floor = [pair for pair in found if floor in (pair.one, pair.other)]
-    lines = [_verdict(pair) for pair in with_floor] if len(with_floor) <= FEW else _gathered(with_floor, floor)
+    if len(with_floor) <= FEW:
+        return [_verdict(pair) for pair in found]
+    lines = _gathered(with_floor, floor)
     others = Counter(pair.verdict for pair in found if pair not in with_floor)
     if others:
         words = {CARRIES: "carry over", ONLY: "hold only under some", TURNS: "turn round", UNKNOWN: "are not known"}
