@@ -33,13 +33,13 @@ from detbench.types import DetectorSpec
 
 RECIPE = Recipe(
     content={},
-    iterations=3000,
+    iterations=4000,
     detector_features=5.0,
     detector_classes=1.0,
     detector_boxes=1.0,
     schedule="cosine",
-    warmup=100,
-    learning_rate=2e-4,
+    warmup=50,
+    learning_rate=4e-5,
     clip_gradient=10.0,
     betas=(0.9, 0.999),
     batch=4,
