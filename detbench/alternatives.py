@@ -106,7 +106,7 @@ def weigh(
     rows += [
         looking.both(f"both views: {deblurer}", deblurred),
         looking.selective(f"selective: {deblurer}", as_it_is, restored),
-        looking.plain(f"bigger: {bigger}", replace(base, detector=bigger, detector_hash="")),
+        looking.plain(f"bigger: {bigger}", replace(base, detector=bigger)),
         *(looking.plain(f"smaller: {size} px", replace(base, imgsz=size)) for size in smaller),
     ]
     return looking.table(rows)
@@ -119,7 +119,7 @@ class _Looking:
         self.base, self.out = base, out
         self.floor = runner.run(base, out)
         spec = self.floor.spec
-        self.conf, self.match_iou = spec.conf, spec.match_iou
+        self.match_iou = spec.match_iou
         self.reference = [frame.above(spec.conf) for frame in store.read_detections(self.floor.path)["sharp"]]
         self.class_names = store.read_frames(self.floor.path)[0]
 
@@ -136,13 +136,12 @@ class _Looking:
 
     def both(self, name: str, spec: RunSpec) -> Alternative:
         """What is seen in the frame as it is and in the restored one, merged: one more detection a frame."""
-        counts = []
-        runs = zip(self._runs(spec), self._runs(replace(spec, deblurer=FLOOR)), strict=True)
-        for restored, given in runs:
-            pairs = zip(self._seen(restored), self._seen(given), strict=True)
-            counts.append(self._counts([merged(*pair, MERGE_IOU) for pair in pairs]))
-        restored, given = self._runs(spec)[0], self.floor
-        return Alternative(name, counts[0], counts[1], _ms(restored) + given.mean("detect_ms"))
+        restored, given = self._runs(spec), self._runs(replace(spec, deblurer=FLOOR))
+        blurred, sharp = (
+            self._counts([merged(a, b, MERGE_IOU) for a, b in zip(*map(self._seen, pair), strict=True)])
+            for pair in zip(restored, given, strict=True)
+        )
+        return Alternative(name, blurred, sharp, _ms(restored[0]) + _ms(given[0]))
 
     def selective(self, name: str, as_it_is: Alternative, restored: Alternative) -> Alternative:
         """Restores only frames that measure blurred, by a threshold chosen on the other clips' frames."""

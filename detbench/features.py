@@ -42,15 +42,15 @@ class Distances:
     def change(self, deblurer: str) -> stats.Interval:
         """A deblurer's distance as a share of the blurred frames', less 1: below 0 it is nearer. Over clips."""
         both = np.stack([self.restored[deblurer], self.blurred], axis=1)
-        return stats.interval(float(_share(both.sum(axis=0))) - 1, _share(stats.resampled_sums(both, self.clips)) - 1)
+        whole, drawn = (stats.mean(sums) for sums in (both.sum(axis=0), stats.resampled_sums(both, self.clips)))
+        return stats.interval(float(whole) - 1, drawn - 1)
 
 
-def measure(lineup: Lineup, device: str = "auto") -> Distances:
+def measure(lineup: Lineup) -> Distances:
     """Look at the frames of all runs of a lineup with its detector.
 
     Args:
         lineup: before a YOLO whose features can be reached.
-        device: of torch, as a run's.
 
     Raises:
         DetbenchError: the detector has no detection head whose features can be reached.
@@ -104,7 +104,7 @@ def needed(lineup: Lineup, distances: Distances) -> Needed:
             np.array([_clips(whole[a] - whole[b], drawn[:, a] - drawn[:, b], len(set(clips))) for a, b in pairs])
             for whole, drawn in (
                 (statistic(values.sum(axis=0)), statistic(stats.resampled_sums(values, clips)))
-                for values, statistic in ((counts, f1), (sums, _share))
+                for values, statistic in ((counts, f1), (sums, stats.mean))
             )
         )
     )
@@ -114,8 +114,3 @@ def _clips(estimate: float, drawn: NDArray[np.float64], clips: int) -> float:
     """How many clips a difference needs; infinity where there is none."""
     found = stats.interval(float(estimate), drawn)
     return clips * ((found.high - found.low) / 2 / abs(estimate)) ** 2 if estimate else float("inf")
-
-
-def _share(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From (..., 2) sums of distances, restored and blurred."""
-    return stats.mean(sums)

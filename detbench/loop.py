@@ -143,7 +143,7 @@ class Loop:
         sharp = [images.read_image(pair.sharp) for pair in pairs]
         blurred = [datasets.read_blurred(pair, self.spec.noise) for pair in pairs]
         given = sharp if self.spec.input == "sharp" else blurred
-        draws = f"{self.spec.seed} {pairs[0].id}"
+        draws = draws_of(self.spec, pairs[0])
         keys = self.kept.keys(draws, given)
         return Batch(pairs, sharp, blurred, given, draws, keys, self.kept.find(keys))
 
@@ -176,9 +176,7 @@ class Loop:
 
     def _restore(self, batch: Batch) -> list[tuple[Frame, float]]:
         """What the deblurer makes of a batch, and the milliseconds a frame."""
-        import torch
-
-        torch.manual_seed(zlib.crc32(batch.draws.encode()))
+        seed(batch.draws)
         restored: list[tuple[Frame, float]] = []
         for _, group in itertools.groupby(range(len(batch.given)), key=lambda i: batch.given[i].shape):
             members = list(group)
@@ -230,6 +228,18 @@ class Loop:
         row = {"score": dataclasses.asdict(score), "size": of.sharp.shape[:2]}
         seen = {"sharp": of.reference, "blurred": of.seen_blurred, "restored": of.seen}
         return row | {side: store.detections_to_json(detections) for side, detections in seen.items()}
+
+
+def draws_of(spec: RunSpec, first: FramePair) -> str:
+    """What the random draws of a batch depend on, which begins with a pair: not on where a run was interrupted."""
+    return f"{spec.seed} {first.id}"
+
+
+def seed(draws: str) -> None:
+    """Let torch draw what belongs to a batch."""
+    import torch
+
+    torch.manual_seed(zlib.crc32(draws.encode()))
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

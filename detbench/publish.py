@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, claims, features, figure, registry, runner, store
+from detbench import alternatives, claims, features, figure, registry, runner, store, swap
 from detbench.compare import compare
 from detbench.data.cards import cards
 from detbench.detectors import adapted
@@ -88,8 +88,14 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     report = Report(group, reports)
     report.sections()  # for its tables and figures
     checked = [(groups[one], groups[other]) for one, other in CROSS_CHECKS]
-    of_detectors = [detectors.gains(groups), *swaps.tables(groups), detectors.fooling(checked)]
+    carried = swap.pairs(groups)
+    of_detectors = [detectors.gains(groups), *swaps.tables(groups, carried), detectors.fooling(checked)]
     weighed, distances = _weighed(base, runs), features.measure(group)
+    remarks = [
+        *swaps.sentences(groups, carried),
+        *detectors.conclusions(groups),
+        *of_features.sentences(group, distances),
+    ]
     of_detectors.append(of_features.table(group, distances))
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
@@ -106,9 +112,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
 
     board = formats.markdown(tables.leaderboard(group))
     written = {
-        reports / "leaderboard.md": _page(
-            groups, noisy, of_detectors, weighed, of_features.sentences(group, distances)
-        ),
+        reports / "leaderboard.md": _page(groups, noisy, of_detectors, weighed, remarks),
         reports / "published.json": json.dumps(state(groups), indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
@@ -244,12 +248,11 @@ def _page(
     noisy: Group,
     of_detectors: Sequence[formats.Table],
     weighed: alternatives.Table,
-    on_features: Sequence[str],
+    remarks: Sequence[str],
 ) -> str:
     """``leaderboard.md``: the same without and with noise; between the two, several detectors and alternatives."""
     machine = groups[0].floor.environment
-    carried = [*swaps.sentences(groups), *detectors.conclusions(groups), *on_features]
-    concluded = "".join(f"- {sentence}\n" for sentence in carried)
+    concluded = "".join(f"- {sentence}\n" for sentence in remarks)
     answer = "".join(f"- {sentence}\n" for sentence in words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))
     return (

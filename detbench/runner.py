@@ -14,7 +14,7 @@ from detbench import assets, classes, detectors, environment, kept, registry, re
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
-from detbench.loop import Deblur, Loop
+from detbench.loop import Deblur, Loop, draws_of, seed
 from detbench.progress import say, track
 from detbench.signature import CONVENTIONS
 from detbench.types import DetbenchError, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
@@ -202,20 +202,16 @@ def restored_frames(spec: RunSpec) -> Iterator[tuple[FramePair, NDArray[np.uint8
     Raises:
         DetbenchError: as for :func:`run`.
     """
-    import zlib
-
-    import torch
-
     spec = resolve(spec)
     frames, restore = _frames(spec, kept.limit()), None
     for pair in datasets.of(spec).pairs[: spec.limit]:
         given = images.read_image(pair.sharp) if spec.input == "sharp" else datasets.read_blurred(pair, spec.noise)
-        draws = f"{spec.seed} {pair.id}"
+        draws = draws_of(spec, pair)
         if found := frames.find(frames.keys(draws, [given])):
             yield pair, found[0][0]
             continue
         restore = restore or restorer(spec)
-        torch.manual_seed(zlib.crc32(draws.encode()))
+        seed(draws)
         yield pair, restore([given])[0]
 
 

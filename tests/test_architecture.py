@@ -68,7 +68,7 @@ ALLOWED = {
     "report.groups": {"swap"} | {f"report.{part}" for part in ("collect", "document", "page", "swaps")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
-    | {"features", "report.features"}
+    | {"features", "report.features", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("plots", "style", "swaps", "tables")},
     "claims": {"data.datasets", "data.images", "detectors", "quality", "stats", "weights", "registry", "runner"}

@@ -91,7 +91,7 @@ def test_a_deblurer_that_one_detector_lacks_is_left_out(lineups):
 
 
 def test_words_and_tables(lineups):
-    lines = swaps.sentences(lineups)
+    lines = swaps.sentences(lineups, swap.pairs(lineups))
     assert lines[:3] == [
         "sharpen is better than blurred before every detector here: that carries over.",
         "paint is better than blurred only under yolo26n 640.",
@@ -99,7 +99,7 @@ def test_words_and_tables(lineups):
     ]
     assert lines[3] == "sharpen is better than paint before every detector here: that carries over."
     assert len(lines) == 6
-    made = {table.key: table for table in swaps.tables(lineups)}
+    made = {table.key: table for table in swaps.tables(lineups, swap.pairs(lineups))}
     assert set(made) == {"swap"}
     rows = {row[0]: row for row in made["swap"].parts[0].rows}
     assert rows["sharpen less blurred"][-1] == CARRIES
@@ -110,7 +110,7 @@ def test_words_and_tables(lineups):
 
 def test_how_alike_detectors_rank(lineups, monkeypatch):
     monkeypatch.setattr(stats, "MINIMUM_MODELS", 2)
-    ranks = swaps.tables(lineups)[1].parts[0].rows
+    ranks = swaps.tables(lineups, swap.pairs(lineups))[1].parts[0].rows
     f1 = [[run.f1 for run in lineup.models] for lineup in lineups]
     assert ranks[0][2] == ranks[1][1] == pytest.approx(float(stats.rank_correlation(*np.array(f1))))
     assert ranks[0][1] is None
@@ -118,12 +118,12 @@ def test_how_alike_detectors_rank(lineups, monkeypatch):
 
 def test_of_many_deblurers_those_that_help_are_gathered(lineups, monkeypatch):
     monkeypatch.setattr(swaps, "FEW", 2)
-    lines = swaps.sentences(lineups)
+    lines = swaps.sentences(lineups, swap.pairs(lineups))
     assert lines[0] == "Better than blurred before every detector: sharpen."
     assert lines[1] == (
         "Better or worse than blurred before some: paint (better under yolo26n 640), blur (worse under yolo11n 640)."
     )
-    rows = [row[0] for row in swaps.tables(lineups)[0].parts[0].rows]
+    rows = [row[0] for row in swaps.tables(lineups, swap.pairs(lineups))[0].parts[0].rows]
     assert rows == ["sharpen less blurred", "paint less blurred", "blurred less blur"]
 
 
@@ -151,7 +151,7 @@ def test_gains_over_the_working_size(run, tmp_path, monkeypatch):
     assert rows[0].gain.estimate == pytest.approx(1.0)  # from 0 to 1
     assert rows[0].of_largest.estimate == pytest.approx(0.0)  # one of two either way
     assert rows[1].gain.estimate == rows[1].of_largest.estimate == pytest.approx(1 - 2 / 3)
-    (table,) = [each for each in swaps.tables(lineups) if each.key == "sizes"]
+    (table,) = [each for each in swaps.tables(lineups, swap.pairs(lineups)) if each.key == "sizes"]
     assert [column.heading for column in table.columns] == [
         "deblurer",
         "640 px",

@@ -39,9 +39,10 @@ def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineu
 
 def print_swap(lineups: Sequence[Lineup]) -> None:
     """What carries over from one detector, or working size, to the others."""
+    from detbench import swap
     from detbench.report import swaps
 
-    print("\nBefore several detectors:", *swaps.sentences(lineups), sep="\n")
+    print("\nBefore several detectors:", *swaps.sentences(lineups, swap.pairs(lineups)), sep="\n")
 
 
 def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:
@@ -49,23 +50,23 @@ def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:
     from detbench import swap, table
     from detbench.report import formats, swaps
 
+    found = swap.pairs(lineups)
+    sentences = swaps.sentences(lineups, found)
     if as_json:
         pairs = [
             {"one": pair.one, "other": pair.other, "verdict": pair.verdict, "detector": detector}
             | {"difference": gain.estimate, "low": gain.low, "high": gain.high, "p": gain.p, "p_holm": pair.p[detector]}
-            for pair in swap.pairs(lineups)
+            for pair in found
             for detector, gain in pair.gains.items()
         ]
-        print(
-            json.dumps({"rows": [table.plain(pair) for pair in pairs], "sentences": swaps.sentences(lineups)}, indent=1)
-        )
+        print(json.dumps({"rows": [table.plain(pair) for pair in pairs], "sentences": sentences}, indent=1))
         return
     signatures = [str(lineup.signature) for lineup in lineups]
-    for made in swaps.tables(lineups):
+    for made in swaps.tables(lineups, found):
         print(made.title)
         print_table(*formats.cells(made))
         print(*(note for note in made.notes if note not in signatures), "", sep="\n")
-    print(*swaps.sentences(lineups), *(f"signature: {each}" for each in signatures), sep="\n")
+    print(*sentences, *(f"signature: {each}" for each in signatures), sep="\n")
 
 
 def _against(view: Mapping[str, Any]) -> str:

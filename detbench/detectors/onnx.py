@@ -67,7 +67,7 @@ class Onnx:
         for name in _named_outputs(description):
             if name not in self._outputs:
                 raise DetbenchError(f"{weights} has no output {name!r}: it has {', '.join(self._outputs)}.")
-        self._size = _fixed_size(inputs[self._input].shape, description) or (imgsz, imgsz)
+        self._size = _fixed_size(inputs[self._input].shape, description.input.layout) or (imgsz, imgsz)
         self._dtype = np.float16 if inputs[self._input].type == "tensor(float16)" else np.float32
         self.class_names = dict(description.classes)
 
@@ -235,9 +235,9 @@ def _named_outputs(description: Description) -> list[str]:
     return [part.output for part in (*single, *says.scores, *says.distances) if part]
 
 
-def _fixed_size(shape: Sequence[Any], description: Description) -> tuple[int, int] | None:
+def _fixed_size(shape: Sequence[Any], layout: str) -> tuple[int, int] | None:
     """Height and width that an input is declared to have; None where they are free."""
-    sides = shape[2:4] if description.input.layout == "nchw" else shape[1:3]
+    sides = shape[2:4] if layout == "nchw" else shape[1:3]
     return (sides[0], sides[1]) if len(sides) == 2 and all(isinstance(side, int) for side in sides) else None
 
 
@@ -269,7 +269,7 @@ def of(name: str) -> DetectorSpec:
     """The specification of the detector in one file."""
     path = _file(name)
     description = _described(path)
-    size = _declared(path, description)
+    size = _declared(path, path.stat().st_mtime_ns, description.input.name, description.input.layout)
     return dataclasses.replace(
         SPEC,
         build=functools.partial(_build, description),
@@ -282,11 +282,12 @@ def of(name: str) -> DetectorSpec:
     )
 
 
-def _declared(path: Path, description: Description) -> tuple[int, int] | None:
-    """The size that a file's input has, if it has one."""
+@functools.lru_cache
+def _declared(path: Path, version: int, name: str, layout: str) -> tuple[int, int] | None:
+    """The size that a file's input has, if it has one: opened once, as a run asks for its detector several times."""
     inputs = sessions.session(path, path.read_bytes(), "cpu").get_inputs()
-    chosen = next((each for each in inputs if each.name == description.input.name), inputs[0])
-    return _fixed_size(chosen.shape, description)
+    chosen = next((each for each in inputs if each.name == name), inputs[0])
+    return _fixed_size(chosen.shape, layout)
 
 
 def _build(description: Description, weights: Path | None, **settings: Any) -> Onnx:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from detbench import detectors as catalogue
 from detbench.gan.data import Batch, Batches, to_tensor, validation_frames
@@ -25,7 +25,7 @@ from detbench.gan.detector import FrozenDetector, View, mean_terms, task_loss
 from detbench.gan.prepare import fabric_on, frozen_detectors
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Photo, Sources, load_training
-from detbench.gan.step import Losses, Stage, TrainingState, average, training_state
+from detbench.gan.step import Losses, Stage, TrainingState, training_state, update
 from detbench.gan.training import Parts, Training
 from detbench.gan.tune import Tuned, few, write
 from detbench.gan.validate import CONF, IMGSZ, NMS_IOU, Verdict, f1
@@ -137,18 +137,16 @@ def step(
     """
     with torch.no_grad(), fabric.autocast():
         target = teacher.look(batch.sharp, batch.scale)
-    made = state.generator(batch.blurred, batch.scale)
-    seen = [View(tuple(features), logits, sides) for features, logits, sides in made]
-    terms = mean_terms([seen], [target])
+    terms = mean_terms([_views(state.generator(batch.blurred, batch.scale))], [target])
     loss = task_loss(terms, recipe)
-    state.g_optimizer.zero_grad()
-    fabric.backward(loss)
-    if recipe.clip_gradient:
-        fabric.clip_gradients(state.generator, state.g_optimizer, max_norm=recipe.clip_gradient)
-    state.g_optimizer.step()
-    average(state.averaged, state.generator.module, stage.ema)
+    update(state, recipe, stage, loss, fabric)
     none = torch.zeros((), device=loss.device)
     return Losses(none, loss.detach(), none, {name: term.detach() for name, term in terms.items()}, None)
+
+
+def _views(made: Sequence[tuple[Sequence[Tensor], Tensor, Tensor]]) -> list[View]:
+    """What a :class:`detbench.gan.detector.Pupil` makes, as views."""
+    return [View(tuple(features), logits, sides) for features, logits, sides in made]
 
 
 class Sight:
@@ -191,5 +189,5 @@ class Sight:
     def _loss(self, net: nn.Module, frame: Photo, sharp: Photo) -> float:
         scale = [self.recipe.detector_imgsz / max(sharp.shape) if self.recipe.detector_imgsz else 1.0]
         given, wanted = ((2 * to_tensor([each]) - 1).to(self.teacher.device) for each in (frame, sharp))
-        views = [View(tuple(features), logits, sides) for features, logits, sides in net(given, scale)]
-        return float(task_loss(mean_terms([views], [self.teacher.look(wanted, scale)]), self.recipe))
+        terms = mean_terms([_views(net(given, scale))], [self.teacher.look(wanted, scale)])
+        return float(task_loss(terms, self.recipe))

@@ -179,14 +179,19 @@ def step(
         if shown is not None:
             terms["teacher"] = F.l1_loss(_last(outputs).float(), shown)
             g_loss = g_loss + recipe.teacher_weight * terms["teacher"]
-        state.g_optimizer.zero_grad()
-        fabric.backward(g_loss)
-        if recipe.clip_gradient:
-            fabric.clip_gradients(state.generator, state.g_optimizer, max_norm=recipe.clip_gradient)
-        state.g_optimizer.step()
-        average(state.averaged, state.generator.module, stage.ema)
+        update(state, recipe, stage, g_loss, fabric)
     detached = {name: term.detach() for name, term in terms.items()}
     return Losses(d_loss.detach(), g_loss.detach(), content.detach(), detached, _last(outputs).detach())
+
+
+def update(state: TrainingState, recipe: Recipe, stage: Stage, loss: Tensor, fabric: Fabric) -> None:
+    """One update of what is trained, and of its running mean, by a loss with a graph."""
+    state.g_optimizer.zero_grad()
+    fabric.backward(loss)
+    if recipe.clip_gradient:
+        fabric.clip_gradients(state.generator, state.g_optimizer, max_norm=recipe.clip_gradient)
+    state.g_optimizer.step()
+    average(state.averaged, state.generator.module, stage.ema)
 
 
 def _train_discriminator(

@@ -46,10 +46,11 @@ def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
         before = {(group.floor.spec.detector_hash, group.floor.spec.imgsz): group for group in members}
         if len(before) > 1 and len(swap.by_name(members := list(before.values()))) > 1:
             report = Report(members[0], out)
-            tables = [replace(each, key=f"{each.key}-{number}") for each in swaps.tables(members)]
+            found = swap.pairs(members)
+            tables = [replace(each, key=f"{each.key}-{number}") for each in swaps.tables(members, found)]
             made = [report.table(each) for each in tables]
             yield page.Section(
-                f"swap-{number}", "Does it hold before another detector?", swaps.sentences(members), made
+                f"swap-{number}", "Does it hold before another detector?", swaps.sentences(members, found), made
             )
 
 

@@ -11,7 +11,7 @@ from detbench import stats
 from detbench.lineup import Lineup, detector_title
 from detbench.lineup import name as called
 from detbench.report.formats import Column, Part, Table
-from detbench.swap import CARRIES, ONLY, TURNS, UNKNOWN, Pair, by_name, pairs, sizes
+from detbench.swap import CARRIES, ONLY, TURNS, UNKNOWN, Pair, by_name, sizes
 
 FEW = 4
 """Of more deblurers than this, only pairs with the blurred frames and those that turn round have a row of their own."""
@@ -26,13 +26,13 @@ GATHERED = BETTER, SOME, UNSURE, WORSE = (
 """How deblurers stand to the floor, where there are many."""
 
 
-def tables(lineups: Sequence[Lineup]) -> list[Table]:
+def tables(lineups: Sequence[Lineup], found: Sequence[Pair]) -> list[Table]:
     """The pairs, how alike detectors rank, and the gains over working sizes; what there is nothing of is left out.
 
     Args:
         lineups: on the same frames, one a detector and working size; two or more.
+        found: their :func:`detbench.swap.pairs`.
     """
-    found = pairs(lineups)
     signatures = tuple(str(lineup.signature) for lineup in lineups)
     made = [_pairs(found, called(lineups[0].floor), signatures)]
     if len(by_name(lineups)) > stats.MINIMUM_MODELS:
@@ -40,9 +40,8 @@ def tables(lineups: Sequence[Lineup]) -> list[Table]:
     return made + _sizes(lineups, signatures)
 
 
-def sentences(lineups: Sequence[Lineup]) -> list[str]:
-    """What carries over from one detector to the others, and what does not."""
-    found = pairs(lineups)
+def sentences(lineups: Sequence[Lineup], found: Sequence[Pair]) -> list[str]:
+    """What carries over from one detector to the others, and what does not; arguments as of :func:`tables`."""
     floor = called(lineups[0].floor)
     with_floor = [pair for pair in found if floor in (pair.one, pair.other)]
     if len(with_floor) <= FEW:
