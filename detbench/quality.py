@@ -46,7 +46,8 @@ def psnr_db(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float:
         ValueError: if the two are not uint8 frames of one shape.
     """
     _check(restored, sharp)
-    squared_error = int(np.square(restored.astype(np.int32) - sharp).sum(dtype=np.int64))
+    difference = np.subtract(restored, sharp, dtype=np.int16).ravel()
+    squared_error = int(np.einsum("i,i->", difference, difference, dtype=np.int64))
     return 10 * math.log10(255**2 * restored.size / squared_error) if squared_error else math.inf
 
 
