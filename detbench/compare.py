@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import metrics, stats, store, table, thresholds
+from detbench import metrics, stats, store, thresholds
 from detbench.counts import Counts
 from detbench.lineup import labels, role
 from detbench.metrics import Sums
@@ -97,7 +97,7 @@ class Comparison:
         """
         found = {(d.model, d.metric): d for d in self.differences}
         return [
-            table.plain(_row(model, key, self.models[0], found.get((model.name, key)), self.threshold))
+            metrics.plain(_row(model, key, self.models[0], found.get((model.name, key)), self.threshold))
             for model in self.models
             for key in metrics.compared()
         ]

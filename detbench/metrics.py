@@ -7,7 +7,8 @@ A new one is an entry of :data:`METRICS`: tables, pages, comparisons and the gat
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -183,6 +184,11 @@ def compared() -> dict[str, Metric]:
     """Those of :data:`METRICS` whose differences between runs are looked at; F1, which decides, comes first."""
     keys = sorted(METRICS, key="f1".__ne__)
     return {key: METRICS[key] for key in keys if METRICS[key].min_effect is not None}
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with None for what JSON cannot say: infinite PSNR of equal frames, intervals of a single frame."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def metric(key: str) -> Metric:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from detbench.lineup import Lineup, labels, role
 from detbench.metrics import METRICS, Sums
+from detbench.stats import Interval
+from detbench.types import DetbenchError
+from detbench.verdict import Verdict
+
+SHOWN = ("verdict", "f1", "gain", "gap_closed", "psnr_db", "restore_ms")
+"""The columns that tell which deblurer to take."""
+
+
+def headings() -> dict[str, str]:
+    """Of all columns, by key; the first two are of a :class:`detbench.verdict.Verdict`."""
+    return {"verdict": "verdict", "gain": "F1 gained [95 %]"} | {key: of.heading for key, of in METRICS.items()}
 
 
 def rows(lineup: Lineup) -> list[dict[str, Any]]:
     """One row a run, with its name and role, the floor's first and the ceiling's last.
 
     ``gap_closed`` is the share of the way from the floor's F1 to the ceiling's: None where there is no gap, as are all
-    scores where there is nothing to be found.
+    scores where there is nothing to be found. ``restore_ms`` is the median over frames, of which the first ones warm
+    up; floor and ceiling, which nobody deblurs with, have NaN.
     """
     floor, ceiling, names = lineup.floor.f1, lineup.ceiling.f1, labels(lineup)
     found = []
@@ -23,26 +37,54 @@ def rows(lineup: Lineup) -> list[dict[str, Any]]:
         values: dict[str, Any] = {
             key: metric.of(total).item() if metric.function else None for key, metric in METRICS.items()
         }
+        its = role(result.spec)
+        values["restore_ms"] = float(np.median([s.restore_ms for s in result.scores])) if its == "model" else math.nan
         if not result.counts.objects:
             values |= dict.fromkeys(("precision", "recall", "f1"))
         if ceiling > floor:
             values["gap_closed"] = (values["f1"] - floor) / (ceiling - floor)
-        found.append({"name": names[result.path], "role": role(result.spec), **values})
+        found.append({"name": names[result.path], "role": its, **values})
     return found
 
 
-def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with None for what JSON cannot say: infinite PSNR of equal frames, intervals of a single frame."""
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+def ranked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows, the models' best F1 first."""
+    first, *models, last = rows
+    return [first, *sorted(models, key=lambda row: -(row["f1"] or 0)), last]
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """A row as text, the name first."""
-    return [
-        row["name"],
-        *("-" if _is_missing(row[key]) else metric.form.format(row[key]) for key, metric in METRICS.items()),
-    ]
+def chosen(columns: str) -> tuple[str, ...]:
+    """Keys of the columns that somebody asks for: ``all``, or some of :func:`headings` with commas between.
+
+    Raises:
+        DetbenchError: there is no such column.
+    """
+    known = headings()
+    if columns == "all":
+        return tuple(known)
+    keys = tuple(key.strip() for key in columns.split(","))
+    if unknown := [key for key in keys if key not in known]:
+        raise DetbenchError(f"There is no column {unknown[0]!r}: choose all, or some of {','.join(known)}.")
+    return keys
 
 
-def _is_missing(value: float | None) -> bool:
-    return value is None or math.isnan(value)
+def cells(row: Mapping[str, Any], keys: Sequence[str], verdict: Verdict | None = None) -> list[str]:
+    """A row as text, the name first.
+
+    Args:
+        row: one of :func:`rows`.
+        keys: of the columns.
+        verdict: on this row's deblurer; None for floor and ceiling.
+    """
+    judged = {"verdict": str(verdict), "gain": gain(verdict.gain)} if verdict else {}
+    return [row["name"], *(judged.get(key) or _text(row.get(key), key) for key in keys)]
+
+
+def gain(gain: Interval) -> str:
+    """F1 gained, with its interval where there is one."""
+    form = METRICS["f1"].form
+    return form.replace("{:", "{:+").format(gain.estimate) if math.isnan(gain.low) else gain.format(form)
+
+
+def _text(value: float | None, key: str) -> str:
+    return "-" if value is None or math.isnan(value) else METRICS[key].form.format(value)

@@ -36,8 +36,9 @@ ALLOWED = {
     "runner": LEAVES | {"custom", "detectors", "registry", "loop"},
     "unreferenced": LEAVES | {"detectors", "runner"},
     "report.unreferenced": {"stats", "unreferenced"},
-    "table": {"stats"},
-    "compare": {"stats", "store", "table", "thresholds"},
+    "verdict": {"compare", "stats"},
+    "table": {"stats", "verdict"},
+    "compare": {"stats", "store", "thresholds"},
     "check": {"match", "stats", "store", "compare"},
     "baseline": {"stats", "store", "runner", "compare", "check"},
     "report.ci": {"baseline", "check"},
@@ -55,7 +56,7 @@ ALLOWED = {
     "report.formats": set(),
     "report.style": set(),
     "report.scatter": {"stats", "report.style"},
-    "report.tables": {"compare", "table"}
+    "report.tables": {"compare", "table", "verdict"}
     | {f"report.{part}" for part in ("breakdown", "collect", "formats", "origins")},
     "report.detectors": {"classes", "compare", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},

@@ -29,7 +29,7 @@ def test_a_new_metric_is_found_everywhere(run, tmp_path, monkeypatch):
 
     row = table.rows(Lineup(floor, (better,), ceiling))[0]
     assert row["missed"] == pytest.approx(share)
-    assert f"{share:.1%}" in table.cells(row)
+    assert f"{share:.1%}" in table.cells(row, table.chosen("all"))
     page = document.Report(Group(floor, (better,), ceiling), tmp_path / "page").leaderboard()
     assert '<th scope="col">missed</th>' in page.tables[0]
     assert f"<td>{share:.1%}</td>" in page.tables[0]

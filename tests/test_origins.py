@@ -13,13 +13,13 @@ def test_those_that_saw_frames_of_the_leaderboard_are_marked(run):
     runs[0].environment["training"] = {"data": [{"folder": "bdd"}], "recipe": {}}
     floor, ceiling = run(clips=clips), run("jpeg95", input="sharp", clips=clips)
     board = tables.leaderboard(Group(floor, tuple(runs), ceiling))
-    assert [column.heading for column in board.columns][1:5] == ["precision", "recall", "F1", "F1 without BDD100K"]
+    assert [column.heading for column in board.columns][1:4] == ["verdict", "F1", "F1 without BDD100K"]
     names = [row[0] for part in board.parts for row in part.rows]
     assert sorted(names) == sorted(["blurred", "old †", "new", "sharp, JPEG 95"])
     of_new = next(row for part in board.parts for row in part.rows if row[0] == "new")
     others = [score for score in runs[1].scores if score.clip.startswith("zurich")]
     tp, fp, fn = (sum(getattr(score, key) for score in others) for key in ("tp", "fp", "fn"))
-    assert of_new[4] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert of_new[3] == pytest.approx(2 * tp / (2 * tp + fp + fn))
     assert any(
         "†: Trained on frames of BDD100K too" in note and note.endswith("leaves these frames out.")
         for note in board.notes

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from detbench.compare import Comparison
     from detbench.lineup import Lineup
     from detbench.types import RunSpec
+    from detbench.verdict import Verdict
 
 
-def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineup], as_json: bool) -> None:
+def print_benchmarks(
+    views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineup], as_json: bool, columns: Sequence[str]
+) -> None:
     """A table for each of several views: detectors, and their working sizes; one view needs no name.
 
     Args:
         views: ``detector`` and ``imgsz`` of each, and ``truth`` where there are two references.
         lineups: one a view.
         as_json: print plain data, several views as a list.
+        columns: keys of :func:`detbench.table.headings`.
     """
     if as_json:
         rows = [benchmark_json(lineup) for lineup in lineups]
@@ -31,7 +35,7 @@ def print_benchmarks(views: Sequence[Mapping[str, Any]], lineups: Sequence[Lineu
     for number, (view, lineup) in enumerate(zip(views, lineups, strict=True)):
         if len(views) > 1:
             print("\n" * (number > 0) + f"{view['detector']}, imgsz {lineup.floor.spec.imgsz}{_against(view)}")
-        print_benchmark(lineup)
+        print_benchmark(lineup, columns)
     seen = [lineup for view, lineup in zip(views, lineups, strict=True) if not view.get("truth")]
     if len(seen) > 1 and seen[0].models:
         print_swap(seen)
@@ -47,7 +51,7 @@ def print_swap(lineups: Sequence[Lineup]) -> None:
 
 def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:
     """The same with its tables; as JSON the pairs."""
-    from detbench import swap, table
+    from detbench import metrics, swap
     from detbench.report import formats, swaps
 
     found = swap.pairs(lineups)
@@ -59,7 +63,7 @@ def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:
             for pair in found
             for detector, gain in pair.gains.items()
         ]
-        print(json.dumps({"rows": [table.plain(pair) for pair in pairs], "sentences": sentences}, indent=1))
+        print(json.dumps({"rows": [metrics.plain(pair) for pair in pairs], "sentences": sentences}, indent=1))
         return
     signatures = [str(lineup.signature) for lineup in lineups]
     for made in swaps.tables(lineups, found):
@@ -76,18 +80,21 @@ def _against(view: Mapping[str, Any]) -> str:
     return f", against {view['truth'] or 'what it sees in the sharp frames'}"
 
 
-def print_benchmark(lineup: Lineup) -> None:
+def print_benchmark(lineup: Lineup, columns: Sequence[str]) -> None:
     """A benchmark's table, what can be concluded of it, its signature, and where its runs lie."""
     from detbench import table
-    from detbench.metrics import METRICS
     from detbench.report.conclusions import sentences
 
-    headings = ["", *(metric.heading for metric in METRICS.values())]
-    print_table(headings, [table.cells(row) for row in table.rows(lineup)])
+    comparison = compared(lineup)
+    judged = judgement(lineup, comparison)
+    rows = table.ranked(table.rows(lineup))
+    known = table.headings()
+    shown = [table.cells(row, columns, judged.get(row["name"])) for row in rows]
+    print_table(["", *(known[key] for key in columns)], shown)
     if lineup.floor.spec.truth:
         print_table(["", *AVERAGES.values()], [[name, *map("{:.3f}".format, row)] for name, row in averages(lineup)])
     if lineup.models:
-        print(*sentences(compared(lineup)), sep="\n")
+        print(*sentences(comparison), sep="\n")
     scores = lineup.floor.scores
     clips = len({score.clip for score in scores})
     where = f"{len(scores):,} frames of {clips:,} clip{'s' * (clips > 1)}"
@@ -99,14 +106,19 @@ def print_benchmark(lineup: Lineup) -> None:
 
 def benchmark_json(lineup: Lineup) -> dict[str, Any]:
     """The same as plain data."""
-    from detbench import table
+    from detbench import metrics, table
     from detbench.lineup import labels
 
     named = labels(lineup)
+    comparison = compared(lineup)
+    judged = judgement(lineup, comparison)
     against = {"averages": {name: dict(zip(AVERAGES, row, strict=True)) for name, row in averages(lineup)}}
     return (against if lineup.floor.spec.truth else {}) | {
-        "rows": [table.plain(row) for row in table.rows(lineup)],
-        "differences": compared(lineup).rows(),
+        "rows": [
+            metrics.plain(row | {"verdict": judged[row["name"]].word} if row["name"] in judged else row)
+            for row in table.rows(lineup)
+        ],
+        "differences": comparison.rows(),
         "objects": lineup.floor.counts.objects,
         "frames": len(lineup.floor.scores),
         "clips": len({score.clip for score in lineup.floor.scores}),
@@ -167,6 +179,15 @@ def compared(lineup: Lineup) -> Comparison:
     from detbench.compare import compare
 
     return compare([lineup.given, *lineup.models])
+
+
+def judgement(lineup: Lineup, comparison: Comparison) -> dict[str, Verdict]:
+    """The verdict on each deblurer, by its name in tables."""
+    from detbench.lineup import labels
+    from detbench.verdict import of_runs
+
+    named = labels(lineup)
+    return {named[path]: verdict for path, verdict in of_runs(comparison).items()}
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:

@@ -71,6 +71,13 @@ RunNoise = Annotated[float, typer.Option(help="Variance of Gaussian noise on the
 RunSeed = Annotated[int, typer.Option(help="Of deblurers that draw random numbers.")]
 RunSeeds = Annotated[int, typer.Option(min=1, help="Run so many seeds, from --seed on.")]
 RunOut = Annotated[Path, typer.Option(help="Folder for run directories.")]
+RunColumns = Annotated[
+    Optional[str],
+    typer.Option(
+        help="Columns of the table: all, or keys with commas between: verdict,f1,gain,gap_closed,psnr_db,restore_ms"
+        " (these by default),precision,recall,recovered,lost,hallucinated,ssim."
+    ),
+]
 RunAsJson = Annotated[
     bool, typer.Option("--json", help="Print the table as JSON; several as a list, with their detector and imgsz.")
 ]
@@ -117,6 +124,7 @@ def run(
     precision: PrecisionOption = DEFAULTS.precision,
     weights: WeightsOption = None,
     out: RunOut = Path("reports/runs"),
+    columns: RunColumns = None,
     as_json: RunAsJson = False,
 ) -> None:
     """Score a deblurer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded).
@@ -144,8 +152,10 @@ def run(
             weights=str(weights) if weights else None,
             detector_weights=str(detector_weights) if detector_weights else None,
         )
-        from detbench import registry, unreferenced
+        from detbench import registry, table, unreferenced
         from detbench.runner import benchmarks
+
+        keys = table.chosen(columns) if columns else table.SHOWN
 
         names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
         if unreferenced.is_alone(dataset, blur):
@@ -163,7 +173,7 @@ def run(
             for size in dict.fromkeys(imgsz or [DEFAULTS.imgsz])
             for against in references
         ]
-        print_benchmarks(views, benchmarks(specs, views, out), as_json)
+        print_benchmarks(views, benchmarks(specs, views, out), as_json, keys)
 
 
 @app.command()

@@ -157,6 +157,7 @@ def tune(
         from detbench.gan.tune import tune as tune_
         from detbench.report.conclusions import sentences
         from detbench.runner import benchmarks
+        from detbench.table import SHOWN
 
         detectors = list(dict.fromkeys(detector or [DEFAULTS.detector]))
         place = out or Path("reports/tuning") / Path(name.partition(":")[2] or name).stem
@@ -178,7 +179,7 @@ def tune(
         views = [{"detector": each} for each in detectors]
         for view, lineup in zip(views, benchmarks(starts, views, place / "runs"), strict=True):
             print(f"{view['detector']} on {len(lineup.floor.scores)} frames that were not trained on:")
-            print_benchmark(lineup)
+            print_benchmark(lineup, SHOWN)
             printed = sentences(compared(lineup))
             for line in sentences(module.compare(lineup.models)):  # after against before
                 if line not in printed:

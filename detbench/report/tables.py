@@ -9,21 +9,25 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Literal
 
+from detbench import compare, table
 from detbench.compare import Comparison
-from detbench.metrics import METRICS, metric
+from detbench.metrics import METRICS, Sums, compared, metric
 from detbench.report import origins
 from detbench.report.breakdown import ENOUGH, Cell
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table, Value
 from detbench.signature import Signature
-from detbench.table import rows
 from detbench.types import FrameScore, RunResult
+from detbench.verdict import of_runs
 
 SHOWN = ("f1", "precision", "recall", "psnr_db")
 """Metrics of the table of differences."""
 
 MARK = " †"
 """What a leaderboard marks deblurers with that were trained on some of its frames."""
+
+JUDGED = ("verdict", "f1", "gain", "gap_closed")
+"""What comes first on the leaderboard: does it help, and by how much."""
 
 _RECORDED = frozenset({"parameters", "images_seen"})
 _BEST: Mapping[str, Literal["highest", "lowest", ""]] = {"higher": "highest", "lower": "lowest", "": ""}
@@ -37,28 +41,48 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
         costs: with time, and with parameters and images seen as the run's training record, where it has one, tells
             them.
     """
-    keys = [*METRICS, "parameters", "images_seen"] if costs else [key for key in METRICS if key != "restore_ms"]
+    keys = [*JUDGED, *(key for key in METRICS if key not in JUDGED), "parameters", "images_seen"]
+    if not costs:
+        keys = keys[: keys.index("restore_ms")]
     seen = origins.have_seen(origins.of_runs(group.models))
     met = bool(seen) and any(_was_trained_on(score) for score in group.floor.scores)
     if met:
         keys.insert(keys.index("f1") + 1, "f1_unseen")
-    floor, runs, ceiling = _ours(group, keys)
-    for row in runs if met else ():
-        row["name"] += MARK * (row["deblurer"] in seen)
+    floor, runs, ceiling = _ours(group, [key for key in keys if key not in ("verdict", "gain")])
+    judged = of_runs(compare.compare([group.floor, *group.models]))
+    for row in runs:
+        its = judged[row["path"]]
+        row |= {"verdict": str(its), "gain": table.gain(its.gain)}
+        row["name"] += MARK * (met and row["deblurer"] in seen)
     ranked = sorted(runs, key=lambda row: (-(row["f1"] or 0), row["name"]))
     parts = [([floor], False), (ranked, True), ([ceiling], False)]
     return Table(
         "Leaderboard",
-        _columns(keys),
+        tuple(_only_if_told(each, key, group) for each, key in zip(_columns(keys), ("", *keys), strict=True)),
         tuple(Part(_values(of, keys), source=str(group.signature), ranked=rank) for of, rank in parts if of),
         (
-            "Best of each column in bold, without floor (blurred) and ceiling (sharp, JPEG 95). Gap closed: share of"
-            " the way from the floor's F1 to the ceiling's. Recovered, lost and hallucinated count objects."
-            + (" ms/frame: deblurring alone." if costs else ""),
+            "Verdict and F1 gained: against blurred, paired bootstrap over clips; the verdict after Holm's correction"
+            f" for {len(runs)} deblurers, the intervals without. Bold: the best, where it is told apart from the"
+            " second. Gap closed: share of the way from the floor's F1 (blurred) to the ceiling's (sharp, JPEG 95)."
+            " Recovered, lost and hallucinated count objects."
+            + (" ms/frame: deblurring alone, the median of the frames." if costs else ""),
             *(_seen(seen, met) if seen and (costs or met) else []),
         ),
         "leaderboard",
     )
+
+
+def _only_if_told(column: Column, key: str, group: Group) -> Column:
+    """A column whose best is in bold only if a paired comparison tells it from the second; times need none."""
+    if not column.best or key == "restore_ms":
+        return column
+    by = "f1" if key == "gap_closed" else key
+    told = False
+    if by in compared() and len(group.models) > 1:
+        second, first = sorted(group.models, key=lambda run: METRICS[by].of(Sums.of(run.scores).total()).item())[-2:]
+        found = compare.compare([second, first]).differences
+        told = any(each.metric == by and each.p_holm < compare.LEVEL for each in found)
+    return column if told else replace(column, best="")
 
 
 def _seen(names: Sequence[str], met: bool) -> list[str]:
@@ -220,10 +244,10 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
     """Values by key of the floor, the models and the ceiling."""
     values = [
         row
-        | {"deblurer": result.spec.deblurer, "seconds": row["restore_ms"] / 1e3}
+        | {"path": result.path, "deblurer": result.spec.deblurer, "seconds": row["restore_ms"] / 1e3}
         | ({"f1_unseen": _f1_of_others(result)} if "f1_unseen" in keys else {})
         | {key: result.environment.get("training", {}).get(key) for key in keys if key in _RECORDED}
-        for row, result in zip(rows(group), group, strict=True)
+        for row, result in zip(table.rows(group), group, strict=True)
     ]
     return values[0], values[1:-1], values[-1]
 
@@ -240,14 +264,12 @@ def column(key: str) -> Column:
 
 
 def _columns(keys: Sequence[str]) -> tuple[Column, ...]:
-    return (
-        Column("method"),
-        *map(column, keys),
-    )
+    known = table.headings()
+    return (Column("method"), *(Column(known[key]) if key in ("verdict", "gain") else column(key) for key in keys))
 
 
 def _values(of: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[tuple[Value, ...], ...]:
-    return tuple((row["name"], *(row[key] for key in keys)) for row in of)
+    return tuple((row["name"], *(row.get(key) for key in keys)) for row in of)
 
 
 def _p(p: float) -> str:
