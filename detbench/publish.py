@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, claims, features, figure, registry, runner, store, swap
+from detbench import alternatives, best, claims, features, figure, registry, runner, store, swap
 from detbench.compare import compare
 from detbench.data.cards import cards
 from detbench.detectors import adapted
@@ -114,6 +114,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     written = {
         reports / "leaderboard.md": _page(groups, noisy, of_detectors, weighed, remarks),
         reports / "published.json": json.dumps(state(groups), indent=1) + "\n",
+        root / "detbench" / best.PUBLISHED: json.dumps([best.of_lineup(g).plain() for g in groups], indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
     for path, text in written.items():

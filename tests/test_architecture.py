@@ -37,6 +37,7 @@ ALLOWED = {
     "unreferenced": LEAVES | {"detectors", "runner"},
     "report.unreferenced": {"stats", "unreferenced"},
     "verdict": {"compare", "stats"},
+    "best": {"compare", "report.collect", "runner", "stats", "verdict"},
     "table": {"stats", "verdict"},
     "compare": {"stats", "store", "thresholds"},
     "check": {"match", "stats", "store", "compare"},
@@ -69,7 +70,7 @@ ALLOWED = {
     "report.groups": {"swap"} | {f"report.{part}" for part in ("collect", "document", "page", "swaps")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
-    | {"features", "report.features", "swap"}
+    | {"best", "features", "report.features", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("plots", "style", "swaps", "tables")},
     "claims": {"data.datasets", "data.images", "detectors", "quality", "stats", "weights", "registry", "runner"}

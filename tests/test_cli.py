@@ -36,7 +36,7 @@ def test_a_run_prints_a_table_its_signature_and_its_path(warm, tmp_path):
     done = command("run", "--deblurer", "dc250", *SMALL)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].split() == "verdict F1 F1 gained [95 %] gap closed PSNR dB ms/frame".split()
+    assert lines[0].split() == ["verdict", "F1", "F1", "gained", "[95", "%]", "gap", "closed", "PSNR", "dB", "ms/frame"]
     assert [line.split("  ")[0] for line in lines[2:5]] == ["blurred", "dc250", "sharp, JPEG 95"]
     assert lines[5].startswith("Not enough data: 2 clips")
     assert lines[-2].startswith("signature: street:")

@@ -1,0 +1,220 @@
+"""Which deblurer to take: the most F1 for sure within a time a frame, on this machine.
+
+Scores are the published ones, or those of somebody's own runs; times are measured here.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detbench import runner
+from detbench.compare import compare
+from detbench.lineup import Lineup, role
+from detbench.report.collect import collect
+from detbench.stats import Interval
+from detbench.types import DetbenchError, RunSpec
+from detbench.verdict import HELPS, Verdict, of_runs
+
+PUBLISHED = "results.json"
+"""The published scores, in this package."""
+
+REPEATS, ENOUGH = 3, 2.0
+"""How often a frame is restored to measure it, and the seconds after which once is enough."""
+
+TILE, HOPELESS = 4, 3.0
+"""A tile of so many times less width and height is restored first; where that, times its share, takes so many times
+more than the budget, no whole frame is restored."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A deblurer's published score: its name, F1, and the verdict on it."""
+
+    deblurer: str
+    f1: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Board:
+    """Scores before one detector.
+
+    Attributes:
+        dataset: whose frames.
+        clips: how many they are of.
+        detector: its name.
+        imgsz: the size in pixels that it works at.
+        floor: F1 of the blurred frames as they are.
+        scores: the best F1 first.
+    """
+
+    dataset: str
+    clips: int
+    detector: str
+    imgsz: int
+    floor: float
+    scores: tuple[Score, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data, which :func:`published` reads."""
+        rows = [
+            {"deblurer": score.deblurer, "f1": score.f1, "verdict": score.verdict.word}
+            | {key: getattr(score.verdict.gain, key) for key in ("estimate", "low", "high")}
+            for score in self.scores
+        ]
+        return {**vars(self), "scores": rows}
+
+
+@dataclass(frozen=True)
+class Time:
+    """Milliseconds a frame on this machine; a guess from a part of a frame where that is far too much already."""
+
+    ms: float
+    guessed: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found.
+
+    Attributes:
+        board: the scores that were chosen by.
+        budget_ms: what a frame may take.
+        best: the deblurer to take; None if nothing helps for sure within the budget.
+        tried: those that help for sure, the best F1 first, each with its time; those below the best are not tried.
+        failed: why others could not be tried, by name.
+    """
+
+    board: Board
+    budget_ms: float
+    best: Score | None
+    tried: tuple[tuple[Score, Time], ...]
+    failed: dict[str, str]
+
+
+def of_lineup(lineup: Lineup) -> Board:
+    """The scores of runs on the same frames before one detector."""
+    spec = lineup.floor.spec
+    judged = of_runs(compare([lineup.floor, *lineup.models]))
+    models = sorted((run for run in lineup.models if role(run.spec) == "model"), key=lambda run: -run.f1)
+    return Board(
+        Path(spec.dataset).name,
+        len({score.clip for score in lineup.floor.scores}),
+        Path(spec.detector).stem if spec.detector.endswith(".pt") else spec.detector,
+        spec.imgsz,
+        lineup.floor.f1,
+        tuple(Score(run.spec.deblurer, run.f1, judged[run.path]) for run in models),
+    )
+
+
+def of_folder(runs: Path) -> list[Board]:
+    """The scores of a folder of runs, a board for each dataset, detector and its settings.
+
+    Raises:
+        DetbenchError: as :func:`detbench.report.collect.collect` has it.
+    """
+    return [of_lineup(group) for group in collect([runs], split=True)]
+
+
+def published() -> list[Board]:
+    """The scores that this package carries, the leaderboard's detector first."""
+    boards = json.loads((files("detbench") / PUBLISHED).read_text("utf-8"))
+    return [
+        Board(
+            **{key: value for key, value in board.items() if key != "scores"},
+            scores=tuple(
+                Score(
+                    row["deblurer"],
+                    row["f1"],
+                    Verdict(row["verdict"], Interval(row["estimate"], row["low"], row["high"])),
+                )
+                for row in board["scores"]
+            ),
+        )
+        for board in boards
+    ]
+
+
+def before(boards: Sequence[Board], detector: str | None, imgsz: int | None) -> Board:
+    """The board of a detector, at a working size where one is asked for; the first by default.
+
+    Raises:
+        DetbenchError: there is none; the message names those that there are.
+    """
+    for board in boards:
+        if detector in (None, board.detector) and imgsz in (None, board.imgsz):
+            return board
+    known = ", ".join(f"{board.detector} at {board.imgsz}" for board in boards)
+    raise DetbenchError(
+        f"There are no scores before {detector or boards[0].detector}{f' at {imgsz}' if imgsz else ''}, only before"
+        f" {known}. Run `detbench run --deblurer all --detector {detector or boards[0].detector} --out DIR`, and give"
+        " --runs DIR."
+    )
+
+
+def choose(board: Board, budget_ms: float, measure: Callable[[str, float], Time]) -> Choice:
+    """The deblurer with the most F1, of those that help for sure and keep within the budget.
+
+    Args:
+        board: the scores.
+        budget_ms: milliseconds that a frame may take.
+        measure: a deblurer's time a frame; its arguments are the deblurer's name and the budget.
+    """
+    tried, failed = [], {}
+    for score in board.scores:
+        if score.verdict.word != HELPS:
+            continue
+        try:
+            taken = measure(score.deblurer, budget_ms)
+        except DetbenchError as error:
+            failed[score.deblurer] = str(error)
+            continue
+        tried.append((score, taken))
+        if taken.ms <= budget_ms and not taken.guessed:
+            return Choice(board, budget_ms, score, tuple(tried), failed)
+    return Choice(board, budget_ms, None, tuple(tried), failed)
+
+
+def measurer(
+    size: tuple[int, int], device: str, restorer: Callable[[RunSpec], Any] = runner.restorer
+) -> Callable[[str, float], Time]:
+    """A ``measure`` for :func:`choose`: a deblurer's time on this machine, after a first frame that warms up.
+
+    Args:
+        size: width and height of the frames, in pixels.
+        device: as in a run's spec.
+        restorer: makes a deblurer of a spec, which restores a list of (H, W, 3) uint8 frames.
+    """
+    width, height = size
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    tile = frame[: max(1, height // TILE), : max(1, width // TILE)]
+
+    def measure(name: str, budget_ms: float) -> Time:
+        restore = restorer(RunSpec(name, device=device))
+        restore([tile])
+        guess = _ms(restore, tile) * frame.size / tile.size
+        if guess > HOPELESS * budget_ms:
+            return Time(guess, guessed=True)
+        started = time.perf_counter()
+        restore([frame])
+        taken = [_ms(restore, frame)]
+        while len(taken) < REPEATS and time.perf_counter() - started < ENOUGH:
+            taken.append(_ms(restore, frame))
+        return Time(statistics.median(taken))
+
+    return measure
+
+
+def _ms(restore: Any, frame: Any) -> float:
+    started = time.perf_counter()
+    restore([frame])
+    return (time.perf_counter() - started) * 1e3

@@ -1,0 +1,111 @@
+"""Which deblurer to take: best."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from detbench.cli._app import app, errors
+from detbench.cli._options import DeviceOption
+from detbench.cli._print import print_table
+from detbench.types import DetbenchError
+
+if TYPE_CHECKING:
+    from detbench.best import Choice, Time
+
+
+@app.command()
+def best(
+    budget_ms: Annotated[float, typer.Option(min=0.0, help="Milliseconds that deblurring a frame may take.")],
+    detector: Annotated[
+        Optional[str], typer.Option(help="Before which the scores are. Default: the leaderboard's.")
+    ] = None,
+    imgsz: Annotated[
+        Optional[int], typer.Option(help="Size that the detector works at, where there are several.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Width and height of your frames, in pixels.")] = "640x360",
+    device: DeviceOption = "auto",
+    runs: Annotated[
+        Optional[Path], typer.Option(help="A folder of your own runs, whose scores count in place of the published.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say which deblurer brings the most F1 within a time a frame, measured on this machine."""
+    with errors():
+        from detbench import best as module
+
+        boards = module.of_folder(runs) if runs else module.published()
+        board = module.before(boards, detector, imgsz)
+        found = module.choose(board, budget_ms, module.measurer(_size(size), device))
+        if as_json:
+            print(json.dumps(_plain(found, size), indent=1))
+        else:
+            _print(found, size)
+
+
+def _size(size: str) -> tuple[int, int]:
+    """Width and height.
+
+    Raises:
+        DetbenchError: it says neither.
+    """
+    width, _, height = size.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise DetbenchError(f"--size {size} is not width x height in pixels, such as 1280x720.")
+    return int(width), int(height)
+
+
+def _print(found: Choice, size: str) -> None:
+    """Those that were tried, and the answer."""
+    board = found.board
+    where = f"on {board.dataset} ({board.clips} clips), before {board.detector} at {board.imgsz}"
+    rows = [
+        [score.deblurer, f"{score.f1:.3f}", score.verdict.gain.format("{:.3f}"), _time(taken)]
+        for score, taken in found.tried
+    ]
+    if rows:
+        print_table(["helps for sure", "F1", "F1 gained [95 %]", "ms/frame here"], rows)
+    for name, why in found.failed.items():
+        print(f"Not tried: {name}. {why}")
+    if found.best:
+        taken = found.tried[-1][1]
+        print(
+            f"Take {found.best.deblurer}: F1 {board.floor:.3f} -> {found.best.f1:.3f} {where}, for {taken.ms:.0f} ms a"
+            f" frame of {size} on this machine."
+        )
+        print(f"Next: detbench deblur INPUT OUTPUT --deblurer {found.best.deblurer}")
+    else:
+        print(f"Take none: nothing that helps for sure {where} takes {found.budget_ms:g} ms a frame of {size} or less.")
+        if found.tried:
+            fastest, taken = min(found.tried, key=lambda pair: pair[1].ms)
+            print(f"Next: detbench best --budget-ms {taken.ms * 1.2:.0f}, for {fastest.deblurer}, the fastest of these")
+    print(f"Without a deblurer F1 is {board.floor:.3f}, at no time.")
+
+
+def _time(taken: Time) -> str:
+    return f"about {taken.ms:.0f}" if taken.guessed else f"{taken.ms:.0f}"
+
+
+def _plain(found: Choice, size: str) -> dict[str, Any]:
+    """The same as plain data."""
+    board = found.board
+    return {
+        "best": found.best.deblurer if found.best else None,
+        "budget_ms": found.budget_ms,
+        "size": size,
+        "dataset": board.dataset,
+        "clips": board.clips,
+        "detector": board.detector,
+        "imgsz": board.imgsz,
+        "f1_without": board.floor,
+        "tried": [
+            {"deblurer": score.deblurer, "f1": score.f1, "gain": score.verdict.gain.estimate}
+            | {"low": score.verdict.gain.low, "high": score.verdict.gain.high}
+            | {"ms": taken.ms, "guessed": taken.guessed}
+            for score, taken in found.tried
+        ],
+        "failed": found.failed,
+    }
