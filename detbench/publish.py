@@ -19,7 +19,7 @@ from detbench.data.cards import cards
 from detbench.detectors import adapted
 from detbench.lineup import FLOOR
 from detbench.report import alternatives as words
-from detbench.report import detectors, formats, plots, style, swaps, tables
+from detbench.report import detectors, formats, matrix, plots, style, swaps, tables
 from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
@@ -110,11 +110,13 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
             curves.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
     style.save(plots.training_curves(curves), reports / "figures", "training")
 
-    board = formats.markdown(tables.leaderboard(group))
+    boards = [best.of_lineup(each) for each in groups]
+    style.save(matrix.matrix(boards), reports / "figures", "matrix")
+    board = formats.markdown(tables.shortlist(group))
     written = {
         reports / "leaderboard.md": _page(groups, noisy, of_detectors, weighed, remarks),
         reports / "published.json": json.dumps(state(groups), indent=1) + "\n",
-        root / "detbench" / best.PUBLISHED: json.dumps([best.of_lineup(g).plain() for g in groups], indent=1) + "\n",
+        root / "detbench" / best.PUBLISHED: json.dumps([each.plain() for each in boards], indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
     for path, text in written.items():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from functools import partial
 from xml.etree import ElementTree
 
@@ -267,7 +268,12 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     apart = Distances(np.ones(12), {"unsharp": np.full(12, 0.8)}, [str(i) for i in range(12)])
     monkeypatch.setattr(publish.features, "measure", lambda group: apart)
     (tmp_path / "README.md").write_text(f"{publish.START} {publish.END}\n")
+    (tmp_path / "detbench").mkdir()
     publish.publish(tmp_path, tmp_path / "runs", "cpu")
+    boards = json.loads((tmp_path / "detbench" / "results.json").read_text())
+    assert [(board["detector"], board["imgsz"]) for board in boards] == list(publish.DETECTORS)
+    assert re.search(r"^\| unsharp +\| +\w", (tmp_path / "README.md").read_text(), re.M)
+    assert (tmp_path / "reports" / "figures" / "matrix.png").stat().st_size > 1000
     page = (tmp_path / "reports" / "leaderboard.md").read_text()
     for name, imgsz in publish.DETECTORS:
         assert f"| {name} {imgsz}: F1 |" in page
@@ -291,7 +297,13 @@ def test_the_readme_and_the_leaderboard_agree():
     readme, board = ((root / name).read_text() for name in ("README.md", "reports/leaderboard.md"))
     part = readme.split(publish.START)[1].split(publish.END)[0].strip()
     assert part.startswith("**Leaderboard**")
-    assert part in board
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in part.splitlines() if line.startswith("|")]
+    heads, _, *rows = rows
+    assert len(rows) >= 4
+    for row in rows:
+        (whole,) = re.findall(rf"^\| {re.escape(row[0])} +\|.*$", board.split("## Before several")[0], re.M)
+        for heading in ("F1", "gap closed", "PSNR dB"):
+            assert row[heads.index(heading)] in {cell.strip(" *") for cell in whole.split("|")}, (row, heading)
 
 
 def test_a_readme_without_a_place_is_refused():

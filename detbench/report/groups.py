@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from detbench import swap
-from detbench.report import page, swaps
+from detbench import best, swap
+from detbench.report import matrix, page, swaps
 from detbench.report.collect import Group
 from detbench.report.document import Report, title
 
@@ -34,7 +34,7 @@ def write(groups: Sequence[Group], out: Path) -> Path:
         Report(group, out / part).write()
         link = f'<p><a href="{part}/index.html">Report</a></p>'
         links.append(page.Section(part, heading, [str(group.signature)], [link]))
-    return page.write(out, "detbench: groups of runs", "", [*links, *_swaps(groups, out)])
+    return page.write(out, "detbench: groups of runs", "", [*_swaps(groups, out), *links])
 
 
 def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
@@ -49,8 +49,14 @@ def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
             found = swap.pairs(members)
             tables = [replace(each, key=f"{each.key}-{number}") for each in swaps.tables(members, found)]
             made = [report.table(each) for each in tables]
+            boards = [best.of_lineup(each) for each in members]
+            alt = "F1 that each deblurer gains before each detector, with its verdict"
             yield page.Section(
-                f"swap-{number}", "Does it hold before another detector?", swaps.sentences(members, found), made
+                f"swap-{number}",
+                "Does it hold before another detector?",
+                swaps.sentences(members, found),
+                made,
+                [report.figure(f"matrix-{number}", matrix.matrix(boards), alt)],
             )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Literal
+
+import numpy as np
 
 from detbench import compare, table
 from detbench.compare import Comparison
@@ -28,6 +31,14 @@ MARK = " †"
 
 JUDGED = ("verdict", "f1", "gain", "gap_closed")
 """What comes first on the leaderboard: does it help, and by how much."""
+
+ALWAYS = ("dc250", "srn")
+"""What a shortlist shows whatever comes out: the publication's main model, and the peer with its authors' weights."""
+
+SPEEDS = (0.0, 200.0, 1000.0, math.inf)
+"""Classes of speed, in milliseconds a frame: of each a shortlist shows the best."""
+
+_UNSEEN = f"{MARK}: trained on frames of BDD100K too, which are among these."
 
 _RECORDED = frozenset({"parameters", "images_seen"})
 _BEST: Mapping[str, Literal["highest", "lowest", ""]] = {"higher": "highest", "lower": "lowest", "": ""}
@@ -69,6 +80,43 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             *(_seen(seen, met) if seen and (costs or met) else []),
         ),
         "leaderboard",
+    )
+
+
+def shortlist(group: Group) -> Table:
+    """The leaderboard in a few rows and columns: the best of each class of speed, and the publications' main models.
+
+    Args:
+        group: the runs.
+    """
+    whole, models = leaderboard(group), group.ranked
+    known = table.headings()
+    headings = ["method", *(known[key] for key in table.SHOWN)]
+    columns = [i for i, column in enumerate(whole.columns) if column.heading in headings]
+    names = set(ALWAYS)
+    for least, most in itertools.pairwise(SPEEDS):
+        within = [run for run in models if least <= np.median([score.restore_ms for score in run.scores]) < most]
+        names |= {run.spec.deblurer for run in within[:1]}
+    met = any(MARK in str(row[0]) for part in whole.parts for row in part.rows)
+    return replace(
+        whole,
+        columns=tuple(whole.columns[i] for i in columns),
+        parts=tuple(
+            replace(
+                part,
+                rows=tuple(
+                    tuple(row[i] for i in columns)
+                    for row in part.rows
+                    if not part.ranked or str(row[0]).removesuffix(MARK) in names
+                ),
+            )
+            for part in whole.parts
+        ),
+        notes=(
+            "Against blurred: paired bootstrap over clips, verdicts after Holm's correction for"
+            f" {len(models)} deblurers.{_UNSEEN if met else ''}",
+        ),
+        key="shortlist",
     )
 
 

@@ -1,0 +1,88 @@
+"""What the README says can be typed as it stands there, and what it links to is there."""
+
+import re
+import shlex
+import shutil
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from detbench import cli, publish
+from detbench.data import images
+
+ROOT = publish.REPORTS.parent
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^\|[^|]*\| `detbench ([^`]+)` \|$", README, re.M)
+
+
+def test_it_is_short():
+    assert len(README.split()) <= 900
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page):
+    here = ROOT / page
+    for target in re.findall(r"\]\(([^)\s]+)\)", here.read_text("utf-8")):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (here.parent / path).resolve() if path else here
+        assert file.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.M)
+            assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, target
+
+
+@pytest.fixture
+def yours(tmp_path, street, monkeypatch):
+    """What the commands name: a video, pairs, frames restored elsewhere, photographs."""
+    monkeypatch.chdir(tmp_path)
+    for side in ("blur", "sharp"):
+        (tmp_path / "my_pairs" / side).mkdir(parents=True)
+    for folder in ("my_restored", "my_photos"):
+        (tmp_path / folder).mkdir()
+    for pair in street.pairs[:2]:
+        name = f"{pair.id}.png"
+        shutil.copy(pair.sharp, tmp_path / "my_pairs" / "sharp" / name)
+        for folder in ("my_pairs/blur", "my_restored"):
+            shutil.copy(pair.blurred, tmp_path / folder / name)
+    frame = images.read_image(street.pairs[0].blurred)
+    frame = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
+    video = cv2.VideoWriter("my_video.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, frame.shape[1::-1])
+    for _ in range(3):
+        video.write(frame[..., ::-1])
+    video.release()
+
+
+@pytest.mark.slow("runs of real deblurers")
+def test_every_command_runs_as_printed(yours, monkeypatch):
+    """Two trainings, which would take hours, are called and do nothing; the gate has tests of its own."""
+    from detbench.gan import adapt, tune
+
+    called = []
+
+    class Enough(Exception):
+        pass
+
+    def stop(name):
+        def call(*arguments, **options):
+            called.append((name, options.get("budget")))
+            raise Enough
+
+        return call
+
+    monkeypatch.setattr(tune, "tune", stop("tune"))
+    monkeypatch.setattr(adapt, "adapt", stop("adapt"))
+    assert len(COMMANDS) >= 10
+    for command in COMMANDS:
+        words = shlex.split(command)
+        if words[0] == "check":
+            assert CliRunner().invoke(cli.app, [*words, "--help"]).exit_code == 0
+            continue
+        done = CliRunner().invoke(cli.app, words)
+        if words[0] in ("tune", "adapt"):
+            assert isinstance(done.exception, Enough), (command, done.output)
+        else:
+            assert done.exit_code == 0, (command, done.output)
+    assert called == [("tune", 7200.0), ("adapt", 7200.0)]
