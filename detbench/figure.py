@@ -31,9 +31,14 @@ def best_median_worst(result: RunResult) -> list[str]:
 
     Of frames with the same gain, the one with the most reference objects comes first.
     """
+    ranked = best(result)
+    return list(dict.fromkeys([ranked[0], ranked[len(ranked) // 2], ranked[-1]]))
+
+
+def best(result: RunResult) -> list[str]:
+    """Ids of all frames, those first in which most objects were recovered, less those lost."""
     ranked = sorted(result.scores, key=lambda s: (s.lost - s.recovered, -(s.tp + s.fn), s.id))
-    picked = [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
-    return list(dict.fromkeys(score.id for score in picked))
+    return [score.id for score in ranked]
 
 
 def panels(result: RunResult, ids: Sequence[str]) -> dict[str, tuple[Frame, Frame, Frame]]:
@@ -105,6 +110,64 @@ def draw(
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=100)
+
+
+STEPS, STEP_MS, HOLD_MS, WIPE_WIDTH = 20, 70, 900, 640
+"""Of a wipe: pictures from one side to the other, how long each and the two ends are shown, the width in pixels."""
+
+
+def wipe(
+    result: RunResult,
+    detections: Mapping[str, Sequence[Detections]],
+    panels: Mapping[str, tuple[Frame, Frame, Frame]],
+    target: Path,
+) -> None:
+    """Write an animated WebP in which a divider uncovers the restored frame over the blurred one, and goes back.
+
+    Args:
+        result: the run.
+        detections: as from ``store.read_detections``.
+        panels: (blurred, restored, sharp) frames by id, each (H, W, 3) uint8 RGB; they follow each other.
+        target: the file.
+    """
+    from PIL import Image, ImageOps
+
+    numbers = {score.id: i for i, score in enumerate(result.scores)}
+    pictures: list[Image.Image] = []
+    for id, (blurred, restored, _) in panels.items():
+        sharp, before, after = (
+            detections[side][numbers[id]].above(result.spec.conf) for side in ("sharp", "blurred", "restored")
+        )
+        sides = [
+            _outlined(frame, outcomes(seen, before, sharp, result.spec.match_iou))
+            for frame, seen in ((blurred, before), (restored, after))
+        ]
+        size = pictures[0].size if pictures else sides[0].size
+        sides = [ImageOps.pad(side, size) for side in sides]  # frames may differ in size, a film's pictures may not
+        width, height = size
+        for step in [*range(STEPS), *range(STEPS, 0, -1)]:
+            at = round(width * step / STEPS)
+            picture = sides[0].copy()
+            picture.paste(sides[1].crop((0, 0, at, height)), (0, 0))
+            picture.paste("white", (max(0, at - 1), 0, min(width, at + 1), height))
+            pictures.append(picture)
+    durations = [HOLD_MS if i % STEPS == 0 else STEP_MS for i in range(len(pictures))]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    first, *others = pictures
+    first.save(target, save_all=True, append_images=others, duration=durations, loop=0, quality=70, method=4)
+
+
+def _outlined(frame: Frame, boxes: list[tuple[NDArray[np.float32], str]]) -> Any:
+    """A frame as a picture of :data:`WIPE_WIDTH`, or narrower, with its boxes."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(frame)
+    scale = min(1.0, WIPE_WIDTH / picture.width)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(picture)
+    for xyxy, outcome in boxes:
+        pen.rectangle([float(value) * scale for value in xyxy], outline=COLOURS[outcome], width=2)
+    return picture
 
 
 def _panel(ax: Any, frame: Frame, boxes: list[tuple[NDArray[np.float32], str]], title: str) -> None:

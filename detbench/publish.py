@@ -19,7 +19,7 @@ from detbench.data.cards import cards
 from detbench.detectors import adapted
 from detbench.lineup import FLOOR
 from detbench.report import alternatives as words
-from detbench.report import detectors, formats, matrix, plots, style, swaps, tables
+from detbench.report import detectors, formats, gains, plots, style, swaps, tables
 from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
@@ -100,8 +100,12 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
     drawn = next(run for run in group.models if run.spec.deblurer == DRAWN)
-    panels = figure.panels(drawn, figure.best_median_worst(drawn))
-    figure.draw(drawn, store.read_detections(drawn.path), panels, reports / "figures" / f"{DRAWN}-street.png")
+    seen = store.read_detections(drawn.path)
+    for make, ids, suffix in (
+        (figure.draw, figure.best_median_worst(drawn), "png"),
+        (figure.wipe, figure.best(drawn)[:3], "webp"),
+    ):
+        make(drawn, seen, figure.panels(drawn, ids), reports / "figures" / f"{DRAWN}-street.{suffix}")
 
     curves: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
     for name in names:
@@ -111,7 +115,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     style.save(plots.training_curves(curves), reports / "figures", "training")
 
     boards = [best.of_lineup(each) for each in groups]
-    style.save(matrix.matrix(boards), reports / "figures", "matrix")
+    style.save(gains.matrix(boards), reports / "figures", "matrix")
     board = formats.markdown(tables.shortlist(group))
     written = {
         reports / "leaderboard.md": _page(groups, noisy, of_detectors, weighed, remarks),

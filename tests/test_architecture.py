@@ -56,7 +56,7 @@ ALLOWED = {
     "report.conclusions": {"compare", "stats", "data.alignment"},
     "report.formats": set(),
     "report.style": set(),
-    "report.matrix": {"best", "report.style", "verdict"},
+    "report.gains": {"best", "report.style", "verdict"},
     "report.scatter": {"stats", "report.style"},
     "report.tables": {"compare", "table", "verdict"}
     | {f"report.{part}" for part in ("breakdown", "collect", "formats", "origins")},
@@ -67,14 +67,14 @@ ALLOWED = {
     "report.plots": {"stats", "tide", "report.breakdown", "report.style"},
     "report.document": {"data.datasets", "stats", "store", "compare", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
-    | {"report.style", "report.tables"},
+    | {"report.gains", "report.style", "report.tables", "verdict"},
     "report.groups": {"best", "swap"}
-    | {f"report.{part}" for part in ("collect", "document", "matrix", "page", "swaps")},
+    | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
     "publish": LEAVES
     | {"registry", "runner", "compare", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
     | {"best", "features", "report.features", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
-    | {f"report.{part}" for part in ("matrix", "plots", "style", "swaps", "tables")},
+    | {f"report.{part}" for part in ("gains", "plots", "style", "swaps", "tables")},
     "claims": {"data.datasets", "data.images", "detectors", "quality", "stats", "weights", "registry", "runner"}
     | {"compare", "gan.recipe", "report.conclusions", "report.formats", "report.origins", "report.tables"},
     "gan.recipe": set(),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from detbench import figure, runner, store
 from detbench.data import images
@@ -43,6 +44,22 @@ def test_a_finished_run_can_be_drawn(pairs, bright_boxes, tmp_path, suffix):
     assert target.stat().st_size > 5000
     if suffix == ".png":
         assert images.image_size(target)[1] == 1500
+
+
+def test_a_wipe_uncovers_the_restored_frame_and_goes_back(pairs, bright_boxes, tmp_path):
+    result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
+    ids = figure.best(result)[:2]
+    panels, seen = figure.panels(result, ids), store.read_detections(result.path)
+    figure.wipe(result, seen, panels, tmp_path / "made" / "wipe.webp")
+    with Image.open(tmp_path / "made" / "wipe.webp") as film:
+        assert film.n_frames == 2 * 2 * figure.STEPS
+        film.seek(figure.STEPS)
+        uncovered = np.asarray(film.convert("RGB")).astype(int)
+        film.seek(0)
+        covered = np.asarray(film.convert("RGB")).astype(int)
+    blurred, restored, _ = panels[ids[0]]
+    for shown, is_, is_not in ((covered, blurred, restored), (uncovered, restored, blurred)):
+        assert np.abs(shown - is_).mean() < np.abs(shown - is_not).mean()
 
 
 def test_a_run_on_other_frames_cannot_be_drawn(pairs, bright_boxes, tmp_path):

@@ -19,18 +19,22 @@ from detbench.types import DetbenchError
 @app.command()
 def figure(
     run_path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
-    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The picture: .png, .pdf or .svg.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="The picture: .png, .pdf or .svg; or .webp, which moves.")
+    ],
 ) -> None:
-    """Draw what the detector saw in a run's best, median and worst frame."""
+    """Draw what the detector saw in a run's best, median and worst frame; as .webp a wipe over the three best."""
     with errors():
         from detbench import figure as module
         from detbench import store
 
-        if target.suffix not in (".png", ".pdf", ".svg"):
-            raise DetbenchError(f"{target}: name it .png, .pdf or .svg.")
+        if target.suffix not in (".png", ".pdf", ".svg", ".webp"):
+            raise DetbenchError(f"{target}: name it .png, .pdf, .svg or .webp.")
         result = store.read(run_path)
-        panels = module.panels(result, module.best_median_worst(result))
-        module.draw(result, store.read_detections(run_path), panels, target)
+        moves = target.suffix == ".webp"
+        ids = module.best(result)[:3] if moves else module.best_median_worst(result)
+        make = module.wipe if moves else module.draw
+        make(result, store.read_detections(run_path), module.panels(result, ids), target)
         print(f"drawn: {target}", file=sys.stderr)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING
 from detbench import compare, stats, store, tide
 from detbench.counts import Counts
 from detbench.data import datasets
+from detbench.lineup import name as lineup_name
 from detbench.metrics import METRICS, Sums
-from detbench.report import breakdown, conclusions, formats, page, plots, scatter, style, tables
+from detbench.report import breakdown, conclusions, formats, gains, page, plots, scatter, style, tables
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table
 from detbench.report.tables import framed
 from detbench.thresholds import leave_one_clip_out
 from detbench.types import DetbenchError, Detections, RunResult
+from detbench.verdict import verdicts
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+OPEN = ("verdict", "trade-offs", "leaderboard")
+"""Sections that are open at first; the others are details."""
 
 BARS = 6
 """Runs that a figure shows side by side; of more, those with the best F1."""
@@ -47,8 +52,9 @@ class Report:
         """Write tables and figures; gives what a page says of them."""
         makers = [
             self.verdict,
-            self.leaderboard,
             self.trade_offs,
+            self.leaderboard,
+            self.sure,
             self.thresholds,
             self.where,
             self.errors,
@@ -56,7 +62,8 @@ class Report:
             self.publications,
             self.measured,
         ]
-        return [section for maker in makers if (section := maker())]
+        made = [section for maker in makers if (section := maker())]
+        return [replace(section, folded=section.anchor not in OPEN) for section in made]
 
     # --- what the sections look at -------------------------------------------------------------------------------
 
@@ -75,6 +82,11 @@ class Report:
         """The same between floor and ceiling."""
         floor, ceiling = self.group.floor, self.group.ceiling
         return {self.labels[floor.path]: floor, **self.runs, self.labels[ceiling.path]: ceiling}
+
+    @cached_property
+    def compared(self) -> compare.Comparison:
+        """The deblurers against the blurred frames."""
+        return compare.compare([self.group.floor, *self.runs.values()])
 
     @cached_property
     def seen(self) -> dict[str, list[Detections]]:
@@ -113,7 +125,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, render in (("md", formats.markdown), ("tex", formats.latex), ("csv", formats.csv)):
             (folder / f"{table.key}.{suffix}").write_text(render(table), "utf-8")
-        return formats.html(table)
+        return formats.html(table, f"tables/{table.key}.csv")
 
     def figure(self, name: str, figure: matplotlib.figure.Figure, alt: str, caption: str = "") -> page.Figure:
         """Write a figure's files."""
@@ -123,34 +135,41 @@ class Report:
     # --- sections ------------------------------------------------------------------------------------------------
 
     def verdict(self) -> page.Section:
-        """Does it help, by how much, is it real?"""
-        group = self.group
-        compared = compare.compare([group.floor, *self.runs.values()])
-        models = [model.name for model in compared.models[1:]]
-        few = len(models) <= conclusions.FEW or len(compared.clips) < stats.MINIMUM_CLIPS  # else the table says it
+        """Does it help, and by how much?"""
+        group, compared = self.group, self.compared
+        few = len(compared.clips) < stats.MINIMUM_CLIPS
         words = [
             conclusions.headline(compared),
             *(conclusions.conclusions(compared) if few else ()),
-            *conclusions.remarks(compared),
+            *conclusions.caution(group.floor),
+            *(f"Unfinished, and left out: {path}." for path in group.unfinished),
         ]
-        unfinished = [f"Unfinished, and left out: {path}." for path in group.unfinished]
+        figures = []
+        if self.runs:
+            ceiling = group.ceiling.f1 - group.floor.f1
+            drawn = gains.forest(verdicts(compared), ceiling, lineup_name(group.floor), lineup_name(group.ceiling))
+            alt = "F1 that each deblurer gains over the blurred frames, with 95 % intervals and verdicts"
+            figures.append(self.figure("gains", drawn, alt))
+        return page.Section("verdict", "Verdict", [text for text in words if text], figures=figures)
+
+    def sure(self) -> page.Section:
+        """How sure is it?"""
+        compared, group = self.compared, self.group
+        models = compared.models[1:]
+        words = conclusions.conclusions(compared) if len(models) <= conclusions.FEW else []  # else the table says it
+        bars = plots.score_bars(self.runs, group.floor, group.ceiling)
+        alt = "F1, precision and recall of each run as bars with 95 % intervals; floor and ceiling as lines"
         return page.Section(
-            "verdict",
-            "Verdict",
-            [text for text in (*words, *unfinished) if text],
+            "sure",
+            "How sure it is",
+            [*words, *conclusions.remarks(compared)],
             [self.table(tables.differences(compared))] if models else [],
+            [self.figure("scores", bars, alt)],
         )
 
     def leaderboard(self) -> page.Section:
         """Everything between floor and ceiling."""
-        bars = plots.score_bars(self.runs, self.group.floor, self.group.ceiling)
-        alt = "F1, precision and recall of each run as bars with 95 % intervals; floor and ceiling as lines"
-        return page.Section(
-            "leaderboard",
-            "Leaderboard",
-            tables=[self.table(tables.leaderboard(self.group))],
-            figures=[self.figure("scores", bars, alt)],
-        )
+        return page.Section("leaderboard", "Leaderboard", tables=[self.table(tables.leaderboard(self.group))])
 
     def trade_offs(self) -> page.Section:
         """F1 against time and against PSNR."""

@@ -198,8 +198,13 @@ def csv(table: Table) -> str:
     return file.getvalue()
 
 
-def html(table: Table) -> str:
-    """A table in HTML, a ``figure`` of its own, which scrolls sideways where it is too wide."""
+def html(table: Table, csv: str = "") -> str:
+    """A table in HTML, a ``figure`` of its own, which scrolls sideways where it is too wide.
+
+    Args:
+        table: what to show.
+        csv: where the same lies as CSV, from the page; empty for nowhere.
+    """
     marks, lines = _footnotes(table)
     head = "".join(f'<th scope="col">{escape(column.heading)}</th>' for column in table.columns)
     bodies = []
@@ -216,6 +221,7 @@ def html(table: Table) -> str:
             text += f'<tr><th scope="row">{escape(name)}</th>{tds}</tr>\n'
         bodies.append(f"<tbody>\n{text}</tbody>\n")
     below = "".join(f"<p>{_raised_html(marks.get(line, ''))}{_breakable(line)}</p>\n" for line in lines)
+    below += f'<p><a href="{escape(csv)}" download>CSV</a></p>\n' * bool(csv)
     title = escape(table.title)
     return (
         f'<figure class="table">\n<div class="scroll" role="region" tabindex="0" aria-label="{title}">\n'

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detbench import best, swap
-from detbench.report import matrix, page, swaps
+from detbench.report import gains, page, swaps
 from detbench.report.collect import Group
 from detbench.report.document import Report, title
 
@@ -56,7 +56,7 @@ def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
                 "Does it hold before another detector?",
                 swaps.sentences(members, found),
                 made,
-                [report.figure(f"matrix-{number}", matrix.matrix(boards), alt)],
+                [report.figure(f"matrix-{number}", gains.matrix(boards), alt)],
             )
 
 

@@ -107,7 +107,20 @@
     $("list").querySelector("[aria-current]")?.removeAttribute("aria-current");
     const button = $("list").children[at].firstElementChild;
     button.setAttribute("aria-current", "true");
-    if (scroll) reveal(button.parentElement);
+    if (!scroll) return; // nobody asked for this frame
+    reveal(button.parentElement);
+    history.replaceState(null, "", `#${new URLSearchParams({ frame: frame.id, deblurer: data.models[view.model] })}`);
+  }
+
+  /** Show the frame that the address names, if it does. */
+  function link() {
+    const named = new URLSearchParams(location.hash.slice(1));
+    const here = (view) => data.frames[view.frame].id === named.get("frame");
+    const ours = (view) => data.models[view.model] === named.get("deblurer");
+    const index = shown.findIndex(({ view }) => here(view) && ours(view));
+    if (index < 0) return;
+    show(index);
+    $("stage").scrollIntoView({ block: "center" });
   }
 
   /** Scroll the list, and nothing else, to one of its items. */
@@ -248,4 +261,6 @@
 
   $("viewer").hidden = false;
   choose();
+  addEventListener("hashchange", link);
+  link();
 })();

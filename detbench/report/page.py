@@ -77,6 +77,7 @@ class Section:
         paragraphs: plain text (or ``markupsafe.Markup``).
         tables: HTML, put in as it is.
         figures: pictures, below the tables.
+        folded: whether it is a detail, closed at first.
     """
 
     anchor: str
@@ -84,6 +85,7 @@ class Section:
     paragraphs: Sequence[str] = ()
     tables: Sequence[str] = ()
     figures: Sequence[Figure] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def write(out: Path, title: str, intro: str, sections: Sequence[Section], galler
         title: of the page.
         intro: a paragraph below the title, or empty.
         sections: in order.
-        gallery: the frames, shown last; its pictures lie in ``out`` already.
+        gallery: the frames, shown after the first section; its pictures lie in ``out`` already.
 
     Returns:
         The page's path.
@@ -146,6 +148,10 @@ def write(out: Path, title: str, intro: str, sections: Sequence[Section], galler
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
+    scripts = {
+        "sections.js": any(section.tables or section.folded for section in sections),
+        "page.js": gallery is not None and bool(gallery.views),
+    }
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("page.html.j2").render(
         title=title,
@@ -154,7 +160,7 @@ def write(out: Path, title: str, intro: str, sections: Sequence[Section], galler
         gallery=gallery,
         data=Markup(_json(gallery)) if gallery else "",
         css=Markup((_HERE / "page.css").read_text("utf-8")),
-        js=Markup((_HERE / "page.js").read_text("utf-8")),
+        scripts=[Markup((_HERE / file).read_text("utf-8")) for file, used in scripts.items() if used],
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(page, "utf-8")

@@ -1,19 +1,64 @@
-"""The one picture: what each deblurer brings before each detector."""
+"""What each deblurer brings, as pictures: before one detector with intervals, before several as a matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from detbench.best import Board
-from detbench.report.style import WIDTH, styled
-from detbench.verdict import HARMS, HELPS, SAME, UNKNOWN
+from detbench.report.style import BLUE, CEILING, FLOOR, GREY, VERMILION, WIDTH, styled
+from detbench.verdict import HARMS, HELPS, SAME, UNKNOWN, Verdict
 
 MARKS = {HELPS: "\N{BLACK UP-POINTING TRIANGLE}", HARMS: "\N{BLACK DOWN-POINTING TRIANGLE}", SAME: "=", UNKNOWN: "?"}
 """What stands beside a number, so that colour never says anything alone."""
+
+
+COLOURS = {HELPS: BLUE, HARMS: VERMILION}
+"""Of what is sure; all else is grey."""
+
+
+@styled
+def forest(judged: Mapping[str, Verdict], ceiling: float, floor_name: str, ceiling_name: str) -> Figure:
+    """F1 gained by each deblurer with its interval, the best on top; hollow where Holm's correction leaves it unsure.
+
+    Args:
+        judged: the verdicts by name.
+        ceiling: F1 that the ceiling has more than the floor.
+        floor_name: of what the gains are against.
+        ceiling_name: of what cannot be passed.
+    """
+    names = sorted(judged, key=lambda name: judged[name].gain.estimate)
+    figure = Figure(figsize=(2 * WIDTH, 0.8 + 0.17 * max(len(names), 2)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, label=floor_name, **FLOOR)
+    axes.axvline(ceiling, label=ceiling_name, **CEILING)
+    for row, name in enumerate(names):
+        word, gain = judged[name].word, judged[name].gain
+        colour = COLOURS.get(word, GREY)
+        if not math.isnan(gain.low):
+            axes.plot([gain.low, gain.high], [row, row], color=colour, linewidth=1.4, solid_capstyle="butt")
+        face = colour if word in COLOURS else "white"
+        axes.plot([gain.estimate], [row], marker="o", markersize=4.5, color=colour, markerfacecolor=face)
+        axes.annotate(
+            f"{MARKS[word]} {word}",
+            (1.01, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=6.5,
+            fontweight="bold" if word in COLOURS else "normal",
+            annotation_clip=False,
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.7, len(names) - 0.3)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    axes.set_xlabel(f"F1 gained over {floor_name}, with 95 % intervals")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
 
 
 @styled
