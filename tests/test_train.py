@@ -1,6 +1,7 @@
 """The trainer: it resumes as if nothing had happened, goes back when it diverges, and leaves records."""
 
 import dataclasses
+import math
 import os
 import runpy
 import shutil
@@ -17,9 +18,10 @@ from training import RECIPE, rows_of, small_spec, start, tensors
 from detbench import registry
 from detbench.data import images
 from detbench.gan import data, validate
+from detbench.gan.prepare import fabric_on
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import load_folders
-from detbench.gan.step import stage
+from detbench.gan.step import stage, training_state, update
 from detbench.gan.train import train
 from detbench.gan.training import learning_rate
 from detbench.types import DetbenchError
@@ -268,3 +270,19 @@ def test_the_learning_rate_rises_along_a_line_and_falls_along_half_a_cosine():
     # (1 + cos(pi i / 100)) / 2, of which a tenth, half and all after 1, 5 and 10 iterations
     assert rates == pytest.approx([0.0999753, 0.4969220, 0.9755283, 0.5, 0.1464466, 0.0], abs=1e-6)
     assert learning_rate(dataclasses.replace(recipe, warmup=0), 1) == pytest.approx(0.9997533)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_gradient_that_is_not_finite_is_left_out(value):
+    recipe = Recipe(content={"l1": 1.0}, clip_gradient=1.0, ema=0.5)
+    fabric = fabric_on("cpu")
+    state = training_state(torch.nn.Conv2d(3, 3, 1), recipe, fabric)
+    now = stage(recipe, 1)
+    before = [parameter.clone() for parameter in state.generator.parameters()]
+    shown = torch.ones(1, 3, 4, 4)
+    update(state, recipe, now, (state.generator(shown) * value).sum(), fabric)
+    for one, other, mean in zip(before, state.generator.parameters(), state.averaged.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert torch.isfinite(mean).all()
+    update(state, recipe, now, state.generator(shown).sum(), fabric)
+    assert not torch.equal(before[0], next(state.generator.parameters()))

@@ -185,11 +185,18 @@ def step(
 
 
 def update(state: TrainingState, recipe: Recipe, stage: Stage, loss: Tensor, fabric: Fabric) -> None:
-    """One update of what is trained, and of its running mean, by a loss with a graph."""
+    """One update of what is trained, and of its running mean, by a loss with a graph.
+
+    Where gradients are clipped, one that is not finite is left out: among thousands of batches in bfloat16 there is one.
+    """
     state.g_optimizer.zero_grad()
     fabric.backward(loss)
     if recipe.clip_gradient:
-        fabric.clip_gradients(state.generator, state.g_optimizer, max_norm=recipe.clip_gradient)
+        norm = fabric.clip_gradients(
+            state.generator, state.g_optimizer, max_norm=recipe.clip_gradient, error_if_nonfinite=False
+        )
+        if norm is not None and not torch.isfinite(norm):
+            return
     state.g_optimizer.step()
     average(state.averaged, state.generator.module, stage.ema)
 
