@@ -187,7 +187,7 @@ def step(
 def update(state: TrainingState, recipe: Recipe, stage: Stage, loss: Tensor, fabric: Fabric) -> None:
     """One update of what is trained, and of its running mean, by a loss with a graph.
 
-    Where gradients are clipped, one that is not finite is left out: among thousands of batches in bfloat16 there is one.
+    Where gradients are clipped, one that is not finite is left out: of thousands of batches in bfloat16 one has such.
     """
     state.g_optimizer.zero_grad()
     fabric.backward(loss)
