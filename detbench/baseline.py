@@ -17,7 +17,10 @@ from typing import Any
 
 from detbench import compare, runner, stats, store
 from detbench.check import Verdict, judge
-from detbench.types import DetbenchError, RunResult
+from detbench.types import DetbenchError, RunResult, RunSpec
+
+FIRST = RunSpec("dc250", limit=20)
+"""The run that a gate starts with where no other is given: a minute or two on two cores."""
 
 
 class CannotCompare(DetbenchError):
@@ -83,6 +86,26 @@ def check(
             shutil.copytree(now.path, kept)
             now = store.read(kept)
         return judge(before, now)
+
+
+def start(baseline: Path, run: Path | None = None, *, device: str | None = None) -> Replacement:
+    """Start a gate.
+
+    Args:
+        baseline: the folder for it, which holds none yet.
+        run: the directory of the finished run that becomes the baseline. None makes one: :data:`FIRST`.
+        device: to make it on.
+
+    Raises:
+        CannotCompare: the run has too few clips.
+        DetbenchError: there is a baseline already; the run cannot be read or made.
+    """
+    if _runs(baseline):
+        raise DetbenchError(f"{baseline} holds a baseline already: `detbench check --update` replaces it.")
+    if run is not None:
+        return update(baseline, store.read(run))
+    with tempfile.TemporaryDirectory(prefix="detbench-check-") as folder:
+        return update(baseline, runner.run(replace(FIRST, device=device or FIRST.device), Path(folder)))
 
 
 def update(

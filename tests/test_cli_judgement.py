@@ -3,15 +3,21 @@
 import hashlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import BrightBoxes, scene, stand_in
 from typer.testing import CliRunner
 
+from detbench import baseline as gate
 from detbench import cli, detectors, publish, quality, registry, runner
 from detbench.baseline import update
 from detbench.data import images
@@ -89,6 +95,33 @@ def test_report_prints_the_page_it_made(runs, tmp_path):
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(tmp_path / "out" / "index.html")
     assert invoke("report", tmp_path).exit_code == 1
+
+
+def test_a_gate_is_started_in_one_command(data, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = RunSpec("unsharp", dataset=str(data), conf=0.7, device="cpu")
+    monkeypatch.setattr(gate, "FIRST", spec)
+    done = invoke("check", "--baseline", "new")
+    assert done.exit_code == 0, done.output
+    assert "unsharp, 12 frames in 12 clips" in done.stdout
+    workflow = yaml.safe_load("name:" + done.stdout.split("\nname:")[1].split("\n\n")[0])
+    assert workflow["jobs"]["gate"]["steps"][1]["with"] == {"baseline": "reports/baseline"}
+    assert invoke("check").exit_code == 0
+    again = invoke("check", "--baseline", "new")
+    assert again.exit_code == 1
+    assert "holds a baseline already" in again.stderr
+    shutil.rmtree("reports/baseline")
+    assert invoke("check", "--baseline", "new", "--from", runs["unsharp"]).exit_code == 0
+    assert [path.name for path in Path("reports/baseline").iterdir()] == [runs["unsharp"].name]
+    assert "--baseline new" in invoke("check", "--from", runs["unsharp"]).stderr
+
+
+def test_the_action_and_the_workflow_are_as_github_wants_them():
+    root = publish.REPORTS.parent
+    for schema, file in (("actions", "action.yml"), ("workflows", ".github/workflows/ci.yml")):
+        command = ["check_jsonschema", "--builtin-schema", f"vendor.github-{schema}", str(root / file)]
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 def test_the_gate_has_three_answers(data, tmp_path, monkeypatch):

@@ -15,6 +15,9 @@ from detbench.cli._options import DeviceOption, RunsArgument, WeightsOption
 from detbench.cli._print import print_swaps, print_table
 from detbench.types import DetbenchError
 
+BASELINE, NEW = Path("reports/baseline"), Path("new")
+"""Where a gate's baseline lies, and what starts one there."""
+
 
 @app.command()
 def figure(
@@ -99,9 +102,14 @@ def compare(
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Option("--baseline", help="Folder with the run that others are held to.")] = Path(
-        "reports/baseline"
-    ),
+    folder: Annotated[
+        Path,
+        typer.Option("--baseline", help="Folder with the run that others are held to; `new` starts reports/baseline."),
+    ] = BASELINE,
+    start: Annotated[
+        Optional[Path],
+        typer.Option("--from", help="Of a new baseline: a finished run of yours. Default: dc250 on 20 frames."),
+    ] = None,
     update: Annotated[bool, typer.Option("--update", help="Write a new baseline, and tell what changes.")] = False,
     out: Annotated[Optional[Path], typer.Option(help="Keep the new run's directory in this folder.")] = None,
     junit: Annotated[Optional[Path], typer.Option(help="Write JUnit XML to this file.")] = None,
@@ -121,6 +129,12 @@ def check(
         from detbench.report import ci
 
         given = str(weights) if weights else None
+        if start and folder != NEW:
+            raise DetbenchError("--from is for a new gate: give --baseline new with it.")
+        if folder == NEW and not folder.exists():
+            print(*ci.replaced(module.start(BASELINE, start, device=device)), sep="\n")
+            print(ci.WORKFLOW.format(baseline=BASELINE))
+            return
         if update:
             print(*ci.replaced(module.update(folder, weights=given, device=device)), sep="\n")
             return

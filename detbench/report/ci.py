@@ -19,6 +19,25 @@ SHOWN = 5
 """How many frames that fell are shown."""
 
 
+WORKFLOW = """
+Commit {baseline}. On GitHub this gates pull requests; OWNER/detbench is where you have detbench from:
+
+name: detbench
+on: [pull_request]
+jobs:
+  gate:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: OWNER/detbench@main
+        with:
+          baseline: {baseline}
+
+Elsewhere: pip install detbench, and detbench check --baseline {baseline} --junit gate.xml
+"""
+"""What to do with a new baseline."""
+
+
 def junit(verdict: Verdict) -> str:
     """The verdict as JUnit XML: one test case a metric."""
     suite = TestSuite("detbench check")
