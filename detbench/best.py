@@ -117,12 +117,12 @@ def of_lineup(lineup: Lineup) -> Board:
 
 
 def of_folder(runs: Path) -> list[Board]:
-    """The scores of a folder of runs, a board for each dataset, detector and its settings.
+    """The scores of a folder of runs, a board for each dataset, detector and its settings; the most clips first.
 
     Raises:
         DetbenchError: as :func:`detbench.report.collect.collect` has it.
     """
-    return [of_lineup(group) for group in collect([runs], split=True)]
+    return sorted((of_lineup(group) for group in collect([runs], split=True)), key=lambda board: -board.clips)
 
 
 def published() -> list[Board]:

@@ -62,9 +62,10 @@ def chosen(columns: str) -> tuple[str, ...]:
     known = headings()
     if columns == "all":
         return tuple(known)
-    keys = tuple(key.strip() for key in columns.split(","))
+    by_heading = {heading.lower(): key for key, heading in known.items()}
+    keys = tuple(by_heading.get(key.strip().lower(), key.strip()) for key in columns.split(","))
     if unknown := [key for key in keys if key not in known]:
-        raise DetbenchError(f"There is no column {unknown[0]!r}: choose all, or some of {','.join(known)}.")
+        raise DetbenchError(f"There is no column {unknown[0]!r}: choose all, or some of {', '.join(known)}.")
     return keys
 
 

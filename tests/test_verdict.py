@@ -81,8 +81,8 @@ def test_the_table_has_verdict_and_gain_and_the_best_first(run):
 
 def test_columns_are_chosen_by_key():
     assert table.chosen("all") == tuple(table.headings())
-    assert table.chosen("f1, ssim") == ("f1", "ssim")
-    with pytest.raises(DetbenchError, match=r"no column 'p': choose all, or some of verdict,gain,precision"):
+    assert table.chosen("f1, ssim, ms/frame, PSNR dB") == ("f1", "ssim", "restore_ms", "psnr_db")
+    with pytest.raises(DetbenchError, match=r"no column 'p': choose all, or some of verdict, gain, precision"):
         table.chosen("f1,p")
 
 

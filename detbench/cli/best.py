@@ -61,7 +61,9 @@ def _size(size: str) -> tuple[int, int]:
 def _print(found: Choice, size: str) -> None:
     """Those that were tried, and the answer."""
     board = found.board
-    where = f"on {board.dataset} ({board.clips} clips), before {board.detector} at {board.imgsz}"
+    where = (
+        f"on {board.dataset} ({board.clips} clip{'s' * (board.clips != 1)}), before {board.detector} at {board.imgsz}"
+    )
     rows = [
         [score.deblurer, f"{score.f1:.3f}", score.verdict.gain.format("{:.3f}"), _time(taken)]
         for score, taken in found.tried

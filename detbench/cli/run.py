@@ -74,8 +74,8 @@ RunOut = Annotated[Path, typer.Option(help="Folder for run directories.")]
 RunColumns = Annotated[
     Optional[str],
     typer.Option(
-        help="Columns of the table: all, or keys with commas between: verdict,f1,gain,gap_closed,psnr_db,restore_ms"
-        " (these by default),precision,recall,recovered,lost,hallucinated,ssim."
+        help="Columns of the table: all, or keys with commas between: verdict, f1, gain, gap_closed, psnr_db,"
+        " restore_ms (these by default), precision, recall, recovered, lost, hallucinated, ssim."
     ),
 ]
 RunAsJson = Annotated[

@@ -82,8 +82,14 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 def caution(result: RunResult) -> list[str]:
-    """Warnings: much of what is compared is of one clip, or blurred and sharp frames are not aligned."""
-    return _of_one_clip(result) + _shifted(result)
+    """Warnings: only the first frames were run, much is of one clip, or blurred and sharp frames are not aligned."""
+    return _limited(result) + _of_one_clip(result) + _shifted(result)
+
+
+def _limited(result: RunResult) -> list[str]:
+    """The first frames of a set are no sample of it."""
+    limit = result.spec.limit
+    return [f"Caution: these are the first {limit} frames (--limit): no sample of the whole set."] if limit else []
 
 
 def _shifted(result: RunResult) -> list[str]:

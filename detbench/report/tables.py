@@ -73,7 +73,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
         tuple(Part(_values(of, keys), source=str(group.signature), ranked=rank) for of, rank in parts if of),
         (
             "Verdict and F1 gained: against blurred, paired bootstrap over clips; the verdict after Holm's correction"
-            f" for {len(runs)} deblurers, the intervals without. Bold: the best, where it is told apart from the"
+            f" for {_all(runs)}, the intervals without. Bold: the best, where it is told apart from the"
             " second. Gap closed: share of the way from the floor's F1 (blurred) to the ceiling's (sharp, JPEG 95)."
             " Recovered, lost and hallucinated count objects."
             + (" ms/frame: deblurring alone, the median of the frames." if costs else ""),
@@ -100,7 +100,7 @@ def shortlist(group: Group) -> Table:
     met = any(MARK in str(row[0]) for part in whole.parts for row in part.rows)
     return replace(
         whole,
-        columns=tuple(whole.columns[i] for i in columns),
+        columns=tuple(replace(whole.columns[i], best="") for i in columns),  # so few are no field to be best of
         parts=tuple(
             replace(
                 part,
@@ -114,10 +114,15 @@ def shortlist(group: Group) -> Table:
         ),
         notes=(
             "Against blurred: paired bootstrap over clips, verdicts after Holm's correction for"
-            f" {len(models)} deblurers.{_UNSEEN if met else ''}",
+            f" {_all(models)}.{_UNSEEN if met else ''}",
         ),
         key="shortlist",
     )
+
+
+def _all(models: Sequence[Any]) -> str:
+    """How many deblurers Holm's correction counts."""
+    return f"{len(models)} deblurer{'s' * (len(models) != 1)}"
 
 
 def _only_if_told(column: Column, key: str, group: Group) -> Column:
