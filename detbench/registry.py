@@ -262,7 +262,7 @@ def load(name: str, weights: Path | None = None) -> Deblurer:
     if not path.exists():
         raise DetbenchError(
             f"{name} has no trained weights ({path} does not exist): run `detbench train {name}`, and give"
-            " what that writes with --weights."
+            " what that writes with --weights; or the repository's deblurers/weights, of which a wheel has not all."
         )
     record = read_record(path)
     if record.get("deblurer", name) != name:
