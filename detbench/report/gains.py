@@ -32,7 +32,7 @@ def forest(judged: Mapping[str, Verdict], ceiling: float, floor_name: str, ceili
         ceiling_name: of what cannot be passed.
     """
     names = sorted(judged, key=lambda name: judged[name].gain.estimate)
-    figure = Figure(figsize=(2 * WIDTH, 0.8 + 0.17 * max(len(names), 2)), layout="constrained")
+    figure = Figure(figsize=(1.35 * WIDTH, 0.8 + 0.17 * max(len(names), 2)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, label=floor_name, **FLOOR)
     axes.axvline(ceiling, label=ceiling_name, **CEILING)

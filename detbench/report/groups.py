@@ -67,6 +67,8 @@ def _titles(groups: Sequence[Group]) -> list[str]:
         f for f in ("limit", "noise", "conf", "nms_iou", "match_iou") if len({getattr(spec, f) for spec in specs}) > 1
     ]
     return [
-        ", ".join([title(group), *(f"{field} {getattr(spec, field)}" for field in differing)])
+        ", ".join(
+            [title(group), *(f"{field} {value}" for field in differing if (value := getattr(spec, field)) is not None)]
+        )
         for group, spec in zip(groups, specs, strict=True)
     ]
