@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 
 from detbench import runner
-from detbench.compare import compare
-from detbench.lineup import Lineup, role
-from detbench.report.collect import collect
+from detbench.report.collect import Group, collect
 from detbench.stats import Interval
 from detbench.types import DetbenchError, RunSpec
 from detbench.verdict import HELPS, Verdict, of_runs
@@ -101,18 +99,16 @@ class Choice:
     failed: dict[str, str]
 
 
-def of_lineup(lineup: Lineup) -> Board:
+def of_group(group: Group) -> Board:
     """The scores of runs on the same frames before one detector."""
-    spec = lineup.floor.spec
-    judged = of_runs(compare([lineup.floor, *lineup.models]))
-    models = sorted((run for run in lineup.models if role(run.spec) == "model"), key=lambda run: -run.f1)
+    spec, judged = group.floor.spec, of_runs(group.compared)
     return Board(
         Path(spec.dataset).name,
-        len({score.clip for score in lineup.floor.scores}),
+        len(group.compared.clips),
         Path(spec.detector).stem if spec.detector.endswith(".pt") else spec.detector,
         spec.imgsz,
-        lineup.floor.f1,
-        tuple(Score(run.spec.deblurer, run.f1, judged[run.path]) for run in models),
+        group.floor.f1,
+        tuple(Score(run.spec.deblurer, run.f1, judged[run.path]) for run in group.ranked),
     )
 
 
@@ -122,7 +118,7 @@ def of_folder(runs: Path) -> list[Board]:
     Raises:
         DetbenchError: as :func:`detbench.report.collect.collect` has it.
     """
-    return sorted((of_lineup(group) for group in collect([runs], split=True)), key=lambda board: -board.clips)
+    return sorted((of_group(group) for group in collect([runs], split=True)), key=lambda board: -board.clips)
 
 
 def published() -> list[Board]:

@@ -74,6 +74,18 @@ def outcomes(
     return [(box.xyxy, drawn_as.get(box.outcome, box.outcome)) for box in boxes]
 
 
+def write(result: RunResult, target: Path) -> None:
+    """Show what the detector saw in a run: best, median and worst frame, or as ``.webp`` a wipe over the three best.
+
+    Raises:
+        DetbenchError: as for :func:`panels`; or the run's detections are damaged.
+    """
+    moves = target.suffix == ".webp"
+    ids = best(result)[:3] if moves else best_median_worst(result)
+    make = wipe if moves else draw
+    make(result, store.read_detections(result.path), panels(result, ids), target)
+
+
 def draw(
     result: RunResult,
     detections: Mapping[str, Sequence[Detections]],
@@ -91,16 +103,13 @@ def draw(
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    conf = result.spec.conf
-    numbers = {score.id: i for i, score in enumerate(result.scores)}
+    scores = {score.id: score for score in result.scores}
     heights = [frames[0].shape[0] / frames[0].shape[1] for frames in panels.values()]
     figure = Figure(figsize=(15, 5 * sum(heights) + 0.7), layout="constrained")
     grid = figure.subplots(len(panels), 3, squeeze=False, height_ratios=heights)
     for axes, (id, frames) in zip(grid, panels.items(), strict=True):
-        score = result.scores[numbers[id]]
-        sharp, blurred, restored = (
-            detections[side][numbers[id]].above(conf) for side in ("sharp", "blurred", "restored")
-        )
+        score = scores[id]
+        sharp, blurred, restored = _seen(result, detections, id)
         titles = [f"{id}: blurred", f"{name(result)}: +{score.recovered} \N{MINUS SIGN}{score.lost}", "sharp"]
         for ax, frame, seen, title in zip(axes, frames, (blurred, restored, sharp), titles, strict=True):
             before = sharp if ax is axes[2] else blurred  # the reference is neither recovered nor missed
@@ -124,20 +133,13 @@ def wipe(
 ) -> None:
     """Write an animated WebP in which a divider uncovers the restored frame over the blurred one, and goes back.
 
-    Args:
-        result: the run.
-        detections: as from ``store.read_detections``.
-        panels: (blurred, restored, sharp) frames by id, each (H, W, 3) uint8 RGB; they follow each other.
-        target: the file.
+    Arguments are as of :func:`draw`; the frames follow each other.
     """
     from PIL import Image, ImageOps
 
-    numbers = {score.id: i for i, score in enumerate(result.scores)}
     pictures: list[Image.Image] = []
     for id, (blurred, restored, _) in panels.items():
-        sharp, before, after = (
-            detections[side][numbers[id]].above(result.spec.conf) for side in ("sharp", "blurred", "restored")
-        )
+        sharp, before, after = _seen(result, detections, id)
         sides = [
             _outlined(frame, outcomes(seen, before, sharp, result.spec.match_iou))
             for frame, seen in ((blurred, before), (restored, after))
@@ -155,6 +157,12 @@ def wipe(
     target.parent.mkdir(parents=True, exist_ok=True)
     first, *others = pictures
     first.save(target, save_all=True, append_images=others, duration=durations, loop=0, quality=70, method=4)
+
+
+def _seen(result: RunResult, detections: Mapping[str, Sequence[Detections]], id: str) -> list[Detections]:
+    """What was detected in a frame from the run's confidence on: sharp, blurred, restored."""
+    (number,) = (i for i, score in enumerate(result.scores) if score.id == id)
+    return [detections[side][number].above(result.spec.conf) for side in ("sharp", "blurred", "restored")]
 
 
 def _outlined(frame: Frame, boxes: list[tuple[NDArray[np.float32], str]]) -> Any:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, best, claims, features, figure, registry, runner, store, swap
-from detbench.compare import compare
+from detbench import alternatives, best, claims, features, figure, registry, runner, swap
 from detbench.data.cards import cards
 from detbench.detectors import adapted
 from detbench.lineup import FLOOR
@@ -100,12 +99,8 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
     drawn = next(run for run in group.models if run.spec.deblurer == DRAWN)
-    seen = store.read_detections(drawn.path)
-    for make, ids, suffix in (
-        (figure.draw, figure.best_median_worst(drawn), "png"),
-        (figure.wipe, figure.best(drawn)[:3], "webp"),
-    ):
-        make(drawn, seen, figure.panels(drawn, ids), reports / "figures" / f"{DRAWN}-street.{suffix}")
+    for suffix in ("png", "webp"):
+        figure.write(drawn, reports / "figures" / f"{DRAWN}-street.{suffix}")
 
     curves: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
     for name in names:
@@ -114,7 +109,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
             curves.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
     style.save(plots.training_curves(curves), reports / "figures", "training")
 
-    boards = [best.of_lineup(each) for each in groups]
+    boards = [best.of_group(each) for each in groups]
     style.save(gains.matrix(boards), reports / "figures", "matrix")
     board = formats.markdown(tables.shortlist(group))
     written = {
@@ -288,7 +283,7 @@ def _page(
 
 def _ranking(group: Group, costs: bool) -> str:
     """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
-    concluded = "".join(f"- {sentence}\n" for sentence in sentences(compare([group.floor, *group.ranked])))
+    concluded = "".join(f"- {sentence}\n" for sentence in sentences(group.compared))
     return f"{formats.markdown(tables.leaderboard(group, costs))}\n{concluded}"
 
 

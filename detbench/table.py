@@ -14,13 +14,16 @@ from detbench.stats import Interval
 from detbench.types import DetbenchError
 from detbench.verdict import Verdict
 
+JUDGEMENT = {"verdict": "verdict", "gain": "F1 gained [95 %]"}
+"""Headings of what a :class:`detbench.verdict.Verdict` says, by key."""
+
 SHOWN = ("verdict", "f1", "gain", "gap_closed", "psnr_db", "restore_ms")
 """The columns that tell which deblurer to take."""
 
 
 def headings() -> dict[str, str]:
-    """Of all columns, by key; the first two are of a :class:`detbench.verdict.Verdict`."""
-    return {"verdict": "verdict", "gain": "F1 gained [95 %]"} | {key: of.heading for key, of in METRICS.items()}
+    """Of all columns, by key."""
+    return JUDGEMENT | {key: of.heading for key, of in METRICS.items()}
 
 
 def rows(lineup: Lineup) -> list[dict[str, Any]]:
@@ -45,12 +48,6 @@ def rows(lineup: Lineup) -> list[dict[str, Any]]:
             values["gap_closed"] = (values["f1"] - floor) / (ceiling - floor)
         found.append({"name": names[result.path], "role": its, **values})
     return found
-
-
-def ranked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows, the models' best F1 first."""
-    first, *models, last = rows
-    return [first, *sorted(models, key=lambda row: -(row["f1"] or 0)), last]
 
 
 def chosen(columns: str) -> tuple[str, ...]:

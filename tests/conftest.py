@@ -75,6 +75,16 @@ def street():
 
 
 @pytest.fixture(scope="session")
+def chromium():
+    """Headless Chromium, for the modules that :mod:`browser` marks."""
+    from browser import launch
+
+    driver = launch()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
 def traffic():
     """Four sharp (224, 320, 3) uint8 frames of a motorway, in which every detector finds cars."""
     reader = Reader(assets.fetch("motorway-video"))

@@ -37,7 +37,7 @@ ALLOWED = {
     "unreferenced": LEAVES | {"detectors", "runner"},
     "report.unreferenced": {"stats", "unreferenced"},
     "verdict": {"compare", "stats"},
-    "best": {"compare", "report.collect", "runner", "stats", "verdict"},
+    "best": {"report.collect", "runner", "stats", "verdict"},
     "table": {"stats", "verdict"},
     "compare": {"stats", "store", "thresholds"},
     "check": {"match", "stats", "store", "compare"},
@@ -53,25 +53,25 @@ ALLOWED = {
     "report.features": {"features", "stats", "report.formats"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
-    "report.conclusions": {"compare", "stats", "data.alignment"},
+    "report.conclusions": {"compare", "stats", "data.alignment", "verdict"},
     "report.formats": set(),
     "report.style": set(),
     "report.gains": {"best", "report.style", "verdict"},
     "report.scatter": {"stats", "report.style"},
     "report.tables": {"compare", "table", "verdict"}
     | {f"report.{part}" for part in ("breakdown", "collect", "formats", "origins")},
-    "report.detectors": {"classes", "compare", "match", "stats", "store", "table"}
+    "report.detectors": {"classes", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
     "report.page": {"data.datasets", "store", "data.images", "match"},
     "report.breakdown": {"match", "thresholds"},
     "report.plots": {"stats", "tide", "report.breakdown", "report.style"},
-    "report.document": {"data.datasets", "stats", "store", "compare", "thresholds", "tide"}
+    "report.document": {"data.datasets", "stats", "store", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
     "report.groups": {"best", "swap"}
     | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
     "publish": LEAVES
-    | {"registry", "runner", "compare", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
+    | {"registry", "runner", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
     | {"best", "features", "report.features", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("gains", "plots", "style", "swaps", "tables")},

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detbench import best, cli
-from detbench.lineup import Lineup
+from detbench.report.collect import Group
 from detbench.stats import Interval
 from detbench.types import DetbenchError
 from detbench.verdict import HARMS, HELPS, UNKNOWN, Verdict
@@ -102,7 +102,7 @@ def test_the_published_scores_are_those_of_the_reports():
 
 def test_a_board_survives_its_file(run, tmp_path, monkeypatch):
     models = (run("unsharp", 0.3, 24.8), run("dc250", 0.75, 26))
-    made = best.of_lineup(Lineup(run(), models, run("jpeg95", 0.95, 40, input="sharp")))
+    made = best.of_group(Group(run(), models, run("jpeg95", 0.95, 40, input="sharp")))
     assert [each.deblurer for each in made.scores] == ["dc250", "unsharp"]
     assert [each.verdict.word for each in made.scores] == [HELPS, HARMS]
     (tmp_path / best.PUBLISHED).write_text(json.dumps([made.plain()]))

@@ -118,8 +118,8 @@ def test_a_gate_is_started_in_one_command(data, runs, tmp_path, monkeypatch):
 
 def test_the_action_and_the_workflow_are_as_github_wants_them():
     root = publish.REPORTS.parent
-    for schema, file in (("actions", "action.yml"), ("workflows", ".github/workflows/ci.yml")):
-        command = ["check_jsonschema", "--builtin-schema", f"vendor.github-{schema}", str(root / file)]
+    for schema, file in (("actions", root / "action.yml"), ("workflows", next((root / ".github").rglob("ci.yml")))):
+        command = ["check_jsonschema", "--builtin-schema", f"vendor.github-{schema}", str(file)]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 

@@ -5,27 +5,17 @@ Skipped without Chromium, its driver or Selenium. Screenshots go to the folder t
 
 import json
 import os
-import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import BLUE, GREEN, NEEDED, RED, Browser, settle, webdriver
 
 from detbench.data import images
 from detbench.report import formats, page
 from detbench.report.formats import Column, Part, Table
 
-webdriver = pytest.importorskip("selenium.webdriver")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-    pytest.mark.slow("drives a browser"),
-]
-
-RED, GREEN, BLUE = (200, 40, 40), (40, 160, 40), (40, 40, 200)
-"""The blurred, restored and sharp pictures."""
+pytestmark = NEEDED
 
 MODELS = ["alpha", "beta", "old"]
 CLASSES = ["car", "person"]
@@ -79,95 +69,9 @@ def folder(tmp_path_factory):
     return out
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
-    yield driver
-    driver.quit()
-
-
-class Browser:
-    """A page as its reader meets it."""
-
-    def __init__(self, driver):
-        self.driver = driver
-        self.do = driver.execute_script
-
-    def open(self, path, width=1280, height=900, dark=False):
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        still = {"name": "prefers-reduced-motion", "value": "reduce"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
-        self.driver.get_log("browser")
-        self.driver.get_log("performance")
-        self.driver.get(path.as_uri())
-        return self
-
-    def element(self, selector):
-        return self.driver.find_element("css selector", selector)
-
-    def text(self, selector):
-        return self.element(selector).text
-
-    def listed(self):
-        """What the list of frames names: frame and run."""
-        found = self.do("return [...document.querySelectorAll('#list button')].map(b => b.ariaLabel)")
-        return [label.partition(":")[0] for label in found]
-
-    def choose(self, selector, text):
-        self.do(
-            "const s = document.querySelector(arguments[0]); s.value = [...s.options]"
-            ".find(o => o.text === arguments[1]).value; s.dispatchEvent(new Event('change'))",
-            selector,
-            text,
-        )
-
-    def press(self, *keys):
-        for key in keys:
-            self.driver.switch_to.active_element.send_keys(key)
-
-    def drawn(self):
-        """Outcomes of the boxes on the stage, sorted."""
-        return sorted(self.do("return [...document.querySelectorAll('#boxes g')].map(g => g.classList[0])"))
-
-    def colour(self, share):
-        """The nearest of the three pictures' colours in the stage's lower third, at a share of its width."""
-        self.do("document.getElementById('stage').scrollIntoView({block: 'center'})")
-        self.do("for (const image of document.querySelectorAll('#stage img')) if (!image.complete) throw 'not loaded'")
-        path = Path("stage.png").absolute()
-        self.element("#stage").screenshot(str(path))
-        frame = images.read_image(path)
-        pixel = frame[int(frame.shape[0] * 0.7), int((frame.shape[1] - 1) * share)].astype(int)
-        return min((RED, GREEN, BLUE), key=lambda colour: np.abs(pixel - colour).sum())
-
-    def errors(self):
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
-
 @pytest.fixture
 def browser(chromium, folder):
     return Browser(chromium).open(folder / "index.html")
-
-
-def settle(condition, seconds=5.0):
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return True
-        except Exception:
-            if time.monotonic() > end:
-                raise
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
 
 
 def test_it_loads_from_disk_alone(browser):
@@ -389,51 +293,3 @@ def test_an_address_names_a_frame(chromium, folder, browser):
     other.driver.get((folder / "index.html").as_uri() + "#frame=f0&deblurer=beta")
     assert settle(lambda: other.text("#name").startswith("f0, beta"))
     assert other.errors() == []
-
-
-@pytest.fixture(scope="module")
-def sheets(tmp_path_factory):
-    """A page with a table of ten rows, and a detail that is folded."""
-    out = tmp_path_factory.mktemp("sheets")
-    rows = tuple((f"row{i}", None if i == 4 else (i * 7) % 10, f"+0.{i}00 [-0.1, +0.2]") for i in range(10))
-    columns = (Column("name"), Column("n", "{:d}"), Column("gain"))
-    table = Table("Many rows", columns, (Part((("floor", 3, None),), ranked=False), Part(rows)))
-    sections = [
-        page.Section("first", "First", ["Words."], [formats.html(table, "tables/many.csv")]),
-        page.Section("detail", "A detail", ["Hidden words."], folded=True),
-    ]
-    return page.write(out, "Sheets", "", sections)
-
-
-def names(browser):
-    return browser.do(
-        "return [...document.querySelectorAll('.table tbody:last-of-type tr')].filter(r => !r.hidden)"
-        ".map(r => r.cells[0].textContent)"
-    )
-
-
-def test_tables_are_sorted_searched_and_to_be_had(chromium, sheets):
-    browser = Browser(chromium).open(sheets)
-    number, gain = browser.driver.find_elements("css selector", ".sort")[1:]
-    number.click()
-    values = [(i * 7) % 10 for i in range(10) if i != 4]
-    by_value = {f"row{i}": (i * 7) % 10 for i in range(10) if i != 4}
-    assert names(browser) == [*sorted(by_value, key=lambda name: -by_value[name]), "row4"]
-    assert browser.do("return document.querySelectorAll('th')[1].ariaSort") == "descending"
-    number.click()
-    assert names(browser)[-1] == "row4"  # what is missing comes last, whichever way
-    assert [by_value[name] for name in names(browser)[:-1]] == sorted(values)
-    gain.click()
-    assert names(browser)[0] == "row9"
-    field = browser.element("input[type=search]")
-    field.send_keys("ROW3")
-    assert names(browser) == ["row3"]
-    assert browser.element(".table a[download]").get_attribute("href").endswith("tables/many.csv")
-    assert browser.errors() == []
-
-
-def test_details_are_folded_and_open_where_a_link_leads_to_them(chromium, sheets):
-    browser = Browser(chromium).open(sheets)
-    assert not browser.do("return document.querySelector('details').open")
-    browser.element("nav a[href='#detail']").click()
-    assert settle(lambda: browser.do("return document.querySelector('details').open"))

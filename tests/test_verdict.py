@@ -64,7 +64,7 @@ def test_the_table_has_verdict_and_gain_and_the_best_first(run):
     floor, ceiling = run(), run("jpeg95", 0.95, 40, input="sharp")
     models = (run("unsharp", 0.3, 24.8), run("dc250", 0.75, 26))
     found = verdicts(compare.compare([floor, *models], resamples=200))
-    rows = table.ranked(table.rows(Lineup(floor, models, ceiling)))
+    rows = table.rows(Lineup(floor, Lineup(floor, models, ceiling).ranked, ceiling))
     shown = [table.cells(row, table.SHOWN, found.get(row["name"])) for row in rows]
     assert [row[:2] for row in shown] == [
         ["blurred", "-"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def print_benchmark(lineup: Lineup, columns: Sequence[str]) -> None:
 
     comparison = compared(lineup)
     judged = judgement(lineup, comparison)
-    rows = table.ranked(table.rows(lineup))
     known = table.headings()
+    rows = table.rows(replace(lineup, models=lineup.ranked))
     shown = [table.cells(row, columns, judged.get(row["name"])) for row in rows]
     print_table(["", *(known[key] for key in columns)], shown)
     if lineup.floor.spec.truth:

@@ -33,11 +33,7 @@ def figure(
 
         if target.suffix not in (".png", ".pdf", ".svg", ".webp"):
             raise DetbenchError(f"{target}: name it .png, .pdf, .svg or .webp.")
-        result = store.read(run_path)
-        moves = target.suffix == ".webp"
-        ids = module.best(result)[:3] if moves else module.best_median_worst(result)
-        make = module.wipe if moves else module.draw
-        make(result, store.read_detections(run_path), module.panels(result, ids), target)
+        module.write(store.read(run_path), target)
         print(f"drawn: {target}", file=sys.stderr)
 
 

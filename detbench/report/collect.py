@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from detbench import store
-from detbench.compare import SAME
+from detbench.compare import SAME, Comparison, compare
 from detbench.lineup import CEILING, FLOOR, Lineup, Role, labels, role, shown
 from detbench.types import DetbenchError, RunResult, RunSpec
 
@@ -35,6 +36,11 @@ class Group(Lineup):
     harm: tuple[RunResult, ...] = ()
     alternatives: tuple[RunResult, ...] = ()
     unfinished: tuple[Path, ...] = ()
+
+    @cached_property
+    def compared(self) -> Comparison:
+        """The deblurers against the blurred frames, the best F1 first: one bootstrap for all who ask."""
+        return compare([self.floor, *self.ranked])
 
     @property
     def labels(self) -> Mapping[Path, str]:

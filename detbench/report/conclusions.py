@@ -13,6 +13,7 @@ from detbench.compare import LEVEL, Comparison, Difference, Model
 from detbench.data import alignment
 from detbench.metrics import compared, metric
 from detbench.types import RunResult
+from detbench.verdict import HARMS, HELPS, verdicts
 
 FEW = 3
 """Of more models than this, conclusions are drawn metric by metric, not model by model."""
@@ -34,14 +35,14 @@ def sentences(comparison: Comparison) -> list[str]:
 
 def headline(comparison: Comparison) -> str:
     """The verdict in a line: which deblurers help the detector, by F1; empty where there is nothing to conclude."""
-    found = [d for d in comparison.differences if d.metric == "f1" and not np.isnan(d.p_holm)]
-    shown = [d for d in found if d.p_holm < LEVEL]
-    gains = {d.model: f"{d.model} (F1 {d.interval.estimate:+.3f})" for d in shown}
+    found = {name: each for name, each in verdicts(comparison).items() if not np.isnan(each.gain.p)}
     parts = {
-        "Helps": [gains[d.model] for d in shown if d.interval.estimate > 0],
-        "Harms": [gains[d.model] for d in shown if d.interval.estimate < 0],
-        "No difference shown": [d.model for d in found if d not in shown],
+        word.capitalize(): [
+            f"{name} (F1 {each.gain.estimate:+.3f})" for name, each in found.items() if each.word == word
+        ]
+        for word in (HELPS, HARMS)
     }
+    parts["No difference shown"] = [name for name, each in found.items() if each.word not in (HELPS, HARMS)]
     return " ".join(f"{word}: {', '.join(names)}." for word, names in parts.items() if names)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import classes, compare, stats, store, table
+from detbench import classes, stats, store, table
 from detbench.lineup import Lineup, detector_title
 from detbench.match import confirmed
 from detbench.metrics import METRICS
@@ -61,7 +61,7 @@ def conclusions(groups: Sequence[Group]) -> list[str]:
     return [
         f"{title(group)}: {sentence}"
         for group in leading(groups)
-        for sentence in words.conclusions(compare.compare([group.floor, *group.ranked]))
+        for sentence in words.conclusions(group.compared)
         if "F1" in sentence
     ]
 

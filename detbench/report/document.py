@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detbench import compare, stats, store, tide
+from detbench import stats, store, tide
 from detbench.counts import Counts
 from detbench.data import datasets
 from detbench.lineup import name as lineup_name
@@ -84,11 +84,6 @@ class Report:
         return {self.labels[floor.path]: floor, **self.runs, self.labels[ceiling.path]: ceiling}
 
     @cached_property
-    def compared(self) -> compare.Comparison:
-        """The deblurers against the blurred frames."""
-        return compare.compare([self.group.floor, *self.runs.values()])
-
-    @cached_property
     def seen(self) -> dict[str, list[Detections]]:
         """What was detected in each restored frame, by run."""
         floor, *others = self.framed
@@ -136,7 +131,7 @@ class Report:
 
     def verdict(self) -> page.Section:
         """Does it help, and by how much?"""
-        group, compared = self.group, self.compared
+        group, compared = self.group, self.group.compared
         few = len(compared.clips) < stats.MINIMUM_CLIPS
         words = [
             conclusions.headline(compared),
@@ -154,7 +149,7 @@ class Report:
 
     def sure(self) -> page.Section:
         """How sure is it?"""
-        compared, group = self.compared, self.group
+        group, compared = self.group, self.group.compared
         models = compared.models[1:]
         words = conclusions.conclusions(compared) if len(models) <= conclusions.FEW else []  # else the table says it
         bars = plots.score_bars(self.runs, group.floor, group.ceiling)

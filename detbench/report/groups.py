@@ -49,7 +49,7 @@ def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
             found = swap.pairs(members)
             tables = [replace(each, key=f"{each.key}-{number}") for each in swaps.tables(members, found)]
             made = [report.table(each) for each in tables]
-            boards = [best.of_lineup(each) for each in members]
+            boards = [best.of_group(each) for each in members]
             alt = "F1 that each deblurer gains before each detector, with its verdict"
             yield page.Section(
                 f"swap-{number}",

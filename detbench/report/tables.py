@@ -59,8 +59,10 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
     met = bool(seen) and any(_was_trained_on(score) for score in group.floor.scores)
     if met:
         keys.insert(keys.index("f1") + 1, "f1_unseen")
-    floor, runs, ceiling = _ours(group, [key for key in keys if key not in ("verdict", "gain")])
-    judged = of_runs(compare.compare([group.floor, *group.models]))
+    floor, runs, ceiling = _ours(group, keys)
+    for row in (floor, ceiling):
+        row |= dict.fromkeys(table.JUDGEMENT)
+    judged = of_runs(group.compared)
     for row in runs:
         its = judged[row["path"]]
         row |= {"verdict": str(its), "gain": table.gain(its.gain)}
@@ -317,12 +319,12 @@ def column(key: str) -> Column:
 
 
 def _columns(keys: Sequence[str]) -> tuple[Column, ...]:
-    known = table.headings()
-    return (Column("method"), *(Column(known[key]) if key in ("verdict", "gain") else column(key) for key in keys))
+    judged = {key: Column(heading) for key, heading in table.JUDGEMENT.items()}
+    return (Column("method"), *(judged.get(key) or column(key) for key in keys))
 
 
 def _values(of: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> tuple[tuple[Value, ...], ...]:
-    return tuple((row["name"], *(row.get(key) for key in keys)) for row in of)
+    return tuple((row["name"], *(row[key] for key in keys)) for row in of)
 
 
 def _p(p: float) -> str:
