@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import classes, quality, runner, stats, store, thresholds
+from detbench import classes, quality, stats, store, thresholds
 from detbench.counts import Counts, f1
 from detbench.data import datasets, images
 from detbench.lineup import FLOOR
+from detbench.results import Results
 from detbench.signature import Signature
 from detbench.types import Detections, RunResult, RunSpec
 
@@ -69,32 +69,32 @@ class Table:
         return stats.bootstrap_difference(sums[0], sums[1], f1, clips)
 
 
-def before_and_after(base: RunSpec, adapted: RunSpec, out: Path) -> Table:
+def before_and_after(base: RunSpec, adapted: RunSpec, results: Results) -> Table:
     """A detector as it is and as it was adapted.
 
     Args:
         base: the detector as it is, on the frames as they are.
         adapted: the same, adapted.
-        out: folder of run directories.
+        results: where runs come from.
     """
-    looking = _Looking(base, out)
+    looking = _Looking(base, results)
     return looking.table([looking.plain("as it is", base), looking.plain("adapted detector", adapted)])
 
 
 def weigh(
-    base: RunSpec, deblurer: str, out: Path, adapted: RunSpec | None, bigger: str, smaller: Sequence[int]
+    base: RunSpec, deblurer: str, results: Results, adapted: RunSpec | None, bigger: str, smaller: Sequence[int]
 ) -> Table:
     """Deblurring beside everything else that the same effort and time could go into.
 
     Args:
         base: the detector as it is, on the frames as they are.
         deblurer: that is weighed.
-        out: folder of run directories.
+        results: where runs come from.
         adapted: the detector, adapted; None where there is none.
         bigger: a larger detector, on the frames as they are.
         smaller: working sizes that ask less of the detector: blur shrinks with the frame.
     """
-    looking = _Looking(base, out)
+    looking = _Looking(base, results)
     deblurred = replace(base, deblurer=deblurer)
     as_it_is, restored = looking.plain("as it is", base), looking.plain(f"deblurred: {deblurer}", deblurred)
     rows = [as_it_is, restored]
@@ -115,9 +115,9 @@ def weigh(
 class _Looking:
     """Runs, and what they find of the objects that the detector as it is sees in the sharp frames."""
 
-    def __init__(self, base: RunSpec, out: Path) -> None:
-        self.base, self.out = base, out
-        self.floor = runner.run(base, out)
+    def __init__(self, base: RunSpec, results: Results) -> None:
+        self.base, self.results = base, results
+        self.floor = results.run(base)
         spec = self.floor.spec
         self.match_iou = spec.match_iou
         self.reference = [frame.above(spec.conf) for frame in store.read_detections(self.floor.path)["sharp"]]
@@ -145,15 +145,8 @@ class _Looking:
 
     def selective(self, name: str, as_it_is: Alternative, restored: Alternative) -> Alternative:
         """Restores only frames that measure blurred, by a threshold chosen on the other clips' frames."""
-        pairs = {pair.id: pair for pair in datasets.of(self.floor.spec).pairs}
-        ids = [score.id for score in self.floor.scores]
         clips = [score.clip for score in self.floor.scores]
-        measured = np.array(
-            [
-                [quality.sharpness(datasets.read_blurred(pairs[id], self.base.noise)) for id in ids],
-                [quality.sharpness(images.read_image(pairs[id].sharp)) for id in ids],
-            ]
-        )
+        measured = self.results.measured("sharpness", self._sharpness)
         chosen = choose(measured, (restored.blurred, restored.sharp), (as_it_is.blurred, as_it_is.sharp), clips)
         blurred, sharp = (
             Counts.of(np.where(of[:, None], yes.columns(), no.columns()))
@@ -164,9 +157,20 @@ class _Looking:
         share = float(chosen[0].mean())
         return Alternative(name, blurred, sharp, share * restored.ms + (1 - share) * as_it_is.ms)
 
+    def _sharpness(self) -> NDArray[np.float64]:
+        """(2, frames) of the blurred and of the sharp frames."""
+        known = {pair.id: pair for pair in datasets.of(self.floor.spec).pairs}
+        pairs = [known[score.id] for score in self.floor.scores]
+        return np.array(
+            [
+                [quality.sharpness(datasets.read_blurred(pair, self.base.noise)) for pair in pairs],
+                [quality.sharpness(images.read_image(pair.sharp)) for pair in pairs],
+            ]
+        )
+
     def _runs(self, spec: RunSpec) -> tuple[RunResult, RunResult]:
         """On the blurred frames, and on the sharp ones."""
-        blurred, sharp = (runner.run(replace(spec, input=given), self.out) for given in ("blurred", "sharp"))
+        blurred, sharp = (self.results.run(replace(spec, input=given)) for given in ("blurred", "sharp"))
         return blurred, sharp
 
     def _seen(self, run: RunResult) -> list[Detections]:

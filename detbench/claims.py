@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import detectors, quality, registry, runner, stats
+from detbench import quality, registry, runner, stats
 from detbench.compare import compare
 from detbench.data import images
 from detbench.gan.recipe import Recipe
@@ -29,6 +28,7 @@ from detbench.report import origins
 from detbench.report.conclusions import caution
 from detbench.report.formats import Column, Part, Table, markdown
 from detbench.report.tables import caveat, printed
+from detbench.results import Results
 from detbench.signature import Signature
 from detbench.types import DetectorSpec, RunResult, RunSpec
 from detbench.weights import read_record
@@ -114,33 +114,30 @@ class Claim:
         return HOLDS
 
 
-def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]:
+def verify(results: Results, base: RunSpec, runnable: Collection[str]) -> list[Claim]:
     """Test all claims, running what is not run yet.
 
     Args:
-        runs: folder of run directories.
+        results: where runs come from.
         base: dataset, detector and settings; its deblurer and noise do not count.
+        runnable: names of the deblurers that can run.
 
     Raises:
         DetbenchError: something went wrong in a run.
     """
-    base, _ = detectors.settled(base or RunSpec(""))
-    shipped = {*registry.runnable(), FLOOR}
+    there = {*runnable, FLOOR}
+    settled = results.run(replace(base, deblurer=FLOOR)).spec
 
-    @cache
-    def run(name: str, noise: float, detector: str, imgsz: int) -> RunResult:
-        return runner.run(replace(base, deblurer=name, noise=noise, detector=detector, imgsz=imgsz), runs)
-
-    @cache
     def grid(name: str, noise: float) -> NDArray[np.float64]:
-        return _grid(replace(base, deblurer=name, noise=noise))
+        spec = replace(base, deblurer=name, noise=noise)
+        return results.measured(f"grid artefacts of {name}{f', noise {noise:g}' * bool(noise)}", lambda: _grid(spec))
 
     claims = []
     for entry in _entries():
         findings = []
         table = entry.get("table")
         for detector, names, (part, noise), measure in itertools.product(
-            map(tuple, entry.get("detectors", [(base.detector, base.imgsz)])),
+            map(tuple, entry.get("detectors", [(settled.detector, settled.imgsz)])),
             entry["pairs"],
             entry["parts"].items(),
             entry["measures"],
@@ -148,8 +145,9 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
             published = tuple(printed(table, part, name, measure) for name in names) if table else ()
             margin = entry.get("margins", {}).get(measure)
             finding = Finding(names[0], names[1], measure, noise, published, margin=margin, detector=detector)
-            if shipped.issuperset(names):
-                better, worse = (run(name, noise, *detector) for name in names)
+            if there.issuperset(names):
+                asked = replace(base, noise=noise, detector=detector[0], imgsz=detector[1])
+                better, worse = (results.run(replace(asked, deblurer=name)) for name in names)
                 if metric(measure).better == "lower":
                     values = (grid(names[0], noise), grid(names[1], noise))
                     ours, gain = _less(values, [score.clip for score in better.scores])
@@ -164,21 +162,21 @@ def verify(runs: Path = runner.RUNS, base: RunSpec | None = None) -> list[Claim]
     return claims
 
 
-def write(target: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[Claim]:
-    """Test all claims on the default dataset, and write the page that tells of it.
+def write(target: Path, results: Results, base: RunSpec, runnable: Collection[str]) -> list[Claim]:
+    """Test all claims, and write the page that tells of it.
 
     Args:
         target: the page.
-        runs: as for :func:`verify`, and so is ``device`` part of its spec.
-        device: as in a run's spec.
+        results: as for :func:`verify`, and so are ``base`` and ``runnable``.
+        base: dataset, detector and settings.
+        runnable: names of the deblurers that can run.
 
     Returns:
         What was found.
     """
-    base = RunSpec(FLOOR, device=device)
-    floor, found = runner.run(base, runs), verify(runs, base)
+    found = verify(results, base, runnable)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(found, floor), "utf-8")
+    target.write_text(page(found, results.run(replace(base, deblurer=FLOOR))), "utf-8")
     return found
 
 

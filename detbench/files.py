@@ -44,6 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def plain(name: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
 def line_of(text: str, key: str, start: int = 1) -> int:
     """The line, from 1 on, on which a TOML file's text sets a key, at or after another; else that one."""
     lines = text.splitlines()

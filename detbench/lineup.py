@@ -17,6 +17,9 @@ FLOOR = "identity"
 CEILING = "jpeg95"
 """The deblurer whose run on sharp frames shows how much of the reference survives a change that nobody can see."""
 
+BY = "by"
+"""In the environment of a run that was made elsewhere: who made it, and how it is made again."""
+
 Role = Literal["floor", "model", "ceiling"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +14,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, best, claims, features, figure, registry, runner, swap
+from detbench import alternatives, best, claims, features, figure, lineup, registry, runner, swap
 from detbench.data.cards import cards
 from detbench.detectors import adapted
-from detbench.lineup import FLOOR
+from detbench.features import Distances
+from detbench.lineup import CEILING, FLOOR
 from detbench.report import alternatives as words
 from detbench.report import detectors, formats, gains, plots, style, swaps, tables
 from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
 from detbench.report.document import Report
+from detbench.results import Results
+from detbench.signature import Signature
 from detbench.types import DetbenchError, RunResult, RunSpec
 
 REPORTS = Path(__file__).parent.parent / "reports"
 """The published state, in a checkout."""
+
+RESULTS = Path("reports/results/street.tar.xz")
+"""What the published pages are made from, in a checkout."""
+
+PAGES = tuple(map(Path, ("reports/leaderboard.md", "detbench/results.json", "README.md", "reports/claims.md")))
+"""The pages, in a checkout; tables and figures are beside the first."""
 
 DATASET = RunSpec.dataset
 """What the deblurers are published on."""
@@ -59,7 +69,7 @@ START, END = "<!-- leaderboard: written by `detbench publish` -->", "<!-- end of
 
 
 def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[Path]:
-    """Run what is not run yet, and write leaderboard, tables, figures and the README's part of them.
+    """Run what is not run yet, and write leaderboard, tables, figures, results and the README's part of them.
 
     Args:
         root: of the checkout.
@@ -72,24 +82,70 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     Raises:
         DetbenchError: something went wrong in a run; or the README has no place for the leaderboard.
     """
+    results = Results(runs)
+    with tempfile.TemporaryDirectory() as scratch:
+        if (root / RESULTS).exists():
+            results.added = Results.load(root / RESULTS, Path(scratch)).added
+        groups = _written(root, results, shipped(), device)
+        results.save(root / RESULTS, [run.path for run in [*groups[0], *results.added]])
+    drawn = next(run for run in groups[0].models if run.spec.deblurer == DRAWN)
+    for suffix in ("png", "webp"):
+        figure.write(drawn, root / "reports" / "figures" / f"{DRAWN}-street.{suffix}")
+    (root / "reports" / "published.json").write_text(json.dumps(state(groups), indent=1) + "\n", "utf-8")
+    mark(root)  # of weights that came while all this ran
+    return [root / path for path in (*PAGES, RESULTS)]
+
+
+def again(root: Path, added: RunResult | None = None, name: str = "", by: str = "") -> list[Path]:
+    """Write all pages again from the results that they were made from; nothing is run.
+
+    Args:
+        root: of the checkout.
+        added: a run that was made elsewhere, which from now on is on the leaderboard too.
+        name: what its deblurer is called there.
+        by: who made it, and how it is made again.
+
+    Returns:
+        The files written, without tables and figures.
+
+    Raises:
+        DetbenchError: the results are not there, or do not have all that the pages tell of; or the run that is to be
+            added has another signature than the leaderboard, or a name that is there.
+    """
+    names = list(_published(root / "reports")["deblurers"])
+    with tempfile.TemporaryDirectory() as scratch:
+        results = Results.load(root / RESULTS, Path(scratch))
+        if added:
+            if name in {*names, FLOOR, CEILING}:
+                raise DetbenchError(f"{name} is on the leaderboard already: give another --name.")
+            results.add(added, name, by)
+        groups = _written(root, results, names, "auto")
+        if added:
+            results.save(root / RESULTS, [run.path for run in [*groups[0], *results.added]])
+    mark(root)
+    return [root / path for path in (*PAGES, *[RESULTS] * bool(added))]
+
+
+def _written(root: Path, results: Results, names: Sequence[str], device: str) -> list[Group]:
+    """Leaderboard, claims, tables, figures and the README's part of them; the groups of runs, one a detector."""
     base = RunSpec("", device=device)
-    names = shipped()
-    results = list(runner.benchmark([replace(base, deblurer=name) for name in names], runs))
-    results += [runner.run(replace(base, deblurer=name, input="sharp"), runs) for name in names]
-    results.append(runner.run(replace(base, deblurer=FLOOR, imgsz=LARGER_IMGSZ), runs))
-    group = _group(results)
-    noisy = _group(runner.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names], runs))
+    found = results.benchmark([replace(base, deblurer=name) for name in names])
+    found += [results.run(replace(base, deblurer=name, input="sharp")) for name in names]
+    found.append(results.run(replace(base, deblurer=FLOOR, imgsz=LARGER_IMGSZ)))
+    group = _group(found)
+    with_added = _group([*found, *_alike(results, group)])
+    noisy = _group(results.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names]))
     groups = [group]
     for detector, imgsz in DETECTORS[1:]:
         other = replace(base, detector=detector, imgsz=imgsz)
-        groups.append(_group(runner.benchmark([replace(other, deblurer=name) for name in names], runs)))
+        groups.append(_group(results.benchmark([replace(other, deblurer=name) for name in names])))
     reports = root / "reports"
-    report = Report(group, reports)
+    report = Report(with_added, reports)
     report.sections()  # for its tables and figures
     checked = [(groups[one], groups[other]) for one, other in CROSS_CHECKS]
     carried = swap.pairs(groups)
     of_detectors = [detectors.gains(groups), *swaps.tables(groups, carried), detectors.fooling(checked)]
-    weighed, distances = _weighed(base, runs), features.measure(group)
+    weighed, distances = _weighed(base, results), _distances(results, group)
     remarks = [
         *swaps.sentences(groups, carried),
         *detectors.conclusions(groups),
@@ -98,10 +154,6 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     of_detectors.append(of_features.table(group, distances))
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
-    drawn = next(run for run in group.models if run.spec.deblurer == DRAWN)
-    for suffix in ("png", "webp"):
-        figure.write(drawn, reports / "figures" / f"{DRAWN}-street.{suffix}")
-
     curves: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
     for name in names:
         if (log := reports / "training" / f"{name}-log.csv").exists():
@@ -111,18 +163,32 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
 
     boards = [best.of_group(each) for each in groups]
     style.save(gains.matrix(boards), reports / "figures", "matrix")
-    board = formats.markdown(tables.shortlist(group))
+    board = formats.markdown(tables.shortlist(with_added))
     written = {
-        reports / "leaderboard.md": _page(groups, noisy, of_detectors, weighed, remarks),
-        reports / "published.json": json.dumps(state(groups), indent=1) + "\n",
+        reports / "leaderboard.md": _page(with_added, noisy, of_detectors, weighed, remarks),
         root / "detbench" / best.PUBLISHED: json.dumps([each.plain() for each in boards], indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
     for path, text in written.items():
         path.write_text(text, "utf-8")
-    claims.write(reports / "claims.md", runs, device)
-    mark(root)  # of weights that came while all this ran
-    return [*written, reports / "claims.md"]
+    claims.write(reports / "claims.md", results, base, names)
+    return groups
+
+
+def _alike(results: Results, group: Group) -> list[RunResult]:
+    """The added runs, all of which have to be of the leaderboard's signature.
+
+    Raises:
+        DetbenchError: one is not.
+    """
+    wanted = str(group.signature)
+    for run in results.added:
+        if (its := str(Signature.of(run))) != wanted or run.spec.input != "blurred":
+            raise DetbenchError(
+                f"{run.spec.deblurer} was run with {its} on {run.spec.input} frames, and the leaderboard with {wanted}"
+                " on blurred ones: run it again with these settings."
+            )
+    return results.added
 
 
 def shipped() -> list[str]:
@@ -237,29 +303,41 @@ def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
     return measure, np.array(points, np.float64).reshape(-1, 2)
 
 
-def _weighed(base: RunSpec, runs: Path) -> alternatives.Table:
+def _distances(results: Results, group: Group) -> Distances:
+    """How far the deblurers' frames are from the sharp ones, to the detector."""
+
+    def measure() -> NDArray[np.float64]:
+        found = features.measure(group)
+        return np.stack([found.blurred, *(found.restored[name] for name in names)])
+
+    names, clips = [lineup.name(run) for run in group.models], [score.clip for score in group.floor.scores]
+    blurred, *restored = results.measured("features", measure)
+    return Distances(blurred, dict(zip(names, restored, strict=True)), clips)
+
+
+def _weighed(base: RunSpec, results: Results) -> alternatives.Table:
     """Deblurring beside what else the effort could go into; an adapted detector, where one ships."""
     plain = replace(base, deblurer=FLOOR)
     ships = (adapted.WEIGHTS / f"{base.detector}.safetensors").is_file()
     own = replace(plain, detector=f"adapted:{base.detector}") if ships else None
-    return alternatives.weigh(plain, DRAWN, runs, own, BIGGER, SMALLER)
+    return alternatives.weigh(plain, DRAWN, results, own, BIGGER, SMALLER)
 
 
 def _page(
-    groups: Sequence[Group],
+    group: Group,
     noisy: Group,
     of_detectors: Sequence[formats.Table],
     weighed: alternatives.Table,
     remarks: Sequence[str],
 ) -> str:
     """``leaderboard.md``: the same without and with noise; between the two, several detectors and alternatives."""
-    machine = groups[0].floor.environment
+    machine = group.floor.environment
     concluded = "".join(f"- {sentence}\n" for sentence in remarks)
     answer = "".join(f"- {sentence}\n" for sentence in words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))
     return (
         "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
-        f" `detbench publish`, which makes it again.\n\n{_ranking(groups[0], costs=True)}\n"
+        f" `detbench publish`, which makes it again.\n\n{_ranking(group, costs=True)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
         f"*Deblurring and detection together, on {machine.get('cpu', 'an unknown processor')},"

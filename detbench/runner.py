@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from detbench import assets, classes, detectors, environment, kept, registry, restored, store
 from detbench.data import alignment, coco, datasets, images
-from detbench.files import file_hash, source_hash
+from detbench.files import file_hash, plain, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
 from detbench.loop import Deblur, Loop, draws_of, seed
 from detbench.progress import say, track
@@ -259,9 +258,7 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
     for spec in specs:
         if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
             _check(spec)
-    plain = replace(specs[0], weights=None, seed=0, precision="fp32")
-    floor = replace(plain, deblurer=FLOOR, input="blurred")
-    ceiling = replace(plain, deblurer=CEILING, input="sharp")
+    floor, ceiling = floor_and_ceiling(specs[0])
     floors = [run(replace(floor, **view), out) for view in views]
     for result in floors:
         if not result.counts.objects:
@@ -270,6 +267,12 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
             raise DetbenchError(f"There is nothing to be found: {what} {where}. Give other frames, or a lower --conf.")
     results = [floors, *([run(replace(each, **view), out) for view in views] for each in (*specs, ceiling))]
     return [lined_up(of_view) for of_view in zip(*results, strict=True)]
+
+
+def floor_and_ceiling(spec: RunSpec) -> tuple[RunSpec, RunSpec]:
+    """The blurred frames as they are and the sharp ones re-encoded, on the same frames with the same settings."""
+    bare = replace(spec, weights=None, seed=0, precision="fp32")
+    return replace(bare, deblurer=FLOOR, input="blurred"), replace(bare, deblurer=CEILING, input="sharp")
 
 
 def _references(spec: RunSpec, source: str) -> Path:
@@ -304,7 +307,7 @@ def _frames(spec: RunSpec, limit: float) -> kept.Frames:
 
 def _path(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
-    deblurer = re.sub(r"[^\w.-]+", "_", Path(spec.deblurer.rpartition(":")[2]).name)
+    deblurer = plain(Path(spec.deblurer.rpartition(":")[2]).name)
     benchmark, _, root = spec.dataset.partition(":")
     return Path(out) / f"{benchmark if root else Path(spec.dataset).name}-{deblurer}-{spec.hash8}"
 

@@ -124,8 +124,12 @@ def finish(
                 names, sizes, frames, class_names, f"what {spec.detector} sees in the sharp frames"
             )
         _write_json(path / f"detections-{side}.json", data)
-    manifest = {"schema": SCHEMA, "spec": dataclasses.asdict(spec), "frames": len(scores), "environment": environment}
-    _write_json(path / "manifest.json", manifest)
+    _write_json(path / "manifest.json", manifest(spec, environment, len(scores)))
+
+
+def manifest(spec: RunSpec, environment: Mapping[str, Any], frames: int) -> dict[str, Any]:
+    """What a run says of itself, as plain data."""
+    return {"schema": SCHEMA, "spec": dataclasses.asdict(spec), "frames": frames, "environment": environment}
 
 
 def is_complete(path: Path) -> bool:
@@ -142,8 +146,8 @@ def read(path: Path) -> RunResult:
     if not is_complete(path):
         raise DetbenchError(f"{path} holds no finished run (manifest.json is missing): run it again to finish it.")
     try:
-        manifest = json.loads((path / "manifest.json").read_text("utf-8"))
-        schema, spec, frames = manifest["schema"], RunSpec(**manifest["spec"]), manifest["frames"]
+        told = json.loads((path / "manifest.json").read_text("utf-8"))
+        schema, spec, frames = told["schema"], RunSpec(**told["spec"]), told["frames"]
     except (ValueError, KeyError, TypeError) as error:
         raise DetbenchError(
             f"{path / 'manifest.json'} is damaged ({error}): remove {path} and run it again."
@@ -175,7 +179,7 @@ def read(path: Path) -> RunResult:
         )
     # What runs did not write down at first: all were scored by the same conventions.
     defaults = {"dataset": Path(spec.dataset).name, "conventions": CONVENTIONS}
-    return RunResult(spec, defaults | manifest["environment"], tuple(scores), path)
+    return RunResult(spec, defaults | told["environment"], tuple(scores), path)
 
 
 def preview(path: Path, id: str) -> Path:

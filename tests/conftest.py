@@ -186,6 +186,18 @@ def bright_boxes(home, monkeypatch):
 
 
 @pytest.fixture
+def data(tmp_path, bright_boxes):
+    """Twelve pairs, each a clip."""
+    import cv2
+
+    for i, name in enumerate("abcdefghijkl"):
+        images.write_image(tmp_path / "data" / "sharp" / f"scene-{name}.png", scene(i))
+        blurred = cv2.GaussianBlur(scene(i), (0, 0), 1.2 + i / 12)
+        images.write_image(tmp_path / "data" / "blur" / f"scene-{name}.png", blurred)
+    return tmp_path / "data"
+
+
+@pytest.fixture
 def unsharp_data(tmp_path):
     """Twelve pairs, each a clip."""
     import cv2

@@ -13,6 +13,7 @@ from detbench.deblur import OnlyBlurred
 from detbench.quality import sharpness
 from detbench.report import alternatives as words
 from detbench.report import formats
+from detbench.results import Results
 from detbench.types import RunSpec
 
 
@@ -94,7 +95,7 @@ def table(unsharp_data, home, monkeypatch, tmp_path):
     )
     base = RunSpec("identity", dataset=str(unsharp_data), detector="small", conf=0.7, imgsz=64, device="cpu")
     adapted = dataclasses.replace(base, detector="adapted")
-    return alternatives.weigh(base, "unsharp", tmp_path / "runs", adapted, "large", [32])
+    return alternatives.weigh(base, "unsharp", Results(tmp_path / "runs"), adapted, "large", [32])
 
 
 def test_all_are_held_against_the_same_objects(table):

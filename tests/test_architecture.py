@@ -45,7 +45,8 @@ ALLOWED = {
     "report.ci": {"baseline", "check"},
     "reference": {"assets", "store", "match"} | DATA,
     "figure": {"table", "match", "data.datasets", "data.images", "store"},
-    "alternatives": {"data.datasets", "data.images", "quality", "runner", "stats", "store", "thresholds"},
+    "alternatives": {"data.datasets", "data.images", "quality", "results", "stats", "store", "thresholds"},
+    "results": {"runner", "store"},
     "report.alternatives": {"alternatives", "stats", "report.formats"},
     "swap": {"compare", "stats", "store", "thresholds"},
     "report.swaps": {"stats", "swap", "report.formats"},
@@ -72,10 +73,10 @@ ALLOWED = {
     | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
     "publish": LEAVES
     | {"registry", "runner", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
-    | {"best", "features", "report.features", "swap"}
+    | {"best", "features", "report.features", "results", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("gains", "plots", "style", "swaps", "tables")},
-    "claims": {"data.datasets", "data.images", "detectors", "quality", "stats", "weights", "registry", "runner"}
+    "claims": {"data.datasets", "data.images", "quality", "results", "stats", "weights", "registry", "runner"}
     | {"compare", "gan.recipe", "report.conclusions", "report.formats", "report.origins", "report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"assets", "progress"},

@@ -9,6 +9,7 @@ from conftest import BrightBoxes, stand_in
 from detbench import claims, detectors, publish, registry, runner, stats
 from detbench.metrics import metric
 from detbench.report.tables import printed
+from detbench.results import Results
 from detbench.types import RunSpec
 
 
@@ -86,9 +87,8 @@ def test_claims_are_tested_on_runs(pairs, bright_boxes, tmp_path, monkeypatch):
         "parts": {"here": 0.0, "noisy": 0.001},
     }
     monkeypatch.setattr(claims, "_entries", lambda: [entry])
-    monkeypatch.setattr(registry, "runnable", lambda: ["identity", "unsharp"])
     base = RunSpec("", dataset=str(pairs), conf=0.55, device="cpu")
-    (claim,) = claims.verify(tmp_path / "runs", base)
+    (claim,) = claims.verify(Results(tmp_path / "runs"), base, ["unsharp"])
     tested, untested = claim.findings[:2], claim.findings[2:]
     for found, noise in zip(tested, (0.0, 0.001), strict=True):
         results = [
@@ -117,10 +117,9 @@ def test_a_claim_is_tested_before_each_detector_it_names(pairs, tmp_path, bright
         "detectors": [["yolo11n", 416], ["yolo26n", 640]],
     }
     monkeypatch.setattr(claims, "_entries", lambda: [entry])
-    monkeypatch.setattr(registry, "runnable", lambda: ["identity", "unsharp"])
     monkeypatch.setattr(detectors, "resolve", stand_in(BrightBoxes, lambda name: name.ljust(64, "0")))
     base = RunSpec("", dataset=str(pairs), conf=0.55, device="cpu")
-    (claim,) = claims.verify(tmp_path / "runs", base)
+    (claim,) = claims.verify(Results(tmp_path / "runs"), base, ["unsharp"])
     assert [finding.detector for finding in claim.findings] == [("yolo11n", 416)] * 2 + [("yolo26n", 640)] * 2
     assert ["|yolo11n:yolo11n0|imgsz:416|" in finding.signature for finding in claim.findings] == [True] + [False] * 3
     assert [finding.verdict for finding in claim.findings[1::2]] == ["not tested"] * 2

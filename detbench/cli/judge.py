@@ -13,7 +13,7 @@ import typer
 from detbench.cli._app import app, errors
 from detbench.cli._options import DeviceOption, RunsArgument, WeightsOption
 from detbench.cli._print import print_swaps, print_table
-from detbench.types import DetbenchError
+from detbench.types import DetbenchError, RunSpec
 
 BASELINE, NEW = Path("reports/baseline"), Path("new")
 """Where a gate's baseline lies, and what starts one there."""
@@ -153,8 +153,10 @@ def claims(
     """Test what the publications claim, and what we do, on `street`; runs what is not run yet."""
     with errors():
         from detbench import claims as module
+        from detbench import registry
+        from detbench.results import Results
 
-        found = module.write(target, device=device)
+        found = module.write(target, Results(), RunSpec("", device=device), registry.runnable())
         print_table(["claim", "verdict", ""], [[claim.key, claim.verdict, claim.says] for claim in found])
         print(f"written: {target}", file=sys.stderr)
 
@@ -168,12 +170,31 @@ def publish(
     mark: Annotated[
         bool, typer.Option("--mark", help="Run nothing; mark the rows that are older than their weights.")
     ] = False,
+    from_results: Annotated[
+        bool, typer.Option("--from-results", help="Run nothing; write all pages again from reports/results/.")
+    ] = False,
+    add: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="RUN",
+            help="Run nothing; put your finished run, of the leaderboard's signature, on it: of a plug-in, a checkpoint"
+            " or frames that were restored elsewhere.",
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="With --add: the model's name on the leaderboard.")] = "",
+    by: Annotated[str, typer.Option(help="With --add: who made it, and how anybody makes it again.")] = "",
 ) -> None:
     """Run every shipped deblurer on `street` before several detectors; write reports/ and the README's leaderboard."""
     with errors():
         from detbench import publish as module
+        from detbench import store
 
         root = Path.cwd()
+        if add and not (name.strip() and by.strip()):
+            raise DetbenchError("--add wants --name, what the model is called, and --by, who makes it again and how.")
+        if from_results or add:
+            print(*module.again(root, store.read(add) if add else None, name.strip(), by.strip()), sep="\n")
+            return
         if not (check or mark):
             print(*module.publish(root, device=device), sep="\n")
         for path in module.mark(root) if mark else ():

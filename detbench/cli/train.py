@@ -209,6 +209,7 @@ def adapt(
         from detbench.gan import schedule
         from detbench.gan.adapt import RECIPE
         from detbench.gan.adapt import adapt as adapt_
+        from detbench.results import Results
 
         name = Path(detector).stem
         place = out or Path("reports/adapting") / name
@@ -225,5 +226,5 @@ def adapt(
         )
         base = RunSpec("identity", dataset=str(made.validation), detector=detector, imgsz=imgsz, device=device)
         own = replace(base, detector=f"adapted:{detector}", detector_weights=str(made.weights))
-        print_alternatives(alternatives.before_and_after(base, own, place / "runs"))
+        print_alternatives(alternatives.before_and_after(base, own, Results(place / "runs")))
         print(f"try it: detbench run --detector adapted:{detector} --detector-weights {made.weights}")

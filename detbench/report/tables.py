@@ -14,6 +14,7 @@ import numpy as np
 
 from detbench import compare, table
 from detbench.compare import Comparison
+from detbench.lineup import BY
 from detbench.metrics import METRICS, Sums, compared, metric
 from detbench.report import origins
 from detbench.report.breakdown import ENOUGH, Cell
@@ -28,6 +29,9 @@ SHOWN = ("f1", "precision", "recall", "psnr_db")
 
 MARK = " †"
 """What a leaderboard marks deblurers with that were trained on some of its frames."""
+
+MADE_ELSEWHERE = " ‡"
+"""What a leaderboard marks deblurers with whose run was added by somebody else."""
 
 JUDGED = ("verdict", "f1", "gain", "gap_closed")
 """What comes first on the leaderboard: does it help, and by how much."""
@@ -63,10 +67,11 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
     for row in (floor, ceiling):
         row |= dict.fromkeys(table.JUDGEMENT)
     judged = of_runs(group.compared)
+    elsewhere = {run.path: run.environment[BY] for run in group.models if BY in run.environment}
     for row in runs:
         its = judged[row["path"]]
         row |= {"verdict": str(its), "gain": table.gain(its.gain)}
-        row["name"] += MARK * (met and row["deblurer"] in seen)
+        row["name"] += MARK * (met and row["deblurer"] in seen) + MADE_ELSEWHERE * (row["path"] in elsewhere)
     ranked = sorted(runs, key=lambda row: (-(row["f1"] or 0), row["name"]))
     parts = [([floor], False), (ranked, True), ([ceiling], False)]
     return Table(
@@ -80,6 +85,11 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             " Recovered, lost and hallucinated count objects."
             + (" ms/frame: deblurring alone, the median of the frames." if costs else ""),
             *(_seen(seen, met) if seen and (costs or met) else []),
+            *(
+                f"{MADE_ELSEWHERE.strip()} {row['deblurer']}: {by} (Not run here; times of another machine.)"
+                for row in ranked
+                if (by := elsewhere.get(row["path"]))
+            ),
         ),
         "leaderboard",
     )

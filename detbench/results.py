@@ -1,0 +1,170 @@
+"""What the published pages are made from: runs by what was asked for, and what else was measured on their frames.
+
+Made when first asked for, or read from a small file without pixels, from which the pages can be made again anywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import lzma
+import tarfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detbench import runner, store
+from detbench.files import plain, replacing
+from detbench.lineup import BY
+from detbench.types import DetbenchError, RunResult, RunSpec
+
+INDEX = "index.json"
+"""Of a file of results: which run answers what, the other measurements, and which runs were made elsewhere."""
+
+
+ROUNDED = 1e-5
+"""What a written confidence may be off, so that none is lost that counts."""
+
+
+class Results:
+    """Runs and measurements, each made once.
+
+    Args:
+        out: folder of run directories.
+    """
+
+    def __init__(self, out: Path = runner.RUNS) -> None:
+        self.out, self.added = out, list[RunResult]()
+        self._runs: dict[str, RunResult] = {}
+        self._measured: dict[str, Any] = {}
+        self._frozen = False
+
+    def run(self, spec: RunSpec) -> RunResult:
+        """The run of a spec.
+
+        Raises:
+            DetbenchError: as for :func:`detbench.runner.run`; or this was read from a file, which does not have it.
+        """
+        key = _key(spec)
+        if key not in self._runs:
+            if self._frozen:
+                raise DetbenchError(f"The results have no run of {key}: run `detbench publish`, which makes it.")
+            self._runs[key] = runner.run(spec, self.out)
+        return self._runs[key]
+
+    def benchmark(self, specs: Sequence[RunSpec]) -> list[RunResult]:
+        """Runs of several deblurers between their floor and their ceiling.
+
+        Args:
+            specs: on the same frames with the same settings.
+        """
+        floor, ceiling = runner.floor_and_ceiling(specs[0])
+        return [self.run(spec) for spec in (floor, *specs, ceiling)]
+
+    def measured(self, key: str, measure: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What was measured under a key; measured now, where it was not.
+
+        Raises:
+            DetbenchError: this was read from a file, which does not have it.
+        """
+        if key not in self._measured:
+            if self._frozen:
+                raise DetbenchError(f"The results lack {key}: run `detbench publish`, which measures it.")
+            self._measured[key] = measure().tolist()
+        return np.array(self._measured[key], np.float64)
+
+    def add(self, run: RunResult, name: str, by: str) -> None:
+        """Take a run that was made elsewhere to the others; it takes the place of one of its name.
+
+        Args:
+            run: a finished one.
+            name: what its deblurer is called in tables.
+            by: who made it, and how it is made again.
+        """
+        renamed = replace(run.spec, deblurer=name, weights=None)
+        place = self.out / f"added-{plain(name)}-{run.spec.hash8}"
+        place.mkdir(parents=True, exist_ok=True)
+        for file, text in _texts(replace(run, spec=renamed, environment={**run.environment, BY: by}), whole=True):
+            (place / file).write_text(text, "utf-8")
+        self.added = [*(each for each in self.added if each.spec.deblurer != name), store.read(place)]
+
+    def save(self, target: Path, whole: Collection[Path]) -> None:
+        """Write all of it to one file; the same bytes for the same results.
+
+        Args:
+            target: a tar archive, compressed by xz, of run directories without pictures.
+            whole: directories of the runs that keep all detections; of others those are kept that count.
+        """
+        runs = {run.path: run for run in [*self._runs.values(), *self.added]}
+        index = {
+            "asked": {key: run.path.name for key, run in sorted(self._runs.items())},
+            "measured": dict(sorted(self._measured.items())),
+            "added": [run.path.name for run in self.added],
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            replacing(target) as partial,
+            lzma.open(partial, "wb") as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            _add(archive, INDEX, json.dumps(index, indent=1))
+            for path in sorted(runs, key=lambda path: path.name):
+                for file, text in _texts(runs[path], path in whole):
+                    _add(archive, f"{path.name}/{file}", text)
+
+    @classmethod
+    def load(cls, source: Path, out: Path) -> Self:
+        """Results from a file: nothing is run or measured beside what it has.
+
+        Args:
+            source: as :meth:`save` wrote it.
+            out: an empty folder for its run directories.
+
+        Raises:
+            DetbenchError: there is no such file, or it is damaged.
+        """
+        found = cls(out)
+        try:
+            with tarfile.open(source, "r:xz") as archive:
+                archive.extractall(out, filter="data")
+            index = json.loads((out / INDEX).read_text("utf-8"))
+            found._runs = {key: store.read(out / run) for key, run in index["asked"].items()}
+            found._measured, found._frozen = index["measured"], True
+            found.added = [store.read(out / run) for run in index["added"]]
+        except (OSError, EOFError, ValueError, KeyError, lzma.LZMAError, tarfile.TarError) as error:
+            raise DetbenchError(f"{source} holds no results ({error}): run `detbench publish`.") from error
+        return found
+
+
+def _key(spec: RunSpec) -> str:
+    """What a spec asks for, and by that the machine has no part in it."""
+    asked = {
+        field.name: value
+        for field in dataclasses.fields(spec)
+        if (value := getattr(spec, field.name)) != field.default and field.name != "device"
+    }
+    return json.dumps(asked, sort_keys=True)
+
+
+def _texts(run: RunResult, whole: bool) -> Iterator[tuple[str, str]]:
+    """The files of a run's directory that have no pixels, by name."""
+    yield "manifest.json", json.dumps(store.manifest(run.spec, run.environment, len(run.scores)), indent=1)
+    yield "frames.csv", (run.path / "frames.csv").read_text("utf-8")
+    for side in ("sharp", "blurred", "restored"):
+        name = f"detections-{side}.json"
+        text = (run.path / name).read_text("utf-8")
+        if side != "sharp" and not whole:
+            least = run.spec.conf - ROUNDED
+            text = json.dumps([box for box in json.loads(text) if box["score"] >= least])
+        yield name, text
+
+
+def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
+    entry, data = tarfile.TarInfo(name), text.encode()
+    entry.size = len(data)
+    archive.addfile(entry, io.BytesIO(data))
