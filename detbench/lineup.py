@@ -108,8 +108,19 @@ def labels(results: Iterable[RunResult]) -> dict[Path, str]:
             ]
             if any(tell.startswith("weights") for tell in tells):  # say more than their hash
                 tells = [tell for tell in tells if not tell.startswith("deblurer")]
+            trainings = [_training(other) for other in alike]
+            if tells and all(trainings) and len(set(trainings)) == len(alike):  # say more than a hash
+                tells = [_training(result) if tell.startswith("deblurer") else tell for tell in tells]
             found[result.path] = f"{called} ({', '.join(tells)})" if tells else called
     return found
+
+
+def _training(result: RunResult) -> str:
+    """How the weights of a run were trained, in words; empty where they do not say."""
+    record = result.environment.get("training", {})
+    return (
+        f"{record['images_seen']:,} images, seed {record['seed']}" if {"images_seen", "seed"} <= record.keys() else ""
+    )
 
 
 def shown(spec: RunSpec, field: str) -> str:

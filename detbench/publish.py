@@ -25,6 +25,7 @@ from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
 from detbench.report.document import Report
+from detbench.report.formats import Table
 from detbench.results import Results
 from detbench.signature import Signature
 from detbench.types import DetbenchError, RunResult, RunSpec
@@ -165,7 +166,7 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
     style.save(gains.matrix(boards), reports / "figures", "matrix")
     board = formats.markdown(tables.shortlist(with_added))
     written = {
-        reports / "leaderboard.md": _page(with_added, noisy, of_detectors, weighed, remarks),
+        reports / "leaderboard.md": _page(report, noisy, of_detectors, weighed, remarks),
         root / "detbench" / best.PUBLISHED: json.dumps([each.plain() for each in boards], indent=1) + "\n",
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
@@ -324,20 +325,20 @@ def _weighed(base: RunSpec, results: Results) -> alternatives.Table:
 
 
 def _page(
-    group: Group,
+    report: Report,
     noisy: Group,
-    of_detectors: Sequence[formats.Table],
+    of_detectors: Sequence[Table],
     weighed: alternatives.Table,
     remarks: Sequence[str],
 ) -> str:
     """``leaderboard.md``: the same without and with noise; between the two, several detectors and alternatives."""
-    machine = group.floor.environment
+    machine = report.group.floor.environment
     concluded = "".join(f"- {sentence}\n" for sentence in remarks)
     answer = "".join(f"- {sentence}\n" for sentence in words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))
     return (
         "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
-        f" `detbench publish`, which makes it again.\n\n{_ranking(group, costs=True)}\n"
+        f" `detbench publish`, which makes it again.\n\n{_ranking(report.group, report.board)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
         f"*Deblurring and detection together, on {machine.get('cpu', 'an unknown processor')},"
@@ -355,14 +356,14 @@ def _page(
         f"## Deblur, or adapt the detector?\n\n{answer}\n{formats.markdown(words.table(weighed))}\n"
         f"## With noise of variance {NOISE:g}\n\n"
         "Gaussian noise on the blurred frames, for values in 0..1; objects are those of the sharp frames without"
-        f" noise.\n\n{_ranking(noisy, costs=False)}"
+        f" noise.\n\n{_ranking(noisy, tables.leaderboard(noisy, costs=False))}"
     )
 
 
-def _ranking(group: Group, costs: bool) -> str:
-    """The leaderboard of a group, with what does not depend on the frames or without, and what can be concluded."""
+def _ranking(group: Group, board: Table) -> str:
+    """The leaderboard of a group, and what can be concluded."""
     concluded = "".join(f"- {sentence}\n" for sentence in sentences(group.compared))
-    return f"{formats.markdown(tables.leaderboard(group, costs))}\n{concluded}"
+    return f"{formats.markdown(board)}\n{concluded}"
 
 
 def _into(readme: str, board: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +76,11 @@ class Signature:
             silent_below=environment.get("silent_below", 0.0),
         )
 
+    @property
+    def short(self) -> str:
+        """As :func:`short` has it."""
+        return short(str(self))
+
     def __str__(self) -> str:
         """Parts divided by bars; what is as it is without being asked for is left out."""
         parts = [
@@ -93,3 +100,22 @@ class Signature:
             *(f"without:{clip}" for clip in self.without),
         ]
         return "|".join(filter(None, parts))
+
+
+SETTLED = ("conf:", "nms:", "iou:", "p,r,f1:", "psnr,ssim:", "ssim:", "detbench:")
+"""Beginnings of a signature's parts that its short form leaves to the eight digits."""
+
+_LONG = re.compile(r"\S+:[0-9a-f]{8}\|\S*\|detbench:\S+")
+
+
+def short(text: str) -> str:
+    """A signature for the eye: data, detector and what was asked for, and eight digits that stand for all of it.
+
+    Two signatures whose short forms are equal are equal; the digits are the first of the long form's SHA-256. Text that
+    is no signature stays as it is.
+    """
+    if not _LONG.fullmatch(text):
+        return text
+    parts = [part for part in text.split("|") if not part.startswith(SETTLED)]
+    shown = [re.sub(r":[0-9a-f]{8}$", "", part) for part in parts]
+    return "|".join([*shown, f"#{hashlib.sha256(text.encode()).hexdigest()[:8]}"])

@@ -76,6 +76,16 @@ def test_a_detection_counts_at_its_own_score():
     assert sweep.counts.f1.tolist() == [0.5, pytest.approx(2 / 3), 0]
 
 
+def test_who_leads_at_which_confidence():
+    def sweep(*found):
+        counts = np.array([[tp, 0, 10 - tp] for tp in found])
+        return breakdown.Sweep(np.array([0.1, 0.2, 0.3, 0.4, 0.5]), Counts.of(counts))
+
+    sweeps = {"a": sweep(5, 5, 5, 1, 9), "b": sweep(4, 5, 6, 6, 0)}
+    assert breakdown.leaders(sweeps, 0, 1) == [("a", 0.1, 0.2), ("b", 0.3, 0.4), ("a", 0.5, 0.5)]
+    assert breakdown.leaders(sweeps, 0.1, 0.2) == [("a", 0.1, 0.2)]
+
+
 def test_the_default_confidences_hold_the_usual_ones():
     assert {0.01, 0.25, 0.5, 0.99} <= set(breakdown.CONFIDENCES.round(10).tolist())
     frames = [squares(0, score=[0.25])]

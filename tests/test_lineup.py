@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from detbench.lineup import Lineup, lined_up, role, to_compare
+from detbench.lineup import Lineup, labels, lined_up, role, to_compare
 from detbench.signature import Signature
 from detbench.types import RunSpec
 
@@ -50,3 +50,18 @@ def test_of_a_folder_what_can_be_compared_the_floor_first(runs):
     assert to_compare([floor, harm, ceiling]) == [ceiling, harm]
     other = dataclasses.replace(floor, spec=dataclasses.replace(floor.spec, imgsz=320))
     assert to_compare([first, floor, other]) == [floor, other, first]  # which compare then refuses, and says why
+
+
+def test_two_weights_of_one_model_are_told_apart_by_their_training(run):
+    def trained(images, hashed):
+        result = run("dc250", 0.6)
+        spec = dataclasses.replace(result.spec, deblurer_hash=hashed * 64)
+        environment = {**result.environment, "training": {"images_seen": images, "seed": 0}}
+        return dataclasses.replace(result, spec=spec, environment=environment, path=result.path / str(images) / hashed)
+
+    assert list(labels([trained(2000, "a"), trained(16000, "b")]).values()) == [
+        "dc250 (2,000 images, seed 0)",
+        "dc250 (16,000 images, seed 0)",
+    ]
+    alike = labels([trained(2000, "a"), trained(2000, "b")])  # and where that is alike, by their hashes
+    assert list(alike.values()) == ["dc250 (deblurer aaaaaaaa)", "dc250 (deblurer bbbbbbbb)"]

@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
     for name, colour in (("blurred", RED), ("restored", GREEN), ("sharp", BLUE)):
         images.write_image(out / "gallery" / f"{name}.png", np.full((120, 160, 3), colour, np.uint8))
     files = {"blurred": "gallery/blurred.png", "sharp": "gallery/sharp.png"}
-    frames = [{"id": f"f{i}", "number": i, "width": 160, "height": 120} | files for i in range(3)]
+    frames = [{"id": f"f{i}", "clip": "ab"[i // 2], "number": i, "width": 160, "height": 120} | files for i in range(3)]
     views = [
         {
             "frame": frame,
@@ -150,6 +150,13 @@ def test_filters(browser):
         browser.choose(selector, "all")
     assert len(browser.listed()) == 6
     assert not browser.element("#none").is_displayed()
+    browser.choose("#by-clip", "b")
+    assert browser.listed() == ["f2, alpha", "f2, old"]
+    browser.choose("#by-clip", "all")
+    browser.choose("#by-size", "small (below 32² pixels)")  # a box is 24 pixels wide and 36 high: 864
+    assert len(browser.listed()) == 5  # and a view without boxes has nothing of that size
+    browser.choose("#by-size", "medium")
+    assert browser.listed() == []
 
 
 @pytest.mark.parametrize(
@@ -249,7 +256,7 @@ def test_nothing_is_wider_than_the_screen(chromium, folder, width):
 def test_it_is_ready_within_a_second(chromium, tmp_path):
     """With 20 runs of 12 frames and 30 boxes each, from the start of loading until the gallery answers."""
     files = {"blurred": "b.webp", "sharp": "s.webp"}
-    frames = [{"id": f"f{i}", "number": i, "width": 160, "height": 120} | files for i in range(12)]
+    frames = [{"id": f"f{i}", "clip": "a", "number": i, "width": 160, "height": 120} | files for i in range(12)]
     boxes = [box(NAMES[i % 6], i % 2, i) for i in range(30)]
     views = [
         {"frame": f, "model": m, "restored": "r.webp", "psnr": 20.0, "boxes": boxes}

@@ -6,6 +6,7 @@ import shutil
 
 import cv2
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from detbench import cli, publish
@@ -55,6 +56,36 @@ def yours(tmp_path, street, monkeypatch):
     video.release()
 
 
+def shown_commands():
+    """Every detbench command that README, CONTRIBUTING or docs show, in code spans and blocks, with its page."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for page in pages:
+        text = page.read_text("utf-8")
+        found = re.findall(r"^(?:.*&& )?detbench ([a-z].*?)(?: +#.*)?$", text, re.M)  # in blocks
+        found += re.findall(r"`detbench ([a-z][^`]*)`", text)
+        yield from ((page.name, command.replace("...", "")) for command in found)
+
+
+def test_every_command_shown_is_one():
+    """Their names, their options and the kinds of their values; what they do has tests of its own."""
+    app, seen = typer.main.get_command(cli.app), 0
+    for page, shown in shown_commands():
+        command, words = app, shlex.split(shown)
+        while hasattr(command, "commands") and words:
+            command = command.commands.get(words.pop(0))
+        assert command is not None, f"{page}: detbench {shown}"
+        if hasattr(command, "commands") or "--help" in words:
+            continue
+        try:
+            command.make_context("detbench", words)
+        except Exception as error:
+            # A command may be shown without what it wants, and where words in capitals stand for numbers.
+            lacking = type(error).__name__ == "MissingParameter"
+            assert lacking or re.search(r"'[A-Z]+' is not a valid", str(error)), f"{page}: detbench {shown}: {error}"
+        seen += 1
+    assert seen > 60
+
+
 @pytest.mark.slow("runs of real deblurers")
 def test_every_command_runs_as_printed(yours, monkeypatch):
     """Two trainings, which would take hours, are called and do nothing; the gate has tests of its own."""
@@ -86,3 +117,13 @@ def test_every_command_runs_as_printed(yours, monkeypatch):
         else:
             assert done.exit_code == 0, (command, done.output)
     assert called == [("tune", 7200.0), ("adapt", 7200.0)]
+
+
+@pytest.mark.slow("runs of real deblurers")
+def test_the_quick_start_runs_from_top_to_bottom(yours):
+    text = (ROOT / "docs" / "quick-start.md").read_text("utf-8")
+    commands = re.findall(r"^detbench (.*)$", text, re.M)
+    assert len(commands) >= 7
+    for command in commands:
+        done = CliRunner().invoke(cli.app, shlex.split(command))
+        assert done.exit_code == 0, (command, done.output)

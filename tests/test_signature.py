@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from detbench.signature import CONVENTIONS, Signature
+from detbench.signature import CONVENTIONS, Signature, short
 from detbench.types import RunResult, RunSpec
 
 
@@ -30,3 +30,14 @@ def test_what_is_asked_for_stands_in_it(tmp_path):
     assert text.endswith("|detbench:0.1.0|without:motorway|without:bikes")
     assert asked == signature(tmp_path, limit=12, noise=0.001, imgsz=416, conf=0.4, nms_iou=0.6, match_iou=0.75)
     assert asked != signature(tmp_path)
+
+
+def test_the_short_form_stands_for_all_of_it(tmp_path):
+    plain, asked = signature(tmp_path), signature(tmp_path, limit=12, noise=0.001)
+    assert plain.short.startswith("mine|yolo11n|imgsz:640|#")
+    assert asked.short.startswith("mine|limit:12|noise:0.001|yolo11n|imgsz:640|#")
+    others = [signature(tmp_path, conf=0.3), signature(tmp_path, nms_iou=0.6), signature(tmp_path, match_iou=0.6)]
+    others += [dataclasses.replace(plain, detbench="0.1.1"), dataclasses.replace(plain, dataset_hash="c" * 64)]
+    assert len({each.short for each in (plain, *others)}) == 6
+    assert short("Values between bars | are no signature") == "Values between bars | are no signature"
+    assert short(plain.short) == plain.short

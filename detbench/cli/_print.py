@@ -71,7 +71,7 @@ def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:
         print(made.title)
         print_table(*formats.cells(made))
         print(*(note for note in made.notes if note not in signatures), "", sep="\n")
-    print(*sentences, *(f"signature: {each}" for each in signatures), sep="\n")
+    print(*sentences, *(f"signature: {lineup.signature.short}" for lineup in lineups), sep="\n")
 
 
 def _against(view: Mapping[str, Any]) -> str:
@@ -100,7 +100,7 @@ def print_benchmark(lineup: Lineup, columns: Sequence[str]) -> None:
     clips = len({score.clip for score in scores})
     where = f"{len(scores):,} frames of {clips:,} clip{'s' * (clips > 1)}"
     print(f"to be found: {lineup.floor.counts.objects:,} objects in {where}")
-    print(f"signature: {lineup.signature}")
+    print(f"signature: {lineup.signature.short} (whole with --json)")
     for result in lineup.models:
         print(f"run: {result.path}")
 
@@ -152,9 +152,10 @@ def print_alternatives(found: Table) -> None:
     """Deblurring, adapting the detector, and whatever else was weighed, with the answer in words."""
     from detbench.report import alternatives as words
     from detbench.report import formats
+    from detbench.signature import short
 
     print_table(*formats.cells(words.table(found)))
-    print(*words.sentences(found), words.NOTE, f"signature: {found.signature}", sep="\n")
+    print(*words.sentences(found), words.NOTE, f"signature: {short(found.signature)}", sep="\n")
 
 
 AVERAGES = {"ap": "AP", "ap50": "AP50", "ar": "AR"}

@@ -87,13 +87,18 @@ def compare(
         if len(results) < 2:
             raise DetbenchError("Comparing takes two finished runs or more: the first is what the others are held to.")
         found = module.compare(results, "run" if threshold == "run" else "leave-one-clip-out", without or ())
-        signature = str(replace(Signature.of(results[0]), without=tuple(found.without)))
+        signature = replace(Signature.of(results[0]), without=tuple(found.without))
         if as_json:
-            plain = {"rows": found.rows(), "sentences": conclusions.sentences(found), "signature": signature}
+            plain = {"rows": found.rows(), "sentences": conclusions.sentences(found), "signature": str(signature)}
             print(json.dumps(plain, indent=1))
             return
         print_table(list(conclusions.HEADINGS), conclusions.cells(found))
-        print(*conclusions.sentences(found), f"signature: {signature}", sep="\n")
+        print(
+            *conclusions.sentences(found),
+            conclusions.TEST,
+            f"signature: {signature.short} (whole with --json)",
+            sep="\n",
+        )
 
 
 @app.command()

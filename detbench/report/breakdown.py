@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -177,6 +179,25 @@ def confidence_sweep(
     """
     thresholds = np.asarray(confidences, np.float64)
     return Sweep(thresholds, counts_by_threshold(detections, reference, match_iou, thresholds).sum(axis=0))
+
+
+def leaders(sweeps: Mapping[str, Sweep], low: float, high: float) -> list[tuple[str, float, float]]:
+    """Who has the best F1 at which confidences: the name, and the first and the last threshold of each stretch.
+
+    Args:
+        sweeps: by name, over the same thresholds; of equals the first leads.
+        low: the least threshold that is looked at, in [0, 1].
+        high: the largest, likewise.
+    """
+    names = list(sweeps)
+    thresholds = sweeps[names[0]].thresholds
+    looked = (thresholds >= low) & (thresholds <= high)
+    first = np.argmax([sweeps[name].counts.f1[looked] for name in names], axis=0).tolist()
+    stretches = []
+    for index, its in itertools.groupby(zip(first, thresholds[looked].tolist(), strict=True), key=itemgetter(0)):
+        values = [threshold for _, threshold in its]
+        stretches.append((names[index], values[0], values[-1]))
+    return stretches
 
 
 def iou_sweep(

@@ -18,6 +18,12 @@ from detbench.verdict import HARMS, HELPS, verdicts
 FEW = 3
 """Of more models than this, conclusions are drawn metric by metric, not model by model."""
 
+TEST = (
+    "How that is tested: the clips are drawn again by chance, many times, both runs are scored on each draw, and p is"
+    " twice the share of draws that turn their difference round."
+)
+"""The test in a sentence."""
+
 HEADINGS = ("", "", "value", "SD (seeds)", "reference", "difference", "95 % interval", "p", "p (Holm)")
 """Of :func:`cells`."""
 

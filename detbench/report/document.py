@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 OPEN = ("verdict", "trade-offs", "leaderboard")
 """Sections that are open at first; the others are details."""
 
+USUAL = (0.1, 0.6)
+"""Confidences that people choose: which deblurer is first between them is said below the leaderboard."""
+
 BARS = 6
 """Runs that a figure shows side by side; of more, those with the best F1."""
 
@@ -90,6 +93,12 @@ class Report:
         return {floor: self._floor["restored"]} | {
             name: store.read_detections(self.framed[name].path)["restored"] for name in others
         }
+
+    @cached_property
+    def sweeps(self) -> dict[str, breakdown.Sweep]:
+        """Counts over the confidence, by run."""
+        iou = self.group.floor.spec.match_iou
+        return {name: breakdown.confidence_sweep(seen, self.reference, iou) for name, seen in self.seen.items()}
 
     @cached_property
     def reference(self) -> list[Detections]:
@@ -157,14 +166,31 @@ class Report:
         return page.Section(
             "sure",
             "How sure it is",
-            [*words, *conclusions.remarks(compared)],
+            [*words, *conclusions.remarks(compared), conclusions.TEST],
             [self.table(tables.differences(compared))] if models else [],
             [self.figure("scores", bars, alt)],
         )
 
     def leaderboard(self) -> page.Section:
         """Everything between floor and ceiling."""
-        return page.Section("leaderboard", "Leaderboard", tables=[self.table(tables.leaderboard(self.group))])
+        return page.Section("leaderboard", "Leaderboard", tables=[self.table(self.board)])
+
+    @cached_property
+    def board(self) -> Table:
+        """The leaderboard, with a word on whether the confidence that was chosen decides who is first."""
+        table = tables.leaderboard(self.group)
+        return replace(table, notes=(*table.notes, *self._leaders()))
+
+    def _leaders(self) -> list[str]:
+        """Who is first at which confidence, where several deblurers are compared."""
+        if len(self.runs) < 2:
+            return []
+        found = breakdown.leaders({name: self.sweeps[name] for name in self.runs}, *USUAL)
+        least, most = USUAL
+        if len(found) == 1:
+            return [f"{found[0][0]} has the best F1 at every confidence from {least:g} to {most:g}."]
+        stretches = ", ".join(f"{name} from {low:.2f} to {high:.2f}" for name, low, high in found)
+        return [f"The confidence decides which has the best F1: {stretches}."]
 
     def trade_offs(self) -> page.Section:
         """F1 against time and against PSNR."""
@@ -236,8 +262,7 @@ class Report:
         figures = []
         for name in list(self.runs)[:1]:
             floor = next(iter(self.framed))
-            sweeps = [breakdown.confidence_sweep(self.seen[n], self.reference, spec.match_iou) for n in (name, floor)]
-            curves = plots.confidence_curves(sweeps[0], spec.conf, sweeps[1])
+            curves = plots.confidence_curves(self.sweeps[name], spec.conf, self.sweeps[floor])
             alt = f"Precision, recall and F1 of {name} over the confidence threshold, blurred dotted"
             figures.append(self.figure("confidence", curves, alt, f"{name}; dotted: blurred"))
             sweeps = [breakdown.iou_sweep(self.seen[n], self.reference, spec.conf) for n in (name, floor)]

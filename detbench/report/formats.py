@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from detbench.signature import short
+
 Value = float | int | str | None
 """What a cell may hold: a number to be formatted, a number or words as they are to stand there, or nothing."""
 
@@ -220,7 +222,7 @@ def html(table: Table, csv: str = "") -> str:
             )
             text += f'<tr><th scope="row">{escape(name)}</th>{tds}</tr>\n'
         bodies.append(f"<tbody>\n{text}</tbody>\n")
-    below = "".join(f"<p>{_raised_html(marks.get(line, ''))}{_breakable(line)}</p>\n" for line in lines)
+    below = "".join(f"{_told(line, _raised_html(marks.get(line, '')))}\n" for line in lines)
     below += f'<p><a href="{escape(csv)}" download>CSV</a></p>\n' * bool(csv)
     title = escape(table.title)
     return (
@@ -247,6 +249,14 @@ def _raised_tex(mark: str) -> str:
 
 def _raised_html(mark: str) -> str:
     return f"<sup>{mark}</sup>" if mark else ""
+
+
+def _told(line: str, mark: str) -> str:
+    """A line below a table; of a signature the short form, and the long one a click away."""
+    if (brief := short(line)) == line:
+        return f"<p>{mark}{_breakable(line)}</p>"
+    summary = f"<summary>{mark}{escape(brief)}</summary>"
+    return f'<details class="signature">{summary}{_breakable(line)}</details>'
 
 
 def _breakable(text: str) -> str:

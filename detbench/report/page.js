@@ -4,6 +4,7 @@
   const $ = (id) => document.getElementById(id);
   const SIGNS = { recovered: "+", lost: "−", hallucinated: "!" }; // of what changed; the others have thin lines
   const CHANGES = Object.keys(SIGNS);
+  const SIZES = [32, 96]; // sides in pixels from which a box is medium, and large
   const SVG = "http://www.w3.org/2000/svg";
   const [X, Y, WIDTH, HEIGHT, CLASS, OUTCOME, SCORE] = [0, 1, 2, 3, 4, 5, 6]; // of a box
 
@@ -25,10 +26,19 @@
 
   /** The boxes of a view that pass the filters; what they count decides whether a view is shown, and where. */
   function boxes(view) {
-    const [kind, ending] = [chosen("by-class"), chosen("by-outcome")];
+    const [kind, ending, size] = [chosen("by-class"), chosen("by-outcome"), chosen("by-size")];
     return view.boxes.filter(
-      (box) => (kind === null || box[CLASS] === kind) && (ending === null || box[OUTCOME] === ending)
+      (box) =>
+        (kind === null || box[CLASS] === kind) &&
+        (ending === null || box[OUTCOME] === ending) &&
+        (size === null || sizeOf(box, data.frames[view.frame]) === size)
     );
+  }
+
+  /** COCO's: 0 for small, 1 for medium, 2 for large, by the box's area in pixels of the frame. */
+  function sizeOf(box, frame) {
+    const area = (box[WIDTH] / 100) * frame.width * (box[HEIGHT] / 100) * frame.height;
+    return SIZES.filter((side) => area >= side * side).length;
   }
 
   function count(found) {
@@ -52,11 +62,12 @@
   }
 
   function choose() {
-    const model = chosen("by-model");
-    const filtered = chosen("by-class") !== null || chosen("by-outcome") !== null;
+    const [model, clip] = [chosen("by-model"), chosen("by-clip")];
+    const filtered = ["by-class", "by-outcome", "by-size"].some((id) => chosen(id) !== null);
     const order = ORDERS[$("sort").value];
     shown = data.views
       .filter((view) => model === null || view.model === model)
+      .filter((view) => clip === null || data.frames[view.frame].clip === clips[clip])
       .map((view) => ({ view, found: boxes(view) }))
       .filter(({ found }) => !filtered || found.length > 0)
       .map((entry) => ({ ...entry, n: count(entry.found) }))
@@ -238,11 +249,13 @@
     }
   });
 
-  for (const [id, names] of [["by-model", data.models], ["by-class", data.classes]]) {
+  const clips = [...new Set(data.frames.map((frame) => frame.clip))].sort();
+  const offered = { "by-model": data.models, "by-clip": clips, "by-class": data.classes };
+  for (const [id, names] of Object.entries(offered)) {
     $(id).append(...names.map((name, i) => make("option", { value: i }, name)));
   }
   $("by-outcome").append(...data.outcomes.map((name, i) => make("option", { value: i }, data.words[name])));
-  for (const id of ["by-model", "by-class", "by-outcome", "sort"]) $(id).addEventListener("change", choose);
+  for (const id of [...Object.keys(offered), "by-outcome", "by-size", "sort"]) $(id).addEventListener("change", choose);
   $("wipe").addEventListener("input", wipe);
   $("pair").addEventListener("change", pictures);
   $("show-boxes").addEventListener("change", () => {

@@ -95,8 +95,8 @@ class Gallery:
     Attributes:
         models: the runs' names.
         classes: names of the objects' classes.
-        frames: ``id``, ``number`` in the dataset, ``width`` and ``height`` in pixels, and the files ``blurred`` and
-            ``sharp``.
+        frames: ``id``, ``clip``, ``number`` in the dataset, ``width`` and ``height`` in pixels, and the files
+            ``blurred`` and ``sharp``.
         views: of ``frame`` by ``model`` (both indices), with the file ``restored`` or None, ``psnr`` in dB or None, and
             ``boxes``: x, y, width and height in percent of the frame, indices of class and of :data:`OUTCOMES`,
             and the score (None for reference objects that were not found).
@@ -220,7 +220,7 @@ def gallery(
             written |= set(pictures)
             height, width = images.image_size(files[id].sharp)
             sides = {side: _address(f"{id}--{side}.webp") for side in ("blurred", "sharp")}
-            frames.append({"id": id, "width": width, "height": height} | sides)
+            frames.append({"id": id, "clip": files[id].clip, "width": width, "height": height} | sides)
             restored.append([_address(name) if name in sources else None for name in previews])
     for path in folder.glob("*--*.webp"):  # of an earlier page
         if path.name not in written:
