@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import match, store
-from detbench.data import datasets, images
+from detbench.data import datasets, images, video
 from detbench.lineup import name
+from detbench.progress import track
 from detbench.types import DetbenchError, Detections, RunResult
 
 Frame = NDArray[np.uint8]
@@ -41,8 +44,8 @@ def best(result: RunResult) -> list[str]:
     return [score.id for score in ranked]
 
 
-def panels(result: RunResult, ids: Sequence[str]) -> dict[str, tuple[Frame, Frame, Frame]]:
-    """Some frames of a finished run as (blurred, restored, sharp), each (H, W, 3) uint8 RGB, by id.
+def panels(result: RunResult, ids: Sequence[str]) -> Iterator[tuple[str, tuple[Frame, Frame, Frame]]]:
+    """Some frames of a finished run with their ids, as (blurred, restored, sharp), each (H, W, 3) uint8 RGB.
 
     Raises:
         DetbenchError: the dataset has changed since, or the restored frames are gone.
@@ -52,7 +55,8 @@ def panels(result: RunResult, ids: Sequence[str]) -> dict[str, tuple[Frame, Fram
         raise DetbenchError(f"{dataset.name} has changed since {result.path} was made: run it again.")
     pairs = {pair.id: pair for pair in dataset.pairs}
     read, blurred = images.read_image, partial(datasets.read_blurred, noise=result.spec.noise)
-    return {id: (blurred(pairs[id]), read(store.preview(result.path, id)), read(pairs[id].sharp)) for id in ids}
+    for id in ids:
+        yield id, (blurred(pairs[id]), read(store.preview(result.path, id)), read(pairs[id].sharp))
 
 
 def outcomes(
@@ -75,15 +79,23 @@ def outcomes(
 
 
 def write(result: RunResult, target: Path) -> None:
-    """Show what the detector saw in a run: best, median and worst frame, or as ``.webp`` a wipe over the three best.
+    """Show what the detector saw in a run.
+
+    Args:
+        result: a finished run.
+        target: as ``.png``, ``.pdf`` or ``.svg`` the best, median and worst frame; as ``.webp`` a wipe over the three
+            best; as a video all frames, in their order.
 
     Raises:
         DetbenchError: as for :func:`panels`; or the run's detections are damaged.
     """
-    moves = target.suffix == ".webp"
-    ids = best(result)[:3] if moves else best_median_worst(result)
-    make = wipe if moves else draw
-    make(result, store.read_detections(result.path), panels(result, ids), target)
+    seen = store.read_detections(result.path)
+    if target.suffix in video.WRITTEN:
+        film(result, seen, target)
+    elif target.suffix == ".webp":
+        wipe(result, seen, dict(panels(result, best(result)[:3])), target)
+    else:
+        draw(result, seen, dict(panels(result, best_median_worst(result))), target)
 
 
 def draw(
@@ -131,7 +143,7 @@ def wipe(
     panels: Mapping[str, tuple[Frame, Frame, Frame]],
     target: Path,
 ) -> None:
-    """Write an animated WebP in which a divider uncovers the restored frame over the blurred one, and goes back.
+    """Write an animated WebP in which a divider uncovers the restored frame, named, over the blurred one.
 
     Arguments are as of :func:`draw`; the frames follow each other.
     """
@@ -141,8 +153,8 @@ def wipe(
     for id, (blurred, restored, _) in panels.items():
         sharp, before, after = _seen(result, detections, id)
         sides = [
-            _outlined(frame, outcomes(seen, before, sharp, result.spec.match_iou))
-            for frame, seen in ((blurred, before), (restored, after))
+            _outlined(frame, outcomes(seen, before, sharp, result.spec.match_iou), WIPE_WIDTH, words)
+            for frame, seen, words in ((blurred, before, ""), (restored, after, name(result)))
         ]
         size = pictures[0].size if pictures else sides[0].size
         sides = [ImageOps.pad(side, size) for side in sides]  # frames may differ in size, a film's pictures may not
@@ -159,22 +171,60 @@ def wipe(
     first.save(target, save_all=True, append_images=others, duration=durations, loop=0, quality=70, method=4)
 
 
+PANEL_WIDTH, PICTURES_A_SECOND = 640, Fraction(2)
+"""Of a film: the width of each of its three panels in pixels, and how fast single pictures follow each other."""
+
+
+def film(result: RunResult, detections: Mapping[str, Sequence[Detections]], target: Path) -> None:
+    """Write a video of all frames: blurred | restored | sharp, with boxes; as fast as the video that they are from.
+
+    Arguments are as of :func:`draw`.
+    """
+    from PIL import ImageOps
+
+    source = Path(result.spec.dataset)
+    filmed = source.suffix.lower() in images.VIDEO_SUFFIXES and source.is_file()
+    rate = video.Reader(source).rate if filmed else PICTURES_A_SECOND
+    panel: tuple[int, int] | None = None
+    with ExitStack() as stack:
+        shown = panels(result, [score.id for score in result.scores])
+        for number, (id, frames) in enumerate(track(shown, len(result.scores), f"drawing {target.name}")):
+            sharp, *seen = _seen(result, detections, id)
+            views = zip(
+                frames, (*seen, sharp), ("blurred", name(result), "sharp"), (seen[0], seen[0], sharp), strict=True
+            )
+            sides = [
+                _outlined(frame, outcomes(its, before, sharp, result.spec.match_iou), PANEL_WIDTH, words)
+                for frame, its, words, before in views
+            ]
+            if panel is None:
+                panel = (sides[0].width // 2 * 2, sides[0].height // 2 * 2)
+                writer = stack.enter_context(video.Writer(target, (panel[1], 3 * panel[0]), rate))
+            row = np.hstack([np.asarray(ImageOps.pad(side, panel)) for side in sides])
+            writer.write(row, number / rate)
+
+
 def _seen(result: RunResult, detections: Mapping[str, Sequence[Detections]], id: str) -> list[Detections]:
     """What was detected in a frame from the run's confidence on: sharp, blurred, restored."""
     (number,) = (i for i, score in enumerate(result.scores) if score.id == id)
     return [detections[side][number].above(result.spec.conf) for side in ("sharp", "blurred", "restored")]
 
 
-def _outlined(frame: Frame, boxes: list[tuple[NDArray[np.float32], str]]) -> Any:
-    """A frame as a picture of :data:`WIPE_WIDTH`, or narrower, with its boxes."""
-    from PIL import Image, ImageDraw
+def _outlined(frame: Frame, boxes: list[tuple[NDArray[np.float32], str]], most: int, words: str) -> Any:
+    """A frame as a picture, at most so many pixels wide, with its boxes, and words in its corner."""
+    from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.fromarray(frame)
-    scale = min(1.0, WIPE_WIDTH / picture.width)
+    scale = min(1.0, most / picture.width)
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(picture)
     for xyxy, outcome in boxes:
         pen.rectangle([float(value) * scale for value in xyxy], outline=COLOURS[outcome], width=2)
+    if words:
+        font = ImageFont.load_default(size=max(11, picture.height // 24))
+        left, top, right, bottom = pen.textbbox((8, 6), words, font)
+        pen.rectangle((left - 5, top - 4, right + 5, bottom + 4), fill="black")
+        pen.text((8, 6), words, "white", font)
     return picture
 
 

@@ -35,7 +35,7 @@ def track(items: Iterable[T], total: int, what: str, unit: str = "frames", done:
 
     Args:
         items: what to pass on.
-        total: how many there are, those already done included.
+        total: how many there are, those already done included; 0 if that is not known.
         what: shown before the bar.
         unit: what an item is.
         done: how many were done before.
@@ -51,7 +51,7 @@ def track(items: Iterable[T], total: int, what: str, unit: str = "frames", done:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total, completed=done, rate="")
+        task = progress.add_task(what, total=total or None, completed=done, rate="")
         for item in items:
             yield item
             speed = progress.tasks[0].speed

@@ -44,7 +44,7 @@ ALLOWED = {
     "baseline": {"stats", "store", "runner", "compare", "check"},
     "report.ci": {"baseline", "check"},
     "reference": {"assets", "store", "match"} | DATA,
-    "figure": {"table", "match", "data.datasets", "data.images", "store"},
+    "figure": {"table", "match", "data.datasets", "data.images", "data.video", "progress", "store"},
     "alternatives": {"data.datasets", "data.images", "quality", "results", "stats", "store", "thresholds"},
     "results": {"runner", "store"},
     "report.alternatives": {"alternatives", "stats", "report.formats"},

@@ -6,6 +6,7 @@ from PIL import Image
 
 from detbench import figure, runner, store
 from detbench.data import images
+from detbench.data.video import Reader
 from detbench.types import DetbenchError, Detections, RunSpec
 
 
@@ -32,7 +33,7 @@ def test_a_finished_run_can_be_drawn(pairs, bright_boxes, tmp_path, suffix):
     gains = {score.id: score.recovered - score.lost for score in result.scores}
     assert gains[ids[0]] == max(gains.values())
     assert gains[ids[-1]] == min(gains.values())
-    panels = figure.panels(result, ids)
+    panels = dict(figure.panels(result, ids))
     assert list(panels) == ids
     for id, (blurred, restored, sharp) in panels.items():
         assert np.array_equal(sharp, images.read_image(pairs / "sharp" / f"{id}.png"))
@@ -49,7 +50,7 @@ def test_a_finished_run_can_be_drawn(pairs, bright_boxes, tmp_path, suffix):
 def test_a_wipe_uncovers_the_restored_frame_and_goes_back(pairs, bright_boxes, tmp_path):
     result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
     ids = figure.best(result)[:2]
-    panels, seen = figure.panels(result, ids), store.read_detections(result.path)
+    panels, seen = dict(figure.panels(result, ids)), store.read_detections(result.path)
     figure.wipe(result, seen, panels, tmp_path / "made" / "wipe.webp")
     with Image.open(tmp_path / "made" / "wipe.webp") as film:
         assert film.n_frames == 2 * 2 * figure.STEPS
@@ -66,7 +67,7 @@ def test_a_run_on_other_frames_cannot_be_drawn(pairs, bright_boxes, tmp_path):
     result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
     images.write_image(pairs / "sharp" / "frame0.png", np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(DetbenchError, match="has changed since"):
-        figure.panels(result, ["frame0"])
+        dict(figure.panels(result, ["frame0"]))
 
 
 def test_detections_are_read_as_they_were_found(pairs, bright_boxes, tmp_path):
@@ -81,3 +82,17 @@ def test_detections_are_read_as_they_were_found(pairs, bright_boxes, tmp_path):
     names, sizes = store.read_frames(result.path)
     assert names == {0: "box"}
     assert sizes == [(48, 64)] * 6
+
+
+def test_a_film_shows_every_frame_three_times(pairs, tmp_path, bright_boxes):
+    result = runner.run(RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu"), tmp_path / "runs")
+    figure.write(result, tmp_path / "made" / "film.mp4")
+    reader = Reader(tmp_path / "made" / "film.mp4")
+    shown = list(reader)
+    assert (len(shown), reader.rate) == (len(result.scores), figure.PICTURES_A_SECOND)
+    panels = dict(figure.panels(result, [score.id for score in result.scores]))
+    for frame, (blurred, _, sharp) in zip(shown, panels.values(), strict=True):
+        assert frame.shape == (48, 3 * 64, 3)
+        for number, panel in ((0, blurred), (2, sharp)):
+            left = frame[24:, 64 * number : 64 * (number + 1)].astype(int)  # below the words; boxes are few pixels
+            assert np.median(np.abs(left - panel[24:])) < 6

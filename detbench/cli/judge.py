@@ -23,16 +23,21 @@ BASELINE, NEW = Path("reports/baseline"), Path("new")
 def figure(
     run_path: Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="The picture: .png, .pdf or .svg; or .webp, which moves.")
+        Path,
+        typer.Argument(metavar="OUTPUT", help="A picture (.png, .pdf, .svg), a moving one (.webp), a video (.mp4)."),
     ],
 ) -> None:
-    """Draw what the detector saw in a run's best, median and worst frame; as .webp a wipe over the three best."""
+    """Draw what the detector saw in a run's best, median and worst frame.
+
+    As .webp a wipe over the three best frames; as a video all of them: blurred, restored and sharp, side by side.
+    """
     with errors():
         from detbench import figure as module
         from detbench import store
+        from detbench.data.video import WRITTEN
 
-        if target.suffix not in (".png", ".pdf", ".svg", ".webp"):
-            raise DetbenchError(f"{target}: name it .png, .pdf, .svg or .webp.")
+        if target.suffix not in (".png", ".pdf", ".svg", ".webp", *WRITTEN):
+            raise DetbenchError(f"{target}: name it .png, .pdf, .svg, .webp or .mp4.")
         module.write(store.read(run_path), target)
         print(f"drawn: {target}", file=sys.stderr)
 

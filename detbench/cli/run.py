@@ -188,9 +188,14 @@ def deblur(
         bool,
         typer.Option("--only-blurred", help="Leave frames that measure sharp as they are."),
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over files that are there.")] = False,
+    codec: Annotated[str, typer.Option(help="FFmpeg's name of the encoder of videos, such as libx265.")] = "libx264",
 ) -> None:
-    """Restore your own frames. Writes 8-bit RGB: transparency, colour profiles and sound are not kept."""
-    with errors("the images written so far are complete"):
+    """Restore your own frames: images, videos (with their sound), or a folder of both.
+
+    Images become 8-bit RGB, without transparency and colour profiles; videos H.264, upright and deinterlaced.
+    """
+    with errors("what was written so far is complete"):
         from detbench import deblur as module
         from detbench.runner import restorer
 
@@ -198,7 +203,7 @@ def deblur(
             RunSpec(deblurer, device=device, precision=precision, weights=str(weights) if weights else None)
         )
         selective = module.OnlyBlurred(restore) if only_blurred else None
-        count = module.deblur(source, target, selective or restore)
+        count = module.deblur(source, target, selective or restore, overwrite, codec)
         left = selective.left if selective else 0
         alone = f"; {left} measured sharp and left alone" if selective else ""
         print(f"{count - left} frame{'s' if count - left != 1 else ''} restored{alone}: {target}", file=sys.stderr)

@@ -46,7 +46,10 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
 IMAGE_SUFFIXES = frozenset(_ENCODERS)
 """Lower-case suffixes that :func:`list_images` looks for (in any case) and :func:`write_image` writes."""
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts"}
+    | {".dv", ".wmv", ".flv", ".3gp", ".ogv"}
+)
 """Lower-case suffixes of videos."""
 
 _ORIENTATION_TAG = 0x0112

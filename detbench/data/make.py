@@ -350,7 +350,7 @@ def _degraded(frame: Frame, blur: Blur, rng: np.random.Generator) -> Frame:
 
 def _factor(reader: Reader) -> int:
     """How many frames are made of one: 1 where the video is fast enough."""
-    speed = reader.frames_a_second or 30.0
+    speed = float(reader.rate)
     return 1 if speed >= FRAMES_A_SECOND / 2 else round(FRAMES_A_SECOND / speed)
 
 
