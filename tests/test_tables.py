@@ -274,6 +274,7 @@ def test_ours_stand_below_the_published_ones(group, tmp_path):
     framing = [row for part in found["deblurgan-1"].parts[1:] for row in part.rows]
     assert [row[:3] for row in framing] == [("blurred", 22.0, 0.8), ("sharp, JPEG 95", math.inf, 0.8)]
     assert all(math.isnan(row[3]) for row in framing)  # nobody deblurs with these
+    assert [key for key, table in found.items() if tables.has_several(table, group)] == ["dark-channel-1"]
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -141,10 +141,9 @@ class Report:
     def verdict(self) -> page.Section:
         """Does it help, and by how much?"""
         group, compared = self.group, self.group.compared
-        few = len(compared.clips) < stats.MINIMUM_CLIPS
         words = [
             conclusions.headline(compared),
-            *(conclusions.conclusions(compared) if few else ()),
+            *(conclusions.conclusions(compared) if self.few else ()),
             *conclusions.caution(group.floor),
             *(f"Unfinished, and left out: {path}." for path in group.unfinished),
         ]
@@ -156,17 +155,25 @@ class Report:
             figures.append(self.figure("gains", drawn, alt))
         return page.Section("verdict", "Verdict", [text for text in words if text], figures=figures)
 
+    @property
+    def few(self) -> bool:
+        """Whether there are too few clips for a conclusion."""
+        return len(self.group.compared.clips) < stats.MINIMUM_CLIPS
+
     def sure(self) -> page.Section:
         """How sure is it?"""
         group, compared = self.group, self.group.compared
         models = compared.models[1:]
-        words = conclusions.conclusions(compared) if len(models) <= conclusions.FEW else []  # else the table says it
+        one_by_one = not self.few and len(models) <= conclusions.FEW  # else the table says it, or the verdict
+        words = conclusions.conclusions(compared) if one_by_one else []
+        said = conclusions.caution(group.floor)
+        words += [text for text in conclusions.remarks(compared) if text not in said]
         bars = plots.score_bars(self.runs, group.floor, group.ceiling)
         alt = "F1, precision and recall of each run as bars with 95 % intervals; floor and ceiling as lines"
         return page.Section(
             "sure",
             "How sure it is",
-            [*words, *conclusions.remarks(compared), conclusions.TEST],
+            [*words, conclusions.TEST],
             [self.table(tables.differences(compared))] if models else [],
             [self.figure("scores", bars, alt)],
         )
@@ -355,13 +362,16 @@ class Report:
             [self.table(table)],
         )
 
-    def publications(self) -> page.Section:
-        """The papers' tables, our numbers below theirs."""
+    def publications(self) -> page.Section | None:
+        """The papers' tables, our numbers below theirs; of those of which several were run."""
+        shown = [table for table in tables.published(self.group) if tables.has_several(table, self.group)]
+        if not shown:
+            return None
         return page.Section(
             "publications",
             "Beside the publications",
             ["Other frames, detectors and conventions: patterns can be compared, digits cannot."],
-            [self.table(table) for table in tables.published(self.group)],
+            [self.table(table) for table in shown],
         )
 
     def measured(self) -> page.Section:

@@ -95,8 +95,9 @@ def _pairs(found: Sequence[Pair], floor: str, signatures: tuple[str, ...]) -> Ta
     shown = list(found)
     notes = [
         "F1 of the first less that of the second, each detector against what it sees itself in the sharp frames; in"
-        " brackets 95 % intervals, paired bootstrap over clips. Verdicts are after Holm's correction for"
-        f" {len(found)} pairs before each detector.",
+        " brackets 95 % intervals, paired bootstrap over clips."
+        + f" Verdicts are after Holm's correction for {len(found)} pairs before each detector."
+        * (len(found) > 1),
     ]
     if len(with_floor) > FEW:
         shown = [*with_floor, *(pair for pair in found if pair.verdict == TURNS and pair not in with_floor)]

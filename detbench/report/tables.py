@@ -244,6 +244,13 @@ def published(group: Group | None = None) -> list[Table]:
     return [_published(entry, group) for entry in _entries()]
 
 
+def has_several(table: Table, group: Group) -> bool:
+    """Whether two or more of the deblurers that a published table compares were run."""
+    (entry,) = [entry for entry in _entries() if entry["key"] == table.key]
+    compared = set(entry.get("runs", entry.get("rows", ())))
+    return len(compared & {run.spec.deblurer for run in group.models}) > 1
+
+
 def printed(table: str, part: str, deblurer: str, column: str) -> str:
     """A published number, digit for digit.
 
