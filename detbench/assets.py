@@ -203,7 +203,10 @@ def home() -> Path:
             chosen = "~/.cache/detbench"
         else:
             chosen = user_cache_dir("detbench", appauthor=False)
-    return Path(chosen).expanduser().absolute()
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError as error:  # nobody of this number is known here, and HOME is not set
+        raise DetbenchError("There is no home folder to keep files in: set DETBENCH_HOME to a folder.") from error
 
 
 def fetch(asset: Asset | str) -> Path:

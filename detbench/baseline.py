@@ -224,7 +224,7 @@ def _install(baseline: Path, result: RunResult) -> None:
         place = Path(manifest["spec"][field] or "")
         if place.is_absolute() and place.is_relative_to(Path.cwd()):
             manifest["spec"][field] = place.relative_to(Path.cwd()).as_posix()
-    (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
     for path in old:
         shutil.rmtree(path)
     os.replace(made, baseline / result.path.name)

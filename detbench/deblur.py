@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench import quality
+from detbench.data import images, video
 from detbench.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_image, write_image
-from detbench.data.video import WRITTEN, Reader, Writer, ahead, media
+from detbench.data.video import Reader, Writer, ahead, media
 from detbench.progress import track
 from detbench.types import DetbenchError
 
@@ -77,9 +78,11 @@ def deblur(source: Path, target: Path, restore: Restore, overwrite: bool = False
 
 
 def _named(source: Path) -> str:
-    """What a restored file is called: as it was, unless it is a video of a kind that is not written."""
-    kept = source.suffix.lower() not in VIDEO_SUFFIXES or source.suffix.lower() in WRITTEN
-    return source.name if kept else f"{source.stem}.mp4"
+    """What a restored file is called: as it was, or .png or .mp4 where its kind is read and not written."""
+    suffix = source.suffix.lower()
+    if suffix in {*images.WRITTEN, *video.WRITTEN}:
+        return source.name
+    return f"{source.stem}{'.mp4' if suffix in VIDEO_SUFFIXES else '.png'}"
 
 
 def _free(targets: Mapping[Path, Path], overwrite: bool) -> None:

@@ -82,7 +82,7 @@ def _spandrel(path: Path) -> tuple[nn.Module, int]:
             import spandrel_extra_arches
 
             spandrel_extra_arches.install(ignore_duplicates=True)
-        weights = _weights(path)
+        weights = plain_state(_weights(path))
         try:
             network = spandrel.ModelLoader("cpu").load_from_state_dict(weights)
         except Exception as error:
@@ -101,6 +101,39 @@ def _spandrel(path: Path) -> tuple[nn.Module, int]:
     # inference mode that it puts itself into, since tuning differentiates through it.
     call = inspect.unwrap(type(network).__call__)
     return _module(functools.partial(call, network), network.model), network.size_requirements.multiple_of
+
+
+WRAPPERS = (
+    "params_ema",
+    "ema_model",
+    "generator",
+    "netG",
+    "net_g",
+    "model_state_dict",
+    "state_dict",
+    "params",
+    "model",
+)
+"""Under which trainers put a network's tensors in a checkpoint; the first that is there is taken."""
+
+OURS = ("module.", "_orig_mod.", "net_g.", "netG.", "generator.", "ema_model.", "model.", "network.")
+"""What trainers and compilers put before the names of all tensors."""
+
+COUNTED = ("total_ops", "total_params")
+"""Ends of the names of what profilers leave among the tensors."""
+
+
+def plain_state(loaded: Any) -> Any:
+    """A network's own tensors by its own names, out of what trainers wrap them in; what is no dict stays as it is."""
+    for wrapper in WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, dict):
+        return loaded
+    state = {str(name): value for name, value in loaded.items() if not str(name).endswith(COUNTED)}
+    while prefix := next((its for its in OURS if state and all(name.startswith(its) for name in state)), ""):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
 
 
 def _weights(path: Path) -> Any:

@@ -114,6 +114,9 @@ def draw(
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+    from matplotlib.style import context
+
+    from detbench.report import style
 
     scores = {score.id: score for score in result.scores}
     heights = [frames[0].shape[0] / frames[0].shape[1] for frames in panels.values()]
@@ -130,7 +133,8 @@ def draw(
     handles = [Patch(facecolor="none", edgecolor=COLOURS[key], linewidth=2, label=name) for key, name in names.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=100)
+    with context(style.NAMES), style.quiet():
+        figure.savefig(target, dpi=100)
 
 
 STEPS, STEP_MS, HOLD_MS, WIPE_WIDTH = 20, 70, 900, 640

@@ -89,7 +89,7 @@ class Frames:
 
         On a full disk nothing more is kept, which is said once.
         """
-        if not self._adding:
+        if not self._adding or max(frame.shape) > images.MOST_PIXELS["WEBP"]:
             return
         body = _MS.pack(ms) + images.pack(frame)
         try:

@@ -211,7 +211,7 @@ class Loop:
         counts = match.score_frame(
             of.seen.above(conf), of.seen_blurred.above(conf), of.reference.above(conf), self.spec.match_iou
         )
-        images.write_image(store.preview(self.path, of.pair.id), of.frame)
+        images.write_image(store.preview(self.path, of.pair.id, of.frame.shape[:2]), of.frame)
         nearest = max((of.sharp, *map(images.read_image, of.pair.others)), key=partial(quality.psnr_db, of.frame))
         if of.key:
             self.kept.add(of.key, of.frame, of.restore_ms)

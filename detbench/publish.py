@@ -297,7 +297,7 @@ def _group(results: Iterable[RunResult]) -> Group:
 
 def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
     """What a training was validated by, F1 where a detector took part, and (validations, 2) iteration and measure."""
-    with log.open(newline="") as file:
+    with log.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     measure = "f1_validation" if any(row.get("f1_validation") for row in rows) else "psnr_validation"
     points = [(row["iteration"], row[measure]) for row in rows if row[measure]]

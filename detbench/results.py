@@ -90,7 +90,7 @@ class Results:
         place = self.out / f"added-{plain(name)}-{run.spec.hash8}"
         place.mkdir(parents=True, exist_ok=True)
         for file, text in _texts(replace(run, spec=renamed, environment={**run.environment, BY: by}), whole=True):
-            (place / file).write_text(text, "utf-8")
+            (place / file).write_text(text, "utf-8", "surrogateescape")
         self.added = [*(each for each in self.added if each.spec.deblurer != name), store.read(place)]
 
     def save(self, target: Path, whole: Collection[Path]) -> None:
@@ -154,7 +154,7 @@ def _key(spec: RunSpec) -> str:
 def _texts(run: RunResult, whole: bool) -> Iterator[tuple[str, str]]:
     """The files of a run's directory that have no pixels, by name."""
     yield "manifest.json", json.dumps(store.manifest(run.spec, run.environment, len(run.scores)), indent=1)
-    yield "frames.csv", (run.path / "frames.csv").read_text("utf-8")
+    yield "frames.csv", (run.path / "frames.csv").read_text("utf-8", "surrogateescape")
     for side in ("sharp", "blurred", "restored"):
         name = f"detections-{side}.json"
         text = (run.path / name).read_text("utf-8")
@@ -165,6 +165,6 @@ def _texts(run: RunResult, whole: bool) -> Iterator[tuple[str, str]]:
 
 
 def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
-    entry, data = tarfile.TarInfo(name), text.encode()
+    entry, data = tarfile.TarInfo(name), text.encode("utf-8", "surrogateescape")
     entry.size = len(data)
     archive.addfile(entry, io.BytesIO(data))

@@ -65,7 +65,8 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     with FileLock(path / ".lock"):
         if not store.is_complete(path):  # by another process, meanwhile
             _score(spec, dataset, path, own, rerun)
-    (path / "journal.jsonl").unlink(missing_ok=True)
+    for file in ("journal.jsonl", "references.jsonl"):
+        (path / file).unlink(missing_ok=True)
     (path / ".lock").unlink(missing_ok=True)
     return store.read(path)
 
@@ -84,7 +85,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
     frames = _frames(spec, 0 if rerun or elsewhere or (own and not own.known) else kept.limit())
     started = time.monotonic()
     with (
-        store.Journal(_references(spec, found.source)) as references,
+        _journal(_references(spec, found.source), path / "references.jsonl") as references,
         store.Journal(path / "journal.jsonl") as journal,
     ):
         deblurer = _by_pairs(spec, own, pairs)
@@ -273,6 +274,16 @@ def floor_and_ceiling(spec: RunSpec) -> tuple[RunSpec, RunSpec]:
     """The blurred frames as they are and the sharp ones re-encoded, on the same frames with the same settings."""
     bare = replace(spec, weights=None, seed=0, precision="fp32")
     return replace(bare, deblurer=FLOOR, input="blurred"), replace(bare, deblurer=CEILING, input="sharp")
+
+
+def _journal(shared: Path, own: Path) -> store.Journal:
+    """The journal in the cache; where that may only be read, one of the run's own with the same rows."""
+    try:
+        return store.Journal(shared)
+    except OSError:
+        if shared.is_file() and not own.exists():
+            own.write_bytes(shared.read_bytes())
+        return store.Journal(own)
 
 
 def _references(spec: RunSpec, source: str) -> Path:

@@ -117,5 +117,5 @@ def short(text: str) -> str:
     if not _LONG.fullmatch(text):
         return text
     parts = [part for part in text.split("|") if not part.startswith(SETTLED)]
-    shown = [re.sub(r":[0-9a-f]{8}$", "", part) for part in parts]
+    shown = [part if part.startswith("truth:") else re.sub(r":[0-9a-f]{8}$", "", part) for part in parts]
     return "|".join([*shown, f"#{hashlib.sha256(text.encode()).hexdigest()[:8]}"])

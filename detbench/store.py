@@ -17,10 +17,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from detbench.data import coco
+from detbench.data import coco, images
 from detbench.files import replacing
 from detbench.signature import CONVENTIONS
 from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunResult, RunSpec
+
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
+"""Names of files need be no UTF-8: they are written as the bytes that they are."""
 
 FLOOR = 0.01
 """Detections are kept down to this score, so that other thresholds can be tried and AP computed without a new run."""
@@ -110,7 +113,7 @@ def finish(
         sizes: (height, width) of each frame in pixels.
     """
     fields = [field.name for field in dataclasses.fields(FrameScore)]
-    with replacing(path / "frames.csv") as partial, partial.open("w", newline="") as file:
+    with replacing(path / "frames.csv") as partial, partial.open("w", newline="", **TEXT) as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(dataclasses.asdict(score) for score in scores)
@@ -162,7 +165,7 @@ def read(path: Path) -> RunResult:
     scores = []
     if not (path / "frames.csv").exists():
         raise DetbenchError(f"{path / 'frames.csv'} is missing: remove {path} and run it again.")
-    with (path / "frames.csv").open(newline="") as file:
+    with (path / "frames.csv").open(newline="", **TEXT) as file:
         for row in (reader := csv.DictReader(file)):
             try:
                 values: dict[str, Any] = {
@@ -182,9 +185,21 @@ def read(path: Path) -> RunResult:
     return RunResult(spec, defaults | told["environment"], tuple(scores), path)
 
 
-def preview(path: Path, id: str) -> Path:
-    """Where a run keeps a restored frame for people to look at: a WebP of quality 95, not for scores."""
-    return path / "frames" / f"{id}.webp"
+def preview(path: Path, id: str, size: tuple[int, int] | None = None) -> Path:
+    """Where a run keeps a restored frame for people to look at: a WebP of quality 95, not for scores.
+
+    Args:
+        path: the run's directory.
+        id: of the frame.
+        size: its height and width in pixels, where it is still to be written: a very large one becomes a PNG.
+    """
+    place = path / "frames" / f"{id}.webp"
+    large = max(size) > images.MOST_PIXELS["WEBP"] if size else not place.exists() and _png(place).exists()
+    return _png(place) if large else place
+
+
+def _png(place: Path) -> Path:
+    return place.with_name(f"{place.name.removesuffix('.webp')}.png")
 
 
 def read_frames(path: Path) -> tuple[dict[int, str], list[tuple[int, int]]]:

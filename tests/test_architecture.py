@@ -44,7 +44,7 @@ ALLOWED = {
     "baseline": {"stats", "store", "runner", "compare", "check"},
     "report.ci": {"baseline", "check"},
     "reference": {"assets", "store", "match"} | DATA,
-    "figure": {"table", "match", "data.datasets", "data.images", "data.video", "progress", "store"},
+    "figure": {"table", "match", "data.datasets", "data.images", "data.video", "progress", "report.style", "store"},
     "alternatives": {"data.datasets", "data.images", "quality", "results", "stats", "store", "thresholds"},
     "results": {"runner", "store"},
     "report.alternatives": {"alternatives", "stats", "report.formats"},
@@ -66,7 +66,7 @@ ALLOWED = {
     "report.page": {"data.datasets", "store", "data.images", "match"},
     "report.breakdown": {"match", "thresholds"},
     "report.plots": {"stats", "tide", "report.breakdown", "report.style"},
-    "report.document": {"data.datasets", "stats", "store", "thresholds", "tide"}
+    "report.document": {"data.datasets", "progress", "stats", "store", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
     "report.groups": {"best", "swap"}

@@ -285,7 +285,7 @@ def test_no_images_and_no_folder(tmp_path):
 
 
 def test_every_listed_suffix_can_be_written_and_read(tmp_path):
-    for suffix in images.IMAGE_SUFFIXES:
+    for suffix in images.WRITTEN:
         write_image(tmp_path / f"a{suffix}", FRAME)
     assert [read_image(path).shape for path in list_images(tmp_path)] == [FRAME.shape] * 7
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
@@ -55,3 +57,13 @@ def main(
     ] = False,
 ) -> None:
     """Does a deblurer help a detector see?"""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer letters than names have
+            stream.reconfigure(errors="replace")
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _as_interrupt)
+
+
+def _as_interrupt(*_: object) -> None:
+    """What a scheduler ends cleans up as after Ctrl-C."""
+    raise KeyboardInterrupt

@@ -75,7 +75,7 @@ def ensure(name: str, identity: str, build: Callable[[Path], list[dict[str, Any]
             partial.mkdir()
             frames = build(partial)
             pixels = hash_files(sorted(p for p in partial.rglob("*") if p.is_file()), partial)
-            (partial / "built.json").write_text(json.dumps({"pixels": pixels, "frames": frames}))
+            (partial / "built.json").write_text(json.dumps({"pixels": pixels, "frames": frames}), "utf-8")
             partial.rename(folder)
     return folder
 
@@ -167,7 +167,7 @@ def _clip(part: Mapping[str, Any], frame: int | str) -> str:
 def _is_whole(folder: Path) -> bool:
     """Whether made frames are there and unharmed."""
     try:
-        made = json.loads((folder / "built.json").read_text())
+        made = json.loads((folder / "built.json").read_text("utf-8"))
     except (OSError, ValueError):
         return False
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "built.json")

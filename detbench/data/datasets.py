@@ -261,7 +261,7 @@ def _built(card: Card) -> Dataset:
 
 def _read_built(name: str, identity: str, folder: Path) -> Dataset:
     """The pairs of a folder in the cache."""
-    made = json.loads((folder / "built.json").read_text())
+    made = json.loads((folder / "built.json").read_text("utf-8"))
     pairs = tuple(
         FramePair(
             id=frame["id"],

@@ -17,8 +17,10 @@ import os
 import re
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from detbench.files import replacing
+from detbench.progress import say
 from detbench.types import DetbenchError
 
 MIN_SIDE = 16
@@ -43,14 +46,26 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".webp": ("WEBP", {"quality": 95}),
 }
 
-IMAGE_SUFFIXES = frozenset(_ENCODERS)
-"""Lower-case suffixes that :func:`list_images` looks for (in any case) and :func:`write_image` writes."""
+MOST_PIXELS = {"JPEG": 65_500, "WEBP": 16_383}
+"""How long a side may be, in pixels, by format."""
+
+WRITTEN = frozenset(_ENCODERS)
+"""Lower-case suffixes that :func:`write_image` writes."""
+
+IMAGE_SUFFIXES = WRITTEN | {".jfif", ".jpe", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".tga", ".gif", ".avif"}
+"""Lower-case suffixes that :func:`list_images` looks for, in any case."""
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts"}
     | {".dv", ".wmv", ".flv", ".3gp", ".ogv"}
 )
 """Lower-case suffixes of videos."""
+
+OTHER_SUFFIXES = frozenset({".txt", ".json", ".csv", ".md", ".xml", ".yaml", ".yml", ".toml", ".html", ".log", ".py"})
+"""Of files beside images that nobody takes for one; of all others it is said that they are left out."""
+
+_FOREIGN = frozenset({"@eaDir", "#recycle", "__MACOSX", "$RECYCLE.BIN"})
+"""Folders in which systems keep what is theirs."""
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -114,9 +129,14 @@ def write_image(path: str | Path, frame: NDArray[np.uint8]) -> None:
         DetbenchError: an unknown suffix, or the file cannot be written (no space, no permission, ...).
     """
     path = Path(path)
-    if path.suffix.lower() not in _ENCODERS:
-        raise DetbenchError(f"Cannot write {path}: name it with one of {_known_suffixes()}.")
+    if path.suffix.lower() not in WRITTEN:
+        raise DetbenchError(f"Cannot write {path}: name it with one of {', '.join(sorted(WRITTEN))}.")
     encoder, options = _ENCODERS[path.suffix.lower()]
+    if max(frame.shape) > (most := MOST_PIXELS.get(encoder, 2**31)):
+        height, width = frame.shape[:2]
+        raise DetbenchError(
+            f"Cannot write {path}: {width}x{height} is too large for {encoder} ({most:,} pixels a side). Name it .png."
+        )
     try:
         with replacing(path) as partial:
             Image.fromarray(frame).save(partial, format=encoder, **options)
@@ -156,13 +176,23 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DetbenchError(f"{folder} is not a folder: give an existing folder of images.")
-    images = [
+    files = [
         path
-        for path in (_below(folder) if recursive else folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not _hidden(path.relative_to(folder)) and path.is_file()
+        for path in (below(folder) if recursive else folder.iterdir())
+        if not _hidden(path.relative_to(folder)) and path.is_file()
     ]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    others = Counter(path.suffix.lower() or "without a suffix" for path in files)
+    for known in IMAGE_SUFFIXES | VIDEO_SUFFIXES | OTHER_SUFFIXES:
+        del others[known]
+    kinds = ", ".join(f"{kind} ({count})" for kind, count in others.most_common())
     if not images:
-        raise DetbenchError(f"{folder} holds no images: put some there ({_known_suffixes()}), or give another folder.")
+        but = f"; what it holds cannot be read: {kinds}" if kinds else ""
+        raise DetbenchError(
+            f"{folder} holds no images: put some there ({_known_suffixes()}), or give another folder{but}."
+        )
+    if others:
+        _say_once(f"{folder}: {others.total()} file{'s' * (others.total() > 1)} skipped: {kinds}")
     return sorted(images, key=lambda path: _natural_key(path.relative_to(folder)))
 
 
@@ -222,14 +252,23 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, linked folders included (which ``rglob`` leaves out)."""
-    for root, _, names in os.walk(folder, followlinks=True):
-        yield from (Path(root) / name for name in names)
+def below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, linked folders included (which ``rglob`` leaves out), each folder once."""
+    seen = {folder.resolve()}
+    for root, folders, names in os.walk(folder, followlinks=True):
+        yield from (Path(root) / name for name in sorted(names))
+        places = {name: (Path(root) / name).resolve() for name in sorted(folders)}
+        folders[:] = [name for name, place in places.items() if place not in seen]
+        seen.update(places.values())  # a link may point up, or two at one folder
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    return any(part.startswith(".") or part in _FOREIGN for part in path.parts)
+
+
+@lru_cache
+def _say_once(message: str) -> None:
+    say(message)
 
 
 def _natural_key(path: Path) -> tuple[list[list[str | int]], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def pair_up(images: Iterable[Path], folder: Path) -> tuple[list[Pair], list[Path
         if side is None:
             others.append(path)
             continue
-        name = path.relative_to(side).with_suffix("").as_posix()
+        name = _name(path, side)
         pair = found.setdefault((side.parent, name), {})
         if side.name in pair:
             raise _same_name(path, pair[side.name])
@@ -77,7 +78,7 @@ def pair_folders(blurred: Path, sharp: Path) -> list[Pair]:
     for folder in (blurred, sharp):
         names: dict[str, Path] = {}
         for path in list_images(folder, recursive=True):
-            name = path.relative_to(folder).with_suffix("").as_posix()
+            name = _name(path, folder)
             if name in names:
                 raise _same_name(path, names[name])
             names[name] = path
@@ -102,12 +103,15 @@ def ids_of(names: Sequence[str], ids: Iterable[str]) -> list[str | None]:
         For each path the frame whose id it is, without suffix and with ``-`` between its parts, those in :data:`SIDES`
         left out; or, where that is none, the one whose id is the file's name alone, if no other has the same; or None.
     """
-    wanted, paths = set(ids), [PurePosixPath(name).with_suffix("") for name in names]
-    stems, found = Counter(path.name for path in paths), list[str | None]()
+    wanted = {unicodedata.normalize("NFC", id): id for id in ids}
+    paths = [PurePosixPath(unicodedata.normalize("NFC", name)) for name in names]
+    stems, found = Counter(path.stem for path in paths), list[str | None]()
     for path in paths:
-        whole = "-".join([*(part for part in path.parent.parts if part not in SIDES and part != "/"), path.name])
-        alone = path.name in wanted and stems[path.name] == 1
-        found.append(whole if whole in wanted else path.name if alone else None)
+        folders = [part for part in path.parent.parts if part not in SIDES and part != "/"]
+        alone = [path.stem] if stems[path.stem] == 1 else []
+        # Names may lack a suffix, and have a point all the same.
+        tried = ["-".join([*folders, path.stem]), "-".join([*folders, path.name]), *alone, path.name]
+        found.append(next((wanted[name] for name in tried if name in wanted), None))
     return found
 
 
@@ -123,6 +127,11 @@ def refuse_lonely(paths: Sequence[Path], other: Path) -> None:
 def some(names: Sequence[Path | str]) -> str:
     """Five of some names, for a message."""
     return ", ".join(map(str, names[:5])) + (" ..." if len(names) > 5 else "")
+
+
+def _name(path: Path, folder: Path) -> str:
+    """What partners have in common: letters with accents may be written composed (NFC) or decomposed (NFD)."""
+    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
 def _same_name(path: Path, other: Path) -> DetbenchError:

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench.data.images import VIDEO_SUFFIXES, list_images
+from detbench.data.images import VIDEO_SUFFIXES, below, list_images
 from detbench.progress import say
 from detbench.types import DetbenchError
 
@@ -46,7 +46,7 @@ def media(place: Path) -> tuple[list[Path], list[Path]]:
         return ([place], []) if place.suffix.lower() in VIDEO_SUFFIXES else ([], [place])
     if not place.is_dir():
         raise DetbenchError(f"{place} does not exist: give a picture, a video or a folder of these.")
-    films = sorted(path for path in place.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    films = sorted(path for path in below(place) if path.suffix.lower() in VIDEO_SUFFIXES)
     try:
         return films, list_images(place, recursive=True)
     except DetbenchError:

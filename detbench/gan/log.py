@@ -42,10 +42,11 @@ class Log:
         self.path = out / "log.csv"
         kept: list[Mapping[str, Any]] = []
         if iteration and self.path.exists():
-            with self.path.open(newline="") as file:  # what came after the checkpoint will be done again
+            with self.path.open(encoding="utf-8", newline="") as file:
+                # What came after the checkpoint will be done again.
                 kept = [row for row in csv.DictReader(file) if int(row["iteration"]) <= iteration]
         out.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
+        with self.path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self.COLUMNS)
             writer.writeheader()
             writer.writerows(kept)
@@ -58,7 +59,7 @@ class Log:
     def write(self, iteration: int, iterations: int, seconds: float, row: Mapping[str, float]) -> None:
         """Add one line everywhere."""
         values = {key: f"{value:.6g}" for key, value in row.items()}
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, self.COLUMNS).writerow({"iteration": iteration, "seconds": f"{seconds:.0f}", **values})
         if self.board:
             for key, value in row.items():

@@ -257,7 +257,10 @@ def by_class(run: Matches, class_names: Mapping[int, str]) -> list[Cell]:
     labels, index = np.unique(np.concatenate([run.detection_label, run.object_label]), return_inverse=True)
     detection, object_ = np.split(index, [len(run.detection_label)])
     counts = _group(run, detection, object_, len(labels))
-    cells = _cells([class_names.get(label, f"class {label}") for label in labels.tolist()], counts)
+    names = [class_names.get(label, f"class {label}") for label in labels.tolist()]
+    # Detectors may have two classes of one name: they stay two.
+    names = [f"{name} #{label}" if names.count(name) > 1 else name for name, label in zip(names, labels, strict=True)]
+    cells = _cells(names, counts)
     return sorted(cells, key=lambda cell: -cell.counts.objects)
 
 

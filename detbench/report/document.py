@@ -13,6 +13,7 @@ from detbench.counts import Counts
 from detbench.data import datasets
 from detbench.lineup import name as lineup_name
 from detbench.metrics import METRICS, Sums
+from detbench.progress import say
 from detbench.report import breakdown, conclusions, formats, gains, page, plots, scatter, style, tables
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table
@@ -128,7 +129,7 @@ class Report:
         folder = self.out / "tables"
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, render in (("md", formats.markdown), ("tex", formats.latex), ("csv", formats.csv)):
-            (folder / f"{table.key}.{suffix}").write_text(render(table), "utf-8")
+            (folder / f"{table.key}.{suffix}").write_text(render(table), "utf-8", "replace")
         return formats.html(table, f"tables/{table.key}.csv")
 
     def figure(self, name: str, figure: matplotlib.figure.Figure, alt: str, caption: str = "") -> page.Figure:
@@ -397,9 +398,11 @@ class Report:
         spec = self.group.floor.spec
         try:
             dataset = datasets.of(spec)
-        except DetbenchError:
+        except DetbenchError as error:
+            say(f"The page shows no frames: {error}")
             return None
         if dataset.identity != spec.dataset_hash:
+            say(f"The page shows no frames: {dataset.name} has changed since its runs were made.")
             return None
         return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
 

@@ -163,7 +163,7 @@ def write(out: Path, title: str, intro: str, sections: Sequence[Section], galler
         scripts=[Markup((_HERE / file).read_text("utf-8")) for file, used in scripts.items() if used],
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "index.html").write_text(page, "utf-8")
+    (out / "index.html").write_text(page, "utf-8", "replace")
     return out / "index.html"
 
 
@@ -304,7 +304,7 @@ def _file_name(model: str, number: int) -> str:
 
 def _address(name: str) -> str:
     """Of a picture, from the page."""
-    return quote(f"{_FOLDER}/{name}")
+    return quote(f"{_FOLDER}/{name}", errors="surrogateescape")
 
 
 def _json(gallery: Gallery) -> str:

@@ -7,10 +7,13 @@ people with any colour vision can tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib.font_manager
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,6 +62,23 @@ STYLE: dict[str, Any] = {
     "figure.dpi": 300,  # of the layout too, so that texts have their room
 }
 
+CJK = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Source Han Sans SC"),
+    *("WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic"),
+    *("Droid Sans Fallback", "Unifont"),
+)
+"""Families with Chinese, Japanese and Korean letters, as systems have them; the first that is here is used."""
+
+_HERE = {font.name for font in matplotlib.font_manager.fontManager.ttflist}
+
+NAMES: dict[str, Any] = {
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "font.family": ["DejaVu Sans", *[family for family in CJK if family in _HERE][:1]],
+}
+"""So that names of classes, clips and frames come out as they are."""
+
+STYLE |= NAMES
+
 styled = matplotlib.style.context(["default", STYLE])  # a decorator: the style holds while a figure is made or saved
 
 
@@ -75,6 +95,19 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         The three files: ``folder/name.png``, ``.pdf`` and ``.svg``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        return _saved(figure, folder, name)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Draw letters that no font here has as empty boxes, without a word for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        yield
+
+
+def _saved(figure: Figure, folder: Path, name: str) -> list[Path]:
     if figure.get_layout_engine() is not None:  # lay out once for all three files
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
