@@ -82,8 +82,8 @@ def test_who_leads_at_which_confidence():
         return breakdown.Sweep(np.array([0.1, 0.2, 0.3, 0.4, 0.5]), Counts.of(counts))
 
     sweeps = {"a": sweep(5, 5, 5, 1, 9), "b": sweep(4, 5, 6, 6, 0)}
-    assert breakdown.leaders(sweeps, 0, 1) == [("a", 0.1, 0.2), ("b", 0.3, 0.4), ("a", 0.5, 0.5)]
-    assert breakdown.leaders(sweeps, 0.1, 0.2) == [("a", 0.1, 0.2)]
+    assert breakdown.leaders(sweeps, 0, 1) == {"a": 3, "b": 2}
+    assert breakdown.leaders(sweeps, 0.1, 0.2) == {"a": 2}  # of equals the first
 
 
 def test_the_default_confidences_hold_the_usual_ones():

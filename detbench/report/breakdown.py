@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -181,8 +180,8 @@ def confidence_sweep(
     return Sweep(thresholds, counts_by_threshold(detections, reference, match_iou, thresholds).sum(axis=0))
 
 
-def leaders(sweeps: Mapping[str, Sweep], low: float, high: float) -> list[tuple[str, float, float]]:
-    """Who has the best F1 at which confidences: the name, and the first and the last threshold of each stretch.
+def leaders(sweeps: Mapping[str, Sweep], low: float, high: float) -> Counter[str]:
+    """At how many of the confidences each has the best F1.
 
     Args:
         sweeps: by name, over the same thresholds; of equals the first leads.
@@ -192,12 +191,7 @@ def leaders(sweeps: Mapping[str, Sweep], low: float, high: float) -> list[tuple[
     names = list(sweeps)
     thresholds = sweeps[names[0]].thresholds
     looked = (thresholds >= low) & (thresholds <= high)
-    first = np.argmax([sweeps[name].counts.f1[looked] for name in names], axis=0).tolist()
-    stretches = []
-    for index, its in itertools.groupby(zip(first, thresholds[looked].tolist(), strict=True), key=itemgetter(0)):
-        values = [threshold for _, threshold in its]
-        stretches.append((names[index], values[0], values[-1]))
-    return stretches
+    return Counter(names[i] for i in np.argmax([sweeps[name].counts.f1[looked] for name in names], axis=0))
 
 
 def iou_sweep(

@@ -195,10 +195,14 @@ class Report:
             return []
         found = breakdown.leaders({name: self.sweeps[name] for name in self.runs}, *USUAL)
         least, most = USUAL
-        if len(found) == 1:
-            return [f"{found[0][0]} has the best F1 at every confidence from {least:g} to {most:g}."]
-        stretches = ", ".join(f"{name} from {low:.2f} to {high:.2f}" for name, low, high in found)
-        return [f"The confidence decides which has the best F1: {stretches}."]
+        (first, times), *others = found.most_common()
+        if not others:
+            return [f"{first} has the best F1 at every confidence from {least:g} to {most:g}."]
+        rest = ", ".join(f"{name} at {count}" for name, count in others)
+        return [
+            f"The confidence decides which has the best F1: of {found.total()} from {least:g} to {most:g}, {first} at"
+            f" {times}, {rest}."
+        ]
 
     def trade_offs(self) -> page.Section:
         """F1 against time and against PSNR."""
