@@ -195,18 +195,19 @@ def home() -> Path:
 
     The folder may not exist yet: whoever writes below it creates it.
     """
-    chosen = os.environ.get("DETBENCH_HOME")
-    if not chosen:
-        try:
-            from platformdirs import user_cache_dir
-        except ImportError:  # a bare machine that trains: see detbench.gan
-            chosen = "~/.cache/detbench"
-        else:
-            chosen = user_cache_dir("detbench", appauthor=False)
     try:
-        return Path(chosen).expanduser().absolute()
+        return Path(os.environ.get("DETBENCH_HOME") or _cache_folder()).expanduser().absolute()
     except RuntimeError as error:  # nobody of this number is known here, and HOME is not set
         raise DetbenchError("There is no home folder to keep files in: set DETBENCH_HOME to a folder.") from error
+
+
+def _cache_folder() -> str:
+    """The platform's."""
+    try:
+        from platformdirs import user_cache_dir
+    except ImportError:  # a bare machine that trains: see detbench.gan
+        return "~/.cache/detbench"
+    return str(user_cache_dir("detbench", appauthor=False))
 
 
 def fetch(asset: Asset | str) -> Path:

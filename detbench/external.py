@@ -125,9 +125,8 @@ COUNTED = ("total_ops", "total_params")
 
 def plain_state(loaded: Any) -> Any:
     """A network's own tensors by its own names, out of what trainers wrap them in; what is no dict stays as it is."""
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
+    while isinstance(loaded, dict) and (found := [key for key in WRAPPERS if isinstance(loaded.get(key), dict)]):
+        loaded = loaded[found[0]]
     if not isinstance(loaded, dict):
         return loaded
     state = {str(name): value for name, value in loaded.items() if not str(name).endswith(COUNTED)}

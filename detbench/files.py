@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from detbench.types import canonical_hash
@@ -42,6 +44,16 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def code(text: str) -> int:
+    """A number that stands for a name, to draw random numbers by: the same whatever the locale's encoding."""
+    return zlib.crc32(text.encode("utf-8", "surrogateescape"))
+
+
+def readable(path: PurePath) -> str:
+    """A path as UTF-8 text, whatever the locale's encoding; bytes that are no UTF-8 are surrogates."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "surrogateescape")
 
 
 def plain(name: str) -> str:

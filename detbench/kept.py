@@ -61,7 +61,7 @@ class Frames:
             draws: what the random draws of this batch depend on.
             given: the batch, each (H, W, 3) uint8.
         """
-        digest = hashlib.sha256(f"{self._basis} {draws}".encode())
+        digest = hashlib.sha256(f"{self._basis} {draws}".encode("utf-8", "surrogateescape"))
         for frame in given:
             digest.update(f" {frame.shape} ".encode())
             digest.update(frame.tobytes())

@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 import math
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from detbench import detectors, kept, match, quality, store
 from detbench.data import datasets, images
 from detbench.data.coco import Truth
+from detbench.files import code
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunSpec
 
 Frame = NDArray[np.uint8]
@@ -239,7 +239,7 @@ def seed(draws: str) -> None:
     """Let torch draw what belongs to a batch."""
     import torch
 
-    torch.manual_seed(zlib.crc32(draws.encode()))
+    torch.manual_seed(code(draws))
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

@@ -10,7 +10,6 @@ import io
 import json
 import shutil
 import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from detbench import assets
 from detbench.data.cards import Card
 from detbench.data.images import write_image
 from detbench.data.video import Reader
-from detbench.files import file_hash
+from detbench.files import code, file_hash
 from detbench.progress import say, track
 from detbench.types import canonical_hash
 
@@ -177,7 +176,7 @@ def _is_whole(folder: Path) -> bool:
 def _rng(card: Card, shot: Shot) -> np.random.Generator:
     """Random numbers that depend on the card's seed and the frame alone: its path is the same at each severity."""
     frame = shot.id.removesuffix(f"-{shot.severity}")
-    return np.random.default_rng([card.data["seed"], zlib.crc32(frame.encode())])
+    return np.random.default_rng([card.data["seed"], code(frame)])
 
 
 def _photo(data: bytes, size: tuple[int, int]) -> Frame:

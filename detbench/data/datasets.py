@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -19,6 +18,7 @@ from detbench.data import build, layouts, make, protocols
 from detbench.data.cards import Card, cards
 from detbench.data.clips import EACH, by_number, by_pattern
 from detbench.data.images import image_size, read_image, write_image
+from detbench.files import code
 from detbench.progress import say, track
 from detbench.types import DetbenchError, FramePair, RunSpec, canonical_hash
 
@@ -238,7 +238,7 @@ def read_blurred(pair: FramePair, noise: float = 0.0) -> Frame:
     frame = read_image(pair.blurred)
     if not noise:
         return frame
-    added = np.random.default_rng(zlib.crc32(f"noise {pair.id}".encode())).standard_normal(frame.shape, np.float32)
+    added = np.random.default_rng(code(f"noise {pair.id}")).standard_normal(frame.shape, np.float32)
     return np.asarray((frame + 255 * noise**0.5 * added).round().clip(0, 255), np.uint8)
 
 

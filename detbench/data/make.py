@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from detbench.data.images import VIDEO_SUFFIXES, read_image, write_image
 from detbench.data.video import Reader, media
-from detbench.files import file_hash, replacing
+from detbench.files import code, file_hash, replacing
 from detbench.progress import track
 from detbench.store import Journal
 from detbench.types import DetbenchError, canonical_hash
@@ -171,7 +170,7 @@ def plan(source: Path, blur: Blur, limit: int | None = None) -> list[Planned]:
             numbers = [numbers[i] for i in np.linspace(0, len(numbers) - 1, limit).round().astype(int)]
         for number in numbers:
             severity, (least, most) = next(turns)
-            rng = np.random.default_rng([blur.seed, zlib.crc32(f"{path.stem} {number}".encode())])
+            rng = np.random.default_rng([blur.seed, code(f"{path.stem} {number}")])
             count = 2 * int(rng.integers(int(least) // 2, int(most) // 2 + 1)) + 1 if blur.kind == "average" else 0
             made.append(Planned(f"{path.stem}-{number:06d}", path.stem, severity, path, number, count))
     if not made:
@@ -257,7 +256,7 @@ def _make_some(shots: Iterable[Planned], out: Path, blur: Blur) -> Iterator[tupl
     readers: dict[Path, Reader] = {}
     for shot in shots:
         row: dict[str, Any] = {"source": shot.source.name}
-        rng = np.random.default_rng([blur.seed, zlib.crc32(shot.id.encode())])
+        rng = np.random.default_rng([blur.seed, code(shot.id)])
         if shot.source.suffix.lower() in VIDEO_SUFFIXES:
             if shot.source not in readers:
                 readers = {shot.source: Reader(shot.source)}

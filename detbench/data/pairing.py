@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from detbench.data.images import list_images
+from detbench.files import readable
 from detbench.types import DetbenchError
 
 OTHER = {"blur": "sharp", "sharp": "blur"}
@@ -52,13 +53,15 @@ def pair_up(images: Iterable[Path], folder: Path) -> tuple[list[Pair], list[Path
         if side is None:
             others.append(path)
             continue
-        name = _name(path, side)
-        pair = found.setdefault((side.parent, name), {})
+        pair = found.setdefault((side.parent, _key(path, side)), {})
         if side.name in pair:
             raise _same_name(path, pair[side.name])
         pair[side.name] = path
     _refuse_unpaired(found)
-    return [Pair(name, pair["blur"], pair["sharp"]) for (_, name), pair in found.items()], others
+    pairs = [
+        Pair(_name(pair["sharp"], root / "sharp"), pair["blur"], pair["sharp"]) for (root, _), pair in found.items()
+    ]
+    return pairs, others
 
 
 def pair_folders(blurred: Path, sharp: Path) -> list[Pair]:
@@ -78,14 +81,13 @@ def pair_folders(blurred: Path, sharp: Path) -> list[Pair]:
     for folder in (blurred, sharp):
         names: dict[str, Path] = {}
         for path in list_images(folder, recursive=True):
-            name = _name(path, folder)
-            if name in names:
-                raise _same_name(path, names[name])
-            names[name] = path
+            if (key := _key(path, folder)) in names:
+                raise _same_name(path, names[key])
+            names[key] = path
         sides.append(names)
     for (mine, its), other in zip((sides, sides[::-1]), (sharp, blurred), strict=True):
-        refuse_lonely([path for name, path in mine.items() if name not in its], other)
-    return [Pair(name, path, sides[1][name]) for name, path in sides[0].items()]
+        refuse_lonely([path for key, path in mine.items() if key not in its], other)
+    return [Pair(_name(sides[1][key], sharp), path, sides[1][key]) for key, path in sides[0].items()]
 
 
 SIDES = frozenset({"blur", "blurred", "blur_gamma", "sharp", "input", "target", "restored", "frames"})
@@ -130,8 +132,13 @@ def some(names: Sequence[Path | str]) -> str:
 
 
 def _name(path: Path, folder: Path) -> str:
+    """A path below a folder without its suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _key(path: Path, folder: Path) -> str:
     """What partners have in common: letters with accents may be written composed (NFC) or decomposed (NFD)."""
-    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    return unicodedata.normalize("NFC", readable(path.relative_to(folder).with_suffix("")))
 
 
 def _same_name(path: Path, other: Path) -> DetbenchError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ from detbench.data import alignment, build, layouts
 from detbench.data.cards import Card
 from detbench.data.images import image_size, list_images, read_image, write_image
 from detbench.data.pairing import some
+from detbench.files import code
 from detbench.progress import track
 from detbench.types import DetbenchError, FramePair, canonical_hash
 
@@ -133,4 +133,4 @@ def _reduced(frame: Any, changes: dict[str, Any]) -> Any:
 def _noisy(frame: Any, pair: FramePair, variance: float) -> Any:
     from detbench.data import degrade
 
-    return degrade.noisy(frame, variance, np.random.default_rng(zlib.crc32(f"noise {pair.id}".encode())))
+    return degrade.noisy(frame, variance, np.random.default_rng(code(f"noise {pair.id}")))
