@@ -103,7 +103,7 @@ def labels(results: Iterable[RunResult]) -> dict[Path, str]:
         for result in alike:
             tells = [
                 f"{field.removesuffix('_hash')} {shown(result.spec, field)}"
-                for field in ("detector_hash", "imgsz", "seed", "precision", "weights", "deblurer_hash")
+                for field in ("detector_hash", "imgsz", "seed", "precision", "weights", "value_range", "deblurer_hash")
                 if len({shown(other.spec, field) for other in alike}) > 1
             ]
             if any(tell.startswith("weights") for tell in tells):  # say more than their hash

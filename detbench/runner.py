@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, classes, detectors, environment, kept, registry, restored, store
+from detbench import assets, classes, detectors, environment, external, kept, registry, restored, store
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
@@ -136,6 +136,8 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
     # What is quickly found to be wrong comes before what takes a download or a build.
     weights = Path(spec.weights) if spec.weights else None
     deblurer_hash = own.hash if own else registry.fingerprint(spec.deblurer, weights)
+    if spec.value_range:  # frames that are kept are known by the deblurer alone
+        deblurer_hash = canonical_hash([deblurer_hash, spec.value_range])
     device = environment.device(spec.device)
     dataset = datasets.of(spec)
     spec, _ = detectors.settled(spec)
@@ -351,7 +353,12 @@ def _check(spec: RunSpec) -> None:
 
 def _deblurer(spec: RunSpec) -> registry.Deblurer:
     """The deblurer that a spec names."""
-    return registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
+    deblurer = registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
+    if spec.value_range is None:
+        return deblurer
+    if not spec.deblurer.startswith(external.PREFIXES):
+        raise DetbenchError(f"{spec.deblurer} knows its range of values: leave out --value-range.")
+    return replace(deblurer, spec=replace(deblurer.spec, value_range=spec.value_range))
 
 
 def _training(spec: RunSpec) -> dict[str, Any]:

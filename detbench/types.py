@@ -207,6 +207,8 @@ class RunSpec:
         truth: COCO's JSON of boxes that people drew, which then are what is to be found; None for what the detector
             sees in the sharp frames.
         detector_weights: a file in place of the detector's own weights.
+        value_range: of the values that a checkpoint's network takes and gives, where its file does not say; None for
+            [0, 1].
     """
 
     deblurer: str
@@ -228,6 +230,7 @@ class RunSpec:
     classes: tuple[str, ...] = ()
     truth: str | None = None
     detector_weights: str | None = None
+    value_range: tuple[float, float] | None = None
     deblurer_hash: str = ""
     dataset_hash: str = ""
     detector_hash: str = ""
@@ -240,6 +243,10 @@ class RunSpec:
             DetbenchError: naming the field, its value and what is allowed.
         """
         object.__setattr__(self, "classes", tuple(self.classes))
+        if self.value_range is not None:
+            object.__setattr__(self, "value_range", tuple(self.value_range))
+            if not self.value_range[0] < self.value_range[1]:
+                raise DetbenchError(f"value_range is {self.value_range}: the first must be less than the second.")
         for name in ("dataset", "detector", "weights", "truth", "detector_weights"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))
@@ -266,7 +273,12 @@ class RunSpec:
         asked = dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA}
         for hashed in ("clips", "blur", "truth", "detector_weights"):  # what other hashes know
             del asked[hashed]
-        for later in ("noise", "classes", "truth_hash"):  # later fields: runs without them keep their names
+        for later in (
+            "noise",
+            "classes",
+            "truth_hash",
+            "value_range",
+        ):  # runs without these keep their names
             if not asked[later]:
                 del asked[later]
         return canonical_hash(asked)[:8]

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from detbench.cli._app import app, errors
-from detbench.cli._options import DEFAULTS, DeblurerOption, DeviceOption, PrecisionOption, WeightsOption
+from detbench.cli._options import (
+    DEFAULTS,
+    DeblurerOption,
+    DeviceOption,
+    PrecisionOption,
+    ValueRangeOption,
+    WeightsOption,
+    value_range,
+)
 from detbench.cli._print import print_benchmarks, print_unreferenced
 from detbench.types import DetbenchError, RunSpec
 
@@ -123,6 +131,7 @@ def run(
     device: DeviceOption = DEFAULTS.device,
     precision: PrecisionOption = DEFAULTS.precision,
     weights: WeightsOption = None,
+    values: ValueRangeOption = None,
     out: RunOut = Path("reports/runs"),
     columns: RunColumns = None,
     as_json: RunAsJson = False,
@@ -150,6 +159,7 @@ def run(
             device=device,
             precision=precision,
             weights=str(weights) if weights else None,
+            value_range=value_range(values),
             detector_weights=str(detector_weights) if detector_weights else None,
         )
         from detbench import registry, table, unreferenced
@@ -184,6 +194,7 @@ def deblur(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     weights: WeightsOption = None,
+    values: ValueRangeOption = None,
     only_blurred: Annotated[
         bool,
         typer.Option("--only-blurred", help="Leave frames that measure sharp as they are."),
@@ -199,9 +210,9 @@ def deblur(
         from detbench import deblur as module
         from detbench.runner import restorer
 
-        restore = restorer(
-            RunSpec(deblurer, device=device, precision=precision, weights=str(weights) if weights else None)
-        )
+        given = str(weights) if weights else None
+        spec = RunSpec(deblurer, device=device, precision=precision, weights=given, value_range=value_range(values))
+        restore = restorer(spec)
         selective = module.OnlyBlurred(restore) if only_blurred else None
         count = module.deblur(source, target, selective or restore, overwrite, codec)
         left = selective.left if selective else 0
