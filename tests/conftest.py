@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from faulty import tally, tries  # noqa: F401  (fixtures)
 from unsharp import Net, sharpening
 
 from detbench import assets, detectors, registry, runner

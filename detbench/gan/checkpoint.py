@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def resume(out: Path, state: TrainingState, record: Mapping[str, Any]) -> dict[s
     path = out / "checkpoint.pt"
     if not path.exists():
         return None
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = _read(path)
     was, now = (json.loads(json.dumps(r)) for r in (saved["record"], record))  # in which tuples are lists
     # A field that is younger than the checkpoint had its default then.
     then, planned = (json.loads(json.dumps(dataclasses.asdict(Recipe(**r.pop("recipe"))))) for r in (was, now))
@@ -62,5 +63,15 @@ def planned(out: Path) -> tuple[int, int] | None:
     path = out / "checkpoint.pt"
     if not path.exists():
         return None
-    record = torch.load(path, map_location="cpu", weights_only=True)["record"]
+    record = _read(path)["record"]
     return int(record["recipe"]["iterations"]), int(record["every"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint's numbers and plain data; runs nothing of it."""
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found["record"]
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise DetbenchError(f"{path} is damaged, or no checkpoint ({type(error).__name__}): remove it.") from error
+    return found
