@@ -11,7 +11,8 @@ import dataclasses
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -209,8 +210,9 @@ def read_frames(path: Path) -> tuple[dict[int, str], list[tuple[int, int]]]:
         DetbenchError: the file is missing or damaged.
     """
     truth = _read_json(path / "detections-sharp.json")
-    names = {category["id"]: category["name"] for category in truth["categories"]}
-    return names, [(image["height"], image["width"]) for image in truth["images"]]
+    with _undamaged(path / "detections-sharp.json"):
+        names = {category["id"]: category["name"] for category in truth["categories"]}
+        return names, [(image["height"], image["width"]) for image in truth["images"]]
 
 
 def read_detections(path: Path) -> dict[str, list[Detections]]:
@@ -223,27 +225,33 @@ def read_detections(path: Path) -> dict[str, list[Detections]]:
     Raises:
         DetbenchError: a file is missing or damaged.
     """
-    truth = _read_json(path / "detections-sharp.json")
-    boxes = {"sharp": truth["annotations"]}
-    for side in ("blurred", "restored"):
-        boxes[side] = _read_json(path / f"detections-{side}.json")
     found: dict[str, list[Detections]] = {}
-    for side, all_boxes in boxes.items():
-        by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
-        for box in all_boxes:
-            by_image[box["image_id"]].append(box)
-        found[side] = [_from_coco(by_image[number]) for number in sorted(by_image)]
+    images: list[int] = []
+    for side in ("sharp", "blurred", "restored"):
+        file = path / f"detections-{side}.json"
+        boxes = _read_json(file)
+        with _undamaged(file):
+            if side == "sharp":
+                images, boxes = sorted(image["id"] for image in boxes["images"]), boxes["annotations"]
+            by_image: dict[int, list[dict[str, Any]]] = {number: [] for number in images}
+            for box in boxes:
+                by_image[box["image_id"]].append(box)
+            found[side] = [_from_coco(by_image[number]) for number in images]
     return found
 
 
-def _read_json(path: Path) -> Any:
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    """Say of a file that it is damaged, if what is done with its content fails."""
     try:
-        data = json.loads(path.read_text("utf-8"))
-        if path.name == "detections-sharp.json":
-            data["images"], data["categories"], data["annotations"]
-        return data
-    except (OSError, ValueError, KeyError) as error:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise DetbenchError(f"{path} is damaged ({error}): remove {path.parent} and run it again.") from error
+
+
+def _read_json(path: Path) -> Any:
+    with _undamaged(path):
+        return json.loads(path.read_text("utf-8"))
 
 
 def _from_coco(boxes: list[dict[str, Any]]) -> Detections:

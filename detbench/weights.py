@@ -75,7 +75,11 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         DetbenchError: the file is missing or is not safetensors.
     """
-    record: dict[str, Any] = json.loads(_header(path).get("__metadata__", {}).get("detbench", "{}"))
+    try:
+        record: dict[str, Any] = json.loads(_header(path).get("__metadata__", {}).get("detbench", "{}"))
+        record.keys()
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DetbenchError(f"{path} has a damaged record of its training: restore or retrain it.") from error
     return record
 
 
@@ -85,7 +89,10 @@ def count_parameters(path: Path) -> int:
     Raises:
         DetbenchError: the file is missing or is not safetensors.
     """
-    return sum(math.prod(entry["shape"]) for name, entry in _header(path).items() if name != "__metadata__")
+    try:
+        return sum(math.prod(entry["shape"]) for name, entry in _header(path).items() if name != "__metadata__")
+    except (KeyError, TypeError) as error:
+        raise DetbenchError(f"{path} has no readable safetensors header: restore or retrain it.") from error
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -93,6 +100,8 @@ def _header(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        if not isinstance(header, dict):
+            raise ValueError("no object")
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise DetbenchError(f"{path} has no readable safetensors header: restore or retrain it.") from error
     return header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,11 +82,20 @@ def read(path: Path) -> dict[str, Any]:
         }.items():
             for row in data[key]:
                 for field in fields:
-                    row[field]
-    except (OSError, ValueError) as error:
+                    hash(tuple(row[field]) if field == "bbox" else row[field])
+        for row in data["annotations"]:
+            x, y, width, height = map(float, row["bbox"])
+            if not math.isfinite(x + y + width + height):
+                raise DetbenchError(f"{path} has a box of {row['bbox']}: give four numbers.")
+        for row, field in [*((r, "file_name") for r in data["images"]), *((r, "name") for r in data["categories"])]:
+            if not isinstance(row[field], str):
+                raise DetbenchError(f"{path} has {row[field]!r} as {field}: give a name.")
+    except json.JSONDecodeError as error:
         raise DetbenchError(f"{path} cannot be read as JSON: {error}.") from error
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise DetbenchError(f"{path} is not COCO's JSON of boxes: {error} is missing.") from error
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise DetbenchError(f"{path} is not COCO's JSON of boxes: {error}.") from error
     return data
 
 
