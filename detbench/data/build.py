@@ -64,6 +64,8 @@ def ensure(name: str, identity: str, build: Callable[[Path], list[dict[str, Any]
     from filelock import FileLock
 
     folder = assets.home() / "datasets" / f"{name}-{identity[:8]}"
+    if _is_whole(folder):  # without the lock: a shared cache may be read-only
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not _is_whole(folder):

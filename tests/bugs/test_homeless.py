@@ -5,6 +5,7 @@ import pwd
 import pytest
 
 from detbench import assets, runner, store
+from detbench.data import build
 from detbench.types import DetbenchError
 
 
@@ -40,3 +41,16 @@ def test_a_cache_that_may_only_be_read_is_enough(tmp_path, monkeypatch):
     with journal(own) as found:
         assert found.rows == {"a": {"x": 1}, "b": {"x": 2}}
     assert shared.read_text() == '["a", {"x": 1}]\n'
+
+
+def test_a_dataset_that_is_whole_needs_no_lock(home, monkeypatch):
+    """A lock is a file, and a cache may be on a disk that is read only."""
+    import filelock
+
+    def make(folder):
+        (folder / "a.txt").write_text("a")
+        return []
+
+    whole = build.ensure("tiny", "0" * 64, make)
+    monkeypatch.setattr(filelock, "FileLock", pytest.fail)
+    assert build.ensure("tiny", "0" * 64, pytest.fail) == whole
