@@ -5,6 +5,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import training
 import videos
 from conftest import scene
 from faulty import killed_after
@@ -107,3 +109,18 @@ def test_keep_results(data, tmp_path, tries, tally):
         was = killed_after(lambda: results.save(target, [run.path]), rng.uniform(0, 1.2 * took))
         assert target.read_bytes() in (old, new)
         count["killed, the old file or the new" if was else "finished before, the new file"] += 1
+
+
+def test_train(folder, tmp_path, tries, tally):
+    """Its checkpoint is of every second iteration here; the weights are equal to the last digit."""
+    torch.set_num_threads(1)  # threads do not live on in the process that is killed
+    begun = time.monotonic()
+    wanted = training.tensors(training.start(folder, tmp_path / "whole", every=2))
+    took, count, rng = time.monotonic() - begun, tally("SIGKILL of a training, then again"), np.random.default_rng(5)
+    for i in range(tries(50)):
+        out = tmp_path / str(i)
+        was = killed_after(lambda out=out: training.start(folder, out, every=2), rng.uniform(0, 1.2 * took))
+        made = training.tensors(training.start(folder, out, every=2))
+        assert made.keys() == wanted.keys()
+        assert all((made[name] == wanted[name]).all() for name in wanted)
+        count["killed, the same weights" if was else "finished before, the same weights"] += 1
