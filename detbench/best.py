@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from detbench import runner
+from detbench.report import origins
 from detbench.report.collect import Group, collect
 from detbench.stats import Interval
 from detbench.types import DetbenchError, RunSpec
@@ -35,11 +36,12 @@ more than the budget, no whole frame is restored."""
 
 @dataclass(frozen=True)
 class Score:
-    """A deblurer's published score: its name, F1, and the verdict on it."""
+    """A deblurer's published score: its name, F1, the verdict on it, and whether some of the frames trained it."""
 
     deblurer: str
     f1: float
     verdict: Verdict
+    seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Board:
     def plain(self) -> dict[str, Any]:
         """As plain data, which :func:`published` reads."""
         rows = [
-            {"deblurer": score.deblurer, "f1": score.f1, "verdict": score.verdict.word}
+            {"deblurer": score.deblurer, "f1": score.f1, "verdict": score.verdict.word, "seen": score.seen}
             | {key: getattr(score.verdict.gain, key) for key in ("estimate", "low", "high")}
             for score in self.scores
         ]
@@ -74,10 +76,19 @@ class Board:
 
 @dataclass(frozen=True)
 class Time:
-    """Milliseconds a frame on this machine; a guess from a part of a frame where that is far too much already."""
+    """Milliseconds a frame on this machine.
+
+    Attributes:
+        ms: the median.
+        guessed: from a part of a frame, where that is far too much already.
+        least: that was measured, and
+        most: likewise; None for a guess.
+    """
 
     ms: float
     guessed: bool = False
+    least: float | None = None
+    most: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,13 +113,15 @@ class Choice:
 def of_group(group: Group) -> Board:
     """The scores of runs on the same frames before one detector."""
     spec, judged = group.floor.spec, of_runs(group.compared)
+    met = any(score.clip.startswith(f"{origins.KEPT}-") for score in group.floor.scores)
+    seen = origins.have_seen(origins.of_runs(group.models)) if met else ()
     return Board(
         Path(spec.dataset).name,
         len(group.compared.clips),
         Path(spec.detector).stem if spec.detector.endswith(".pt") else spec.detector,
         spec.imgsz,
         group.floor.f1,
-        tuple(Score(run.spec.deblurer, run.f1, judged[run.path]) for run in group.ranked),
+        tuple(Score(run.spec.deblurer, run.f1, judged[run.path], run.spec.deblurer in seen) for run in group.ranked),
     )
 
 
@@ -132,6 +145,7 @@ def published() -> list[Board]:
                     row["deblurer"],
                     row["f1"],
                     Verdict(row["verdict"], Interval(row["estimate"], row["low"], row["high"])),
+                    row.get("seen", False),
                 )
                 for row in board["scores"]
             ),
@@ -197,7 +211,7 @@ def measurer(
     def measure(name: str, budget_ms: float) -> Time:
         restore = restorer(RunSpec(name, device=device))
         restore([tile])
-        guess = _ms(restore, tile) * frame.size / tile.size
+        guess = min(_ms(restore, tile) for _ in range(REPEATS)) * frame.size / tile.size  # of so short times the least
         if guess > HOPELESS * budget_ms:
             return Time(guess, guessed=True)
         started = time.perf_counter()
@@ -205,7 +219,7 @@ def measurer(
         taken = [_ms(restore, frame)]
         while len(taken) < REPEATS and time.perf_counter() - started < ENOUGH:
             taken.append(_ms(restore, frame))
-        return Time(statistics.median(taken))
+        return Time(statistics.median(taken), least=min(taken), most=max(taken))
 
     return measure
 

@@ -37,7 +37,7 @@ ALLOWED = {
     "unreferenced": LEAVES | {"detectors", "runner"},
     "report.unreferenced": {"stats", "unreferenced"},
     "verdict": {"compare", "stats"},
-    "best": {"report.collect", "runner", "stats", "verdict"},
+    "best": {"report.collect", "report.origins", "runner", "stats", "verdict"},
     "table": {"stats", "verdict"},
     "compare": {"stats", "store", "thresholds"},
     "check": {"match", "stats", "store", "compare"},

@@ -27,8 +27,8 @@ WRITTEN = (".mp4", ".m4v", ".mov", ".mkv")
 """Suffixes of videos that are written."""
 
 CRF = "6"
-"""x264's constant rate factor. Decoded planes are at least 45 dB from those encoded (a test measures it); that chroma is
-halved in both directions costs strong colours more."""
+"""x264's constant rate factor. Decoded planes are at least 45 dB from those encoded (a test measures it); that chroma
+has half the width and height costs strong colours more."""
 
 AHEAD = 4
 """Frames that are decoded, or wait to be encoded, while others are worked on."""
