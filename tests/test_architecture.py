@@ -47,6 +47,7 @@ ALLOWED = {
     "figure": {"table", "match", "data.datasets", "data.images", "data.video", "progress", "report.style", "store"},
     "alternatives": {"data.datasets", "data.images", "quality", "results", "stats", "store", "thresholds"},
     "results": {"runner", "store"},
+    "export": {"registry", "sessions"},
     "cache": {"assets", "data.cards", "runner", "store"},
     "report.alternatives": {"alternatives", "stats", "report.formats"},
     "swap": {"compare", "stats", "store", "thresholds"},

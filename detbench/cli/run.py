@@ -218,3 +218,22 @@ def deblur(
         left = selective.left if selective else 0
         alone = f"; {left} measured sharp and left alone" if selective else ""
         print(f"{count - left} frame{'s' if count - left != 1 else ''} restored{alone}: {target}", file=sys.stderr)
+
+
+@app.command()
+def export(
+    deblurer: Annotated[str, typer.Argument(help="See `detbench list deblurers`.")],
+    target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="NAME.onnx, or NAME.torchscript.")],
+    weights: WeightsOption = None,
+) -> None:
+    """Write a deblurer as a file that other programs run; what it computes is compared with the network first."""
+    with errors():
+        from detbench.export import export as export_
+
+        made = export_(deblurer, target, weights)
+        print(
+            f"{made.path}: (batch, 3, height, width) RGB in 0..1 to the same, sides divisible by {made.multiple_of};"
+            f" within {made.difference:.1e} of the network."
+        )
+        if target.suffix == ".onnx":
+            print(f"detbench runs it too: detbench run --deblurer onnx:{made.path}")
