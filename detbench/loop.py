@@ -114,14 +114,18 @@ class Loop:
     labels: frozenset[int] | None = None
     timed: bool = True
 
+    @property
+    def batch(self) -> int:
+        """How many frames are restored at once."""
+        return BATCH[self.spec.device.partition(":")[0]]
+
     def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Journal rows of the frames that are not done, in order.
 
         Frames are cut into batches before those that are done are left out: a batch that a kill cut short is worked
         on whole again, so the numbers do not depend on where that was.
         """
-        size = BATCH[self.spec.device.partition(":")[0]]
-        batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+        batches = [pairs[i : i + self.batch] for i in range(0, len(pairs), self.batch)]
         todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
         with ThreadPoolExecutor(2) as pool:
             scored = (

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, classes, detectors, environment, external, kept, registry, restored, store
+from detbench import assets, classes, detectors, environment, external, kept, registry, restored, shards, store
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
 from detbench.loop import Deblur, Loop, draws_of, seed
 from detbench.progress import say, track
+from detbench.shards import Shard
 from detbench.signature import CONVENTIONS
 from detbench.types import DetbenchError, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
 from detbench.weights import count_parameters, read_record
@@ -65,14 +66,52 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     with FileLock(path / ".lock"):
         if not store.is_complete(path):  # by another process, meanwhile
             _score(spec, dataset, path, own, rerun)
-    for file in ("journal.jsonl", "references.jsonl"):
-        (path / file).unlink(missing_ok=True)
-    (path / ".lock").unlink(missing_ok=True)
+    for leftover in ("journal*.jsonl", "references.jsonl", shards.SPEC, ".lock*"):
+        for file in path.glob(leftover):
+            file.unlink(missing_ok=True)
     return store.read(path)
 
 
-def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | None, rerun: bool) -> None:
-    """Score the frames that are not in the journal of a run's directory, and write the whole run there."""
+def run_shard(spec: RunSpec, shard: Shard, out: Path = RUNS) -> Path:
+    """Score a share of a dataset's frames, for :func:`detbench.shards.merge`; what was scored before is not again.
+
+    Args:
+        spec: as for :func:`run`.
+        shard: which share.
+        out: as for :func:`run`; several machines may have one of their own each, or share one.
+
+    Returns:
+        The run's directory, which is not finished.
+
+    Raises:
+        DetbenchError: as for :func:`run`.
+    """
+    spec = resolve(spec)
+    dataset, path = datasets.of(spec), _path(spec, out)
+    if store.is_complete(path):
+        say(f"{spec.deblurer} on {dataset.name}: finished before, in {path}")
+        return path
+    from filelock import FileLock
+
+    path.mkdir(parents=True, exist_ok=True)
+    with FileLock(path / f".lock-{shard.name}"):
+        shards.note(path, spec)
+        _score(spec, dataset, path, None, False, shard)
+    return path
+
+
+def _score(
+    spec: RunSpec,
+    dataset: datasets.Dataset,
+    path: Path,
+    own: Custom | None,
+    rerun: bool,
+    shard: Shard | None = None,
+) -> None:
+    """Score the frames that are not in the journal of a run's directory, and write the whole run there.
+
+    Of a shard only its own frames are scored, into a journal of its own.
+    """
     _, found = detectors.settled(spec)
     floor = min(spec.conf, store.FLOOR)
     detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
@@ -86,7 +125,7 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
     started = time.monotonic()
     with (
         _journal(_references(spec, found.source), path / "references.jsonl") as references,
-        store.Journal(path / "journal.jsonl") as journal,
+        store.Journal(path / (shard.journal if shard else "journal.jsonl")) as journal,
     ):
         deblurer = _by_pairs(spec, own, pairs)
         loop = Loop(spec, deblurer, detector, references, frames, path, truth, counted, timed=not elsewhere)
@@ -97,10 +136,16 @@ def _score(spec: RunSpec, dataset: datasets.Dataset, path: Path, own: Custom | N
                 f"{spec.detector} keeps what it scores below {silent:g} to itself, for a threshold is in its file:"
                 f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:g}."
             )
+        if shard is None:
+            shards.absorb(path, journal)
         done = set(journal.rows)
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
-        for id, row in track(loop.rows(pairs, done), len(pairs), label, done=len(done)):
+        mine = shard.of(pairs, loop.batch) if shard else pairs
+        others = {pair.id for pair in pairs}.difference(pair.id for pair in mine)
+        for id, row in track(loop.rows(pairs, done | others), len(mine), label, done=len(done)):
             journal.add(id, row)
+        if shard:
+            return
         rows = [journal.rows[pair.id] for pair in pairs]
     store.finish(
         path,
@@ -270,6 +315,12 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
             raise DetbenchError(f"There is nothing to be found: {what} {where}. Give other frames, or a lower --conf.")
     results = [floors, *([run(replace(each, **view), out) for view in views] for each in (*specs, ceiling))]
     return [lined_up(of_view) for of_view in zip(*results, strict=True)]
+
+
+def framed(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]]) -> list[RunSpec]:
+    """All specs that a benchmark of these runs, floors first and ceilings last; arguments as for :func:`benchmarks`."""
+    floor, ceiling = floor_and_ceiling(specs[0])
+    return [replace(spec, **view) for spec in (floor, *specs, ceiling) for view in views]
 
 
 def floor_and_ceiling(spec: RunSpec) -> tuple[RunSpec, RunSpec]:

@@ -109,6 +109,14 @@ RunTruth = Annotated[
 ]
 
 
+RunShard = Annotated[
+    Optional[str],
+    typer.Option(
+        help="Score a share of the frames, such as 3/8, on a machine of several; `detbench merge` joins them."
+    ),
+]
+
+
 @app.command()
 def run(
     deblurer: RunDeblurer = None,
@@ -132,6 +140,7 @@ def run(
     precision: PrecisionOption = DEFAULTS.precision,
     weights: WeightsOption = None,
     values: ValueRangeOption = None,
+    shard: RunShard = None,
     out: RunOut = Path("reports/runs"),
     columns: RunColumns = None,
     as_json: RunAsJson = False,
@@ -163,7 +172,8 @@ def run(
             detector_weights=str(detector_weights) if detector_weights else None,
         )
         from detbench import registry, table, unreferenced
-        from detbench.runner import benchmarks
+        from detbench.runner import benchmarks, framed, run_shard
+        from detbench.shards import Shard
 
         keys = table.chosen(columns) if columns else table.SHOWN
 
@@ -176,6 +186,7 @@ def run(
                     print_unreferenced(replace(spec, detector=each, imgsz=size), names, as_json)
             return
         specs = [replace(spec, deblurer=name, seed=seed + i) for name in names for i in range(seeds)]
+        part = Shard.parse(shard) if shard else None
         references: list[dict[str, Any]] = [{"truth": None}, {"truth": str(truth)}] if truth else [{}]
         views = [
             {"detector": which, "imgsz": size} | against
@@ -183,7 +194,26 @@ def run(
             for size in dict.fromkeys(imgsz or [DEFAULTS.imgsz])
             for against in references
         ]
+        if part:
+            for asked in framed(specs, views):
+                print(run_shard(asked, part, out))
+            return
         print_benchmarks(views, benchmarks(specs, views, out), as_json, keys)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of run directories with shards.")],
+    out: Annotated[Optional[Path], typer.Option(help="Where the whole runs go. Default: the first folder.")] = None,
+) -> None:
+    """Join what `detbench run --shard` scored into runs: the same as without shards, times aside."""
+    with errors():
+        from detbench.runner import run as run_
+        from detbench.shards import gather
+
+        place = out or folders[0]
+        for spec in gather(folders, place):
+            print(run_(spec, place).path)
 
 
 @app.command()
