@@ -175,8 +175,9 @@ def wipe(
     first.save(target, save_all=True, append_images=others, duration=durations, loop=0, quality=70, method=4)
 
 
-PANEL_WIDTH, PICTURES_A_SECOND = 640, Fraction(2)
-"""Of a film: the width of each of its three panels in pixels, and how fast single pictures follow each other."""
+PANEL_WIDTH, PICTURES_A_SECOND, FILM_CRF = 640, Fraction(2), "20"
+"""Of a film: the width of each of its three panels in pixels, how fast single pictures follow each other, and x264's
+constant rate factor, for people to look at."""
 
 
 def film(result: RunResult, detections: Mapping[str, Sequence[Detections]], target: Path) -> None:
@@ -203,7 +204,7 @@ def film(result: RunResult, detections: Mapping[str, Sequence[Detections]], targ
             ]
             if panel is None:
                 panel = (sides[0].width // 2 * 2, sides[0].height // 2 * 2)
-                writer = stack.enter_context(video.Writer(target, (panel[1], 3 * panel[0]), rate))
+                writer = stack.enter_context(video.Writer(target, (panel[1], 3 * panel[0]), rate, crf=FILM_CRF))
             row = np.hstack([np.asarray(ImageOps.pad(side, panel)) for side in sides])
             writer.write(row, number / rate)
 

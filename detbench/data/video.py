@@ -178,6 +178,7 @@ class Writer:
         rate: frames a second, in the mean.
         source: whose sound is copied, and whose colours and shape of pixels are kept; None for none.
         codec: FFmpeg's name of an encoder.
+        crf: x264's or x265's constant rate factor.
 
     Raises:
         DetbenchError: the file cannot be written, or there is no such encoder.
@@ -188,7 +189,13 @@ class Writer:
     _stream: Any
 
     def __init__(
-        self, target: Path, size: tuple[int, int], rate: Fraction, source: Path | None = None, codec: str = "libx264"
+        self,
+        target: Path,
+        size: tuple[int, int],
+        rate: Fraction,
+        source: Path | None = None,
+        codec: str = "libx264",
+        crf: str = CRF,
     ) -> None:
         import av
 
@@ -211,7 +218,7 @@ class Writer:
         if odd:
             say(f"{target.name}: {width}x{height} is odd, which yuv444p keeps; some players know yuv420p alone.")
         if codec in ("libx264", "libx265"):
-            stream.options = {"crf": CRF, "preset": "fast"}
+            stream.options = {"crf": crf, "preset": "fast"}
         # FFmpeg's numbers: 1 and 2 for a narrow and a full range, 1 and 6 for BT.709 and BT.601.
         self._range, self._matrix = 1, 1 if height > 576 else 6
         context.time_base = Fraction(1, 90_000)
