@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import warnings
 from collections.abc import Callable
@@ -115,6 +116,8 @@ def _plain(network: nn.Module) -> nn.Module:
 
 
 def _onnx(network: nn.Module, frame: Tensor) -> bytes:
+    if importlib.util.find_spec("onnx") is None:
+        raise DetbenchError("Writing ONNX needs onnx: pip install 'detbench[onnx]'")
     file = io.BytesIO()
     free = {0: "batch", 2: "height", 3: "width"}
     torch.onnx.export(

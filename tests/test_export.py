@@ -51,3 +51,9 @@ def test_what_cannot_be_is_said_in_a_line(arguments, says):
     assert done.exit_code == 1
     assert says in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DetbenchError, match=r"pip install 'detbench\[onnx\]'"):
+        export.export("dc0", tmp_path / "net.onnx")
