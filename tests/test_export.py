@@ -1,5 +1,7 @@
 """Deblurers as files of other formats: they compute the same, or are not written."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,7 @@ def test_what_cannot_be_is_said_in_a_line(arguments, says):
 
 
 def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    nothing = SimpleNamespace(util=SimpleNamespace(find_spec=lambda name: None))
+    monkeypatch.setattr(export, "importlib", nothing)
     with pytest.raises(DetbenchError, match=r"pip install 'detbench\[onnx\]'"):
         export.export("dc0", tmp_path / "net.onnx")
