@@ -102,6 +102,7 @@ class Loop:
         truth: what is to be found, where people drew it.
         labels: the classes that count; None for all.
         timed: whether the time that restoring takes says anything of the deblurer.
+        found: how many restored frames were kept from before; their times are of then.
     """
 
     spec: RunSpec
@@ -113,6 +114,7 @@ class Loop:
     truth: Truth | None = None
     labels: frozenset[int] | None = None
     timed: bool = True
+    found: int = 0
 
     @property
     def batch(self) -> int:
@@ -154,6 +156,7 @@ class Loop:
     def _look(self, batch: Batch) -> Iterator[Restored]:
         """Run the networks on one batch."""
         restored = batch.found or self._restore(batch)
+        self.found += len(batch.found or ())
         for pair, sharp, blurred, key, (frame, restore_ms) in zip(
             batch.pairs, batch.sharp, batch.blurred, batch.keys, restored, strict=True
         ):

@@ -144,6 +144,8 @@ def _score(
         others = {pair.id for pair in pairs}.difference(pair.id for pair in mine)
         for id, row in track(loop.rows(pairs, done | others), len(mine), label, done=len(done)):
             journal.add(id, row)
+        if loop.found:
+            say(f"{loop.found:,} restored frames were kept from before, with the times that they took then.")
         if shard:
             return
         rows = [journal.rows[pair.id] for pair in pairs]
