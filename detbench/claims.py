@@ -130,7 +130,9 @@ def verify(results: Results, base: RunSpec, runnable: Collection[str]) -> list[C
 
     def grid(name: str, noise: float) -> NDArray[np.float64]:
         spec = replace(base, deblurer=name, noise=noise)
-        return results.measured(f"grid artefacts of {name}{f', noise {noise:g}' * bool(noise)}", lambda: _grid(spec))
+        weights = results.run(spec).spec.deblurer_hash[:8]
+        key = f"grid artefacts of {name} {weights}{f', noise {noise:g}' * bool(noise)}"
+        return results.measured(key, lambda: _grid(spec))
 
     claims = []
     for entry in _entries():

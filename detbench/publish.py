@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,14 @@ MARK = " (older weights)"
 START, END = "<!-- leaderboard: written by `detbench publish` -->", "<!-- end of the leaderboard -->"
 
 
-def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[Path]:
+def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bool = False) -> list[Path]:
     """Run what is not run yet, and write leaderboard, tables, figures, results and the README's part of them.
 
     Args:
         root: of the checkout.
         runs: folder of run directories.
         device: as in a run's spec.
+        anew: run everything that is not in ``runs``, those too whose results are kept: for times of one machine.
 
     Returns:
         The files written, without tables and figures.
@@ -83,15 +85,15 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto") -> list[
     Raises:
         DetbenchError: something went wrong in a run; or the README has no place for the leaderboard.
     """
-    results = Results(runs)
     with tempfile.TemporaryDirectory() as scratch:
-        if (root / RESULTS).exists():
-            results.added = Results.load(root / RESULTS, Path(scratch)).added
+        known = (root / RESULTS).exists() and not anew
+        results = Results.load(root / RESULTS, Path(scratch), runs) if known else Results(runs)
         groups = _written(root, results, shipped(), device)
         results.save(root / RESULTS, [run.path for run in [*groups[0], *results.added]])
     drawn = next(run for run in groups[0].models if run.spec.deblurer == DRAWN)
-    for suffix in ("png", "webp"):
-        figure.write(drawn, root / "reports" / "figures" / f"{DRAWN}-street.{suffix}")
+    if drawn.path.parent == runs:  # else its frames were drawn when it was run
+        for suffix in ("png", "webp"):
+            figure.write(drawn, root / "reports" / "figures" / f"{DRAWN}-street.{suffix}")
     (root / "reports" / "published.json").write_text(json.dumps(state(groups), indent=1) + "\n", "utf-8")
     mark(root)  # of weights that came while all this ran
     return [root / path for path in (*PAGES, RESULTS)]
@@ -306,14 +308,20 @@ def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
 
 def _distances(results: Results, group: Group) -> Distances:
     """How far the deblurers' frames are from the sharp ones, to the detector."""
+    keys = {lineup.name(run): f"features of {lineup.name(run)} {run.spec.deblurer_hash[:8]}" for run in group.models}
 
-    def measure() -> NDArray[np.float64]:
-        found = features.measure(group)
-        return np.stack([found.blurred, *(found.restored[name] for name in names)])
+    lacking = [run for run in group.models if not results.has(keys[lineup.name(run)])]
 
-    names, clips = [lineup.name(run) for run in group.models], [score.clip for score in group.floor.scores]
-    blurred, *restored = results.measured("features", measure)
-    return Distances(blurred, dict(zip(names, restored, strict=True)), clips)
+    @cache
+    def found() -> Distances:
+        """Of those that are not known."""
+        return features.measure(replace(group, models=tuple(lacking)))
+
+    def restored(name: str) -> NDArray[np.float64]:
+        return results.measured(keys[name], lambda: found().restored[name])
+
+    blurred = results.measured("features of blurred", lambda: found().blurred)
+    return Distances(blurred, {name: restored(name) for name in keys}, [score.clip for score in group.floor.scores])
 
 
 def _weighed(base: RunSpec, results: Results) -> alternatives.Table:

@@ -36,10 +36,11 @@ class Results:
 
     Args:
         out: folder of run directories.
+        kept: another, whose runs are taken where there is none in the first, and nothing is written.
     """
 
-    def __init__(self, out: Path = runner.RUNS) -> None:
-        self.out, self.added = out, list[RunResult]()
+    def __init__(self, out: Path = runner.RUNS, kept: Path | None = None) -> None:
+        self.out, self.kept, self.added = out, kept, list[RunResult]()
         self._runs: dict[str, RunResult] = {}
         self._measured: dict[str, Any] = {}
         self._frozen = False
@@ -54,7 +55,9 @@ class Results:
         if key not in self._runs:
             if self._frozen:
                 raise DetbenchError(f"The results have no run of {key}: run `detbench publish`, which makes it.")
-            self._runs[key] = runner.run(spec, self.out)
+            name = runner.directory(spec) if self.kept else ""
+            known = self.kept and store.is_complete(self.kept / name) and not store.is_complete(self.out / name)
+            self._runs[key] = store.read(self.kept / name) if self.kept and known else runner.run(spec, self.out)
         return self._runs[key]
 
     def benchmark(self, specs: Sequence[RunSpec]) -> list[RunResult]:
@@ -72,11 +75,15 @@ class Results:
         Raises:
             DetbenchError: this was read from a file, which does not have it.
         """
-        if key not in self._measured:
+        if not self.has(key):
             if self._frozen:
                 raise DetbenchError(f"The results lack {key}: run `detbench publish`, which measures it.")
             self._measured[key] = measure().tolist()
         return np.array(self._measured[key], np.float64)
+
+    def has(self, key: str) -> bool:
+        """Whether something was measured under a key."""
+        return key in self._measured
 
     def add(self, run: RunResult, name: str, by: str) -> None:
         """Take a run that was made elsewhere to the others; it takes the place of one of its name.
@@ -118,23 +125,25 @@ class Results:
                     _add(archive, f"{path.name}/{file}", text)
 
     @classmethod
-    def load(cls, source: Path, out: Path) -> Self:
-        """Results from a file: nothing is run or measured beside what it has.
+    def load(cls, source: Path, out: Path, runs: Path | None = None) -> Self:
+        """Results from a file.
 
         Args:
             source: as :meth:`save` wrote it.
             out: an empty folder for its run directories.
+            runs: where what it lacks is run; None if nothing is to be run or measured beside what it has.
 
         Raises:
             DetbenchError: there is no such file, or it is damaged.
         """
-        found = cls(out)
+        found = cls(runs, out) if runs else cls(out)
         try:
             with tarfile.open(source, "r:xz") as archive:
                 archive.extractall(out, filter="data")
             index = json.loads((out / INDEX).read_text("utf-8"))
-            found._runs = {key: store.read(out / run) for key, run in index["asked"].items()}
-            found._measured, found._frozen = index["measured"], True
+            if runs is None:  # else a run may be of other weights by now: it is found by its directory's name
+                found._runs, found._frozen = {k: store.read(out / run) for k, run in index["asked"].items()}, True
+            found._measured = index["measured"]
             found.added = [store.read(out / run) for run in index["added"]]
         except (OSError, EOFError, ValueError, KeyError, lzma.LZMAError, tarfile.TarError) as error:
             raise DetbenchError(f"{source} holds no results ({error}): run `detbench publish`.") from error

@@ -371,6 +371,15 @@ def _frames(spec: RunSpec, limit: float) -> kept.Frames:
     return kept.Frames(basis, 0 if spec.deblurer == FLOOR else limit)
 
 
+def directory(spec: RunSpec) -> str:
+    """The name of a run's directory.
+
+    Raises:
+        DetbenchError: as for :func:`resolve`.
+    """
+    return _path(resolve(spec), Path()).name
+
+
 def _path(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
     deblurer = plain(Path(spec.deblurer.rpartition(":")[2]).name)

@@ -212,6 +212,10 @@ def _again(root, monkeypatch):
         path.unlink()
     publish.again(root)
     assert _written(root) == first
+    kept = archive.read_bytes()
+    publish.publish(root, root / "no runs", "cpu")  # which runs what has changed, and nothing has
+    assert _written(root) == first
+    assert archive.read_bytes() == kept
 
     found = Results.load(archive, root / "unpacked")
     run = found.run(publish.RunSpec("unsharp"))

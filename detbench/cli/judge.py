@@ -183,6 +183,9 @@ def publish(
     from_results: Annotated[
         bool, typer.Option("--from-results", help="Run nothing; write all pages again from reports/results/.")
     ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Run all, also what reports/results/ knows: for times of one machine.")
+    ] = False,
     add: Annotated[
         Optional[Path],
         typer.Option(
@@ -206,7 +209,7 @@ def publish(
             print(*module.again(root, store.read(add) if add else None, name.strip(), by.strip()), sep="\n")
             return
         if not (check or mark):
-            print(*module.publish(root, device=device), sep="\n")
+            print(*module.publish(root, device=device, anew=anew), sep="\n")
         for path in module.mark(root) if mark else ():
             print(path)
         if check and (unpublished := module.stale(root / "reports") + module.waiting(root / "reports")):
