@@ -86,8 +86,11 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bo
         DetbenchError: something went wrong in a run; or the README has no place for the leaderboard.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        known = (root / RESULTS).exists() and not anew
-        results = Results.load(root / RESULTS, Path(scratch), runs) if known else Results(runs)
+        results = Results(runs)
+        if (root / RESULTS).exists():
+            before = Results.load(root / RESULTS, Path(scratch), runs)
+            results.added = before.added  # which cannot be run here
+            results = results if anew else before
         groups = _written(root, results, shipped(), device)
         results.save(root / RESULTS, [run.path for run in [*groups[0], *results.added]])
     drawn = next(run for run in groups[0].models if run.spec.deblurer == DRAWN)

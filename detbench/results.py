@@ -26,7 +26,6 @@ from detbench.types import DetbenchError, RunResult, RunSpec
 INDEX = "index.json"
 """Of a file of results: which run answers what, the other measurements, and which runs were made elsewhere."""
 
-
 ROUNDED = 1e-5
 """What a written confidence may be off, so that none is lost that counts."""
 
@@ -55,10 +54,16 @@ class Results:
         if key not in self._runs:
             if self._frozen:
                 raise DetbenchError(f"The results have no run of {key}: run `detbench publish`, which makes it.")
-            name = runner.directory(spec) if self.kept else ""
-            known = self.kept and store.is_complete(self.kept / name) and not store.is_complete(self.out / name)
-            self._runs[key] = store.read(self.kept / name) if self.kept and known else runner.run(spec, self.out)
+            self._runs[key] = self._kept_run(spec) or runner.run(spec, self.out)
         return self._runs[key]
+
+    def _kept_run(self, spec: RunSpec) -> RunResult | None:
+        """The run of a spec as it was kept, of the same weights, detector and frames; None if there is none."""
+        if self.kept is None:
+            return None
+        name = runner.directory(spec)
+        there = store.is_complete(self.kept / name) and not store.is_complete(self.out / name)
+        return store.read(self.kept / name) if there else None
 
     def benchmark(self, specs: Sequence[RunSpec]) -> list[RunResult]:
         """Runs of several deblurers between their floor and their ceiling.

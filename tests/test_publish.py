@@ -239,6 +239,7 @@ def _again(root, monkeypatch):
 def _added(root, monkeypatch):
     """A run that was made elsewhere gets a row, marked; one with another signature does not."""
     monkeypatch.chdir(root)
+    honest = runner.run
     hers = runner.run(publish.RunSpec("unsharp", seed=1), root / "hers")
     other = runner.run(publish.RunSpec("unsharp", conf=0.6), root / "hers")
     monkeypatch.setattr(runner, "run", pytest.fail)
@@ -259,9 +260,13 @@ def _added(root, monkeypatch):
     assert page.split("## Before several")[0].count("| herNet ‡") == 1
     assert f"‡ herNet: {how} (Not run here; times of another machine.)" in page
     assert "herNet" not in page.split("## Before several")[1]
-    again = Results.load(root / publish.RESULTS, root / "once more")
-    assert [run.spec.deblurer for run in again.added] == ["herNet"]
-    assert again.added[0].scores == hers.scores
+    for number, anew in enumerate((False, True)):  # and it stays there
+        with monkeypatch.context() as patch:
+            patch.setattr(runner, "run", honest if anew else pytest.fail)
+            publish.publish(root, root / f"runs{number}", "cpu", anew=anew)
+        again = Results.load(root / publish.RESULTS, root / f"once more {number}")
+        assert [run.spec.deblurer for run in again.added] == ["herNet"]
+        assert again.added[0].scores == hers.scores
 
 
 def test_the_readme_and_the_leaderboard_agree():
