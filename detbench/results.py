@@ -26,6 +26,9 @@ from detbench.types import DetbenchError, RunResult, RunSpec
 INDEX = "index.json"
 """Of a file of results: which run answers what, the other measurements, and which runs were made elsewhere."""
 
+LARGEST = 4_000_000_000
+"""Bytes that results may take when unpacked."""
+
 ROUNDED = 1e-5
 """What a written confidence may be off, so that none is lost that counts."""
 
@@ -144,7 +147,11 @@ class Results:
         found = cls(runs, out) if runs else cls(out)
         try:
             with tarfile.open(source, "r:xz") as archive:
-                archive.extractall(out, filter="data")
+                size = 0
+                for member in archive:  # one after another, so that a bomb stops early
+                    if (size := size + member.size) > LARGEST:
+                        raise ValueError(f"it would unpack to more than {LARGEST / 1e9:g} GB")
+                    archive.extract(member, out, filter="data")
             index = json.loads((out / INDEX).read_text("utf-8"))
             if runs is None:  # else a run may be of other weights by now: it is found by its directory's name
                 found._runs, found._frozen = {k: store.read(out / run) for k, run in index["asked"].items()}, True

@@ -26,6 +26,9 @@ Photo = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
 """(objects, 4) corners ``x0, y0, x1, y1`` in pixels."""
 
+SWELL = 20
+"""A pack that is so many times its size when unpacked is refused."""
+
 VIDEO_FRAMES = 200
 """How many frames are taken of a video at most: neighbours teach next to nothing, and all are held in memory."""
 
@@ -104,6 +107,9 @@ def load_folders(given: Iterable[Path]) -> Sources:
             with TemporaryDirectory() as unpacked, zipfile.ZipFile(folder) as archive:
                 if out := [n for n in archive.namelist() if Path(n).is_absolute() or ".." in Path(n).parts]:
                     raise DetbenchError(f"{folder} holds {out[0]}, which would lie outside of where it is unpacked.")
+                size = sum(member.file_size for member in archive.infolist())
+                if size > SWELL * folder.stat().st_size:  # packs hold pictures, which hardly shrink
+                    raise DetbenchError(f"{folder} would unpack to {size / 1e9:,.1f} GB: it is no pack of pictures.")
                 archive.extractall(unpacked)
                 found = load_folders([Path(unpacked)])
             photos_, pairs_ = ([f"{folder.stem}-{i}" for i in range(len(each))] for each in (found.photos, found.pairs))

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 import videos
 from PIL import Image
 
+from detbench import results
 from detbench.data import images, video
 from detbench.gan import checkpoint
+from detbench.gan.sources import load_folders
 from detbench.publish import RESULTS
 from detbench.results import Results
 from detbench.types import DetbenchError
@@ -56,6 +59,22 @@ def test_results_link_nowhere(tmp_path):
     with pytest.raises(DetbenchError, match="holds no results"):
         Results.load(path, tmp_path / "out")
     assert not os.path.lexists(tmp_path / "out" / "run")
+
+
+def test_archives_that_swell_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "packs").mkdir()
+    with zipfile.ZipFile(tmp_path / "packs" / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("photos/a.png", bytes(10_000_000))
+    with pytest.raises(DetbenchError, match="would unpack to"):
+        load_folders([tmp_path / "packs"])
+    monkeypatch.setattr(results, "LARGEST", 1000)
+    with tarfile.open(tmp_path / "bomb.tar.xz", "w:xz") as archive:
+        entry = tarfile.TarInfo("run/frames.csv")
+        entry.size = 2000
+        archive.addfile(entry, io.BytesIO(bytes(2000)))
+    with pytest.raises(DetbenchError, match="unpack to more than"):
+        Results.load(tmp_path / "bomb.tar.xz", tmp_path / "out")
+    assert not (tmp_path / "out" / "run").exists()
 
 
 def test_pictures_and_videos_of_any_size_are_refused(tmp_path, monkeypatch):
