@@ -113,7 +113,7 @@ class Choice:
 def of_group(group: Group) -> Board:
     """The scores of runs on the same frames before one detector."""
     spec, judged = group.floor.spec, of_runs(group.compared)
-    met = any(score.clip.startswith(f"{origins.KEPT}-") for score in group.floor.scores)
+    met = any(map(origins.was_trained_on, group.floor.scores))
     seen = origins.have_seen(origins.of_runs(group.models)) if met else ()
     return Board(
         Path(spec.dataset).name,

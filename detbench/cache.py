@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,23 +40,21 @@ class Kept:
         return self.path.name
 
 
-def contents(home: Path | None = None, runs: Path = runner.RUNS) -> list[Kept]:
+def contents(runs: Path = runner.RUNS) -> list[Kept]:
     """All of it, by kind, the largest first.
 
     Args:
-        home: of the cache; :func:`detbench.assets.home` by default.
         runs: folder of run directories.
     """
-    home = home or assets.home()
-    found = [
-        *_each(home / "assets", "asset", _of_asset()),
-        *_each(home / "datasets", "dataset", _of_dataset()),
-        *_each(home / "detections", "detections", {}, "what a detector saw in sharp and blurred frames"),
-        *_each(home / "restored", "restored", {}, "a restored frame, for another detector to look at"),
-        *_each(runs, "run", {}, "a run"),
-    ]
-    order = ("asset", "dataset", "detections", "restored", "run")
-    return sorted(found, key=lambda kept: (order.index(kept.kind), -kept.size, kept.name))
+    home = assets.home()
+    kinds = (
+        _each(home / "assets", "asset", _of_asset()),
+        _each(home / "datasets", "dataset", _of_dataset()),
+        _each(home / "detections", "detections", {}, "what a detector saw in sharp and blurred frames"),
+        _each(home / "restored", "restored", {}, "a restored frame, for another detector to look at"),
+        _each(runs, "run", {}, "a run"),
+    )
+    return [kept for kind in kinds for kept in sorted(kind, key=lambda kept: (-kept.size, kept.name))]
 
 
 def chosen(kept: Sequence[Kept], now: float, older: float, keep: Collection[str] = ()) -> list[Kept]:
@@ -96,8 +95,9 @@ def _each(folder: Path, kind: str, words: dict[str, str], otherwise: str = "noth
         size, used = 0, 0.0
         for file in [path] if path.is_file() else path.rglob("*"):
             with suppress(OSError):  # somebody else removes it
-                stat = file.stat()
-                size, used = size + stat.st_size * file.is_file(), max(used, stat.st_mtime, stat.st_atime)
+                found = file.stat()
+                size += found.st_size * stat.S_ISREG(found.st_mode)
+                used = max(used, found.st_mtime, found.st_atime)
         what = words.get(path.name, otherwise)
         if kind == "run" and not store.is_complete(path):
             if not (path / "journal.jsonl").exists():

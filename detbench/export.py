@@ -19,6 +19,12 @@ from detbench import registry, sessions
 from detbench.files import replacing
 from detbench.types import DetbenchError
 
+Write = Callable[[nn.Module, Tensor], bytes]
+"""A network and a frame to a file's content."""
+
+Open = Callable[[bytes], Callable[[Tensor], Tensor]]
+"""A file's content to what computes with it."""
+
 OPSET = 17
 """Of ONNX: what ONNX Runtime 1.18 and OpenVINO know."""
 
@@ -75,7 +81,7 @@ def export(name: str, target: Path, weights: Path | None = None) -> Exported:
         DetbenchError: an unknown deblurer; another suffix; an operator that the format does not have; or the file does
             not compute what the network does, on frames of other sizes than it was made with.
     """
-    writers: dict[str, tuple[Callable[[nn.Module, Tensor], bytes], Callable[[bytes], Callable[[Tensor], Tensor]]]] = {
+    writers: dict[str, tuple[Write, Open]] = {
         ".onnx": (_onnx, _run_onnx),
         ".torchscript": (_torchscript, _run_torchscript),
     }

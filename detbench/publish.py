@@ -92,7 +92,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bo
             results.added = before.added  # which cannot be run here
             results = results if anew else before
         groups = _written(root, results, shipped(), device)
-        results.save(root / RESULTS, [run.path for run in [*groups[0], *results.added]])
+        results.save(root / RESULTS, [run.path for run in groups[0]])
     drawn = next(run for run in groups[0].models if run.spec.deblurer == DRAWN)
     if drawn.path.parent == runs:  # else its frames were drawn when it was run
         for suffix in ("png", "webp"):
@@ -127,7 +127,7 @@ def again(root: Path, added: RunResult | None = None, name: str = "", by: str = 
             results.add(added, name, by)
         groups = _written(root, results, names, "auto")
         if added:
-            results.save(root / RESULTS, [run.path for run in [*groups[0], *results.added]])
+            results.save(root / RESULTS, [run.path for run in groups[0]])
     mark(root)
     return [root / path for path in (*PAGES, *[RESULTS] * bool(added))]
 

@@ -74,8 +74,7 @@ class Results:
         Args:
             specs: on the same frames with the same settings.
         """
-        floor, ceiling = runner.floor_and_ceiling(specs[0])
-        return [self.run(spec) for spec in (floor, *specs, ceiling)]
+        return [self.run(spec) for spec in runner.framed(specs, [{}])]
 
     def measured(self, key: str, measure: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
         """What was measured under a key; measured now, where it was not.
@@ -113,8 +112,10 @@ class Results:
 
         Args:
             target: a tar archive, compressed by xz, of run directories without pictures.
-            whole: directories of the runs that keep all detections; of others those are kept that count.
+            whole: directories of the runs that keep all detections, as added ones do; of others those are kept that
+                count.
         """
+        whole = {*whole, *(run.path for run in self.added)}
         runs = {run.path: run for run in [*self._runs.values(), *self.added]}
         index = {
             "asked": {key: run.path.name for key, run in sorted(self._runs.items())},

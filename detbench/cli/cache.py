@@ -47,13 +47,13 @@ def show(
         rows = []
         for kind in dict.fromkeys(each.kind for each in kept):
             of_kind = [each for each in kept if each.kind == kind]
-            small = [each for each in of_kind if each.size < SMALL] if len(of_kind) > FEW else []
+            least = SMALL if len(of_kind) > FEW else 0
             rows += [
                 [each.name, kind, _megabytes(each.size), _day(each.used), each.what]
                 for each in of_kind
-                if each not in small
+                if each.size >= least
             ]
-            if small:
+            if small := [each for each in of_kind if each.size < least]:
                 size, used = sum(each.size for each in small), max(each.used for each in small)
                 rows.append([f"{len(small)} small ones", kind, _megabytes(size), _day(used), small[0].what])
         print_table(["", "kind", "MB", "last used", "for"], rows)
@@ -80,10 +80,10 @@ def clean(
         if not old:
             print(f"Nothing was left unused for {older}.")
             return
-        kinds = {kind: [each for each in old if each.kind == kind] for kind in dict.fromkeys(each.kind for each in old)}
-        told = ", ".join(
-            f"{len(its)} {kind} ({_megabytes(sum(e.size for e in its))} MB)" for kind, its in kinds.items()
-        )
+        sizes: dict[str, list[int]] = {}
+        for each in old:
+            sizes.setdefault(each.kind, []).append(each.size)
+        told = ", ".join(f"{len(its)} {kind} ({_megabytes(sum(its))} MB)" for kind, its in sizes.items())
         if not yes and not typer.confirm(f"Remove {told}?", err=True):
             raise typer.Exit(1)
         print(f"{_megabytes(module.remove(old))} MB are free again.", file=sys.stderr)

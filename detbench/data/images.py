@@ -182,9 +182,9 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
         if not _hidden(path.relative_to(folder)) and path.is_file()
     ]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    others = Counter(path.suffix.lower() or "without a suffix" for path in files)
-    for known in IMAGE_SUFFIXES | VIDEO_SUFFIXES | OTHER_SUFFIXES:
-        del others[known]
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES | OTHER_SUFFIXES
+    suffixes = (path.suffix.lower() for path in files)
+    others = Counter(suffix or "without a suffix" for suffix in suffixes if suffix not in known)
     kinds = ", ".join(f"{kind} ({count})" for kind, count in others.most_common())
     if not images:
         but = f"; what it holds cannot be read: {kinds}" if kinds else ""

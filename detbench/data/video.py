@@ -5,9 +5,8 @@ Every frame is an (H, W, 3) uint8 RGB array: upright, deinterlaced, of more than
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -29,9 +28,6 @@ WRITTEN = (".mp4", ".m4v", ".mov", ".mkv")
 CRF = "6"
 """x264's constant rate factor. Decoded planes are at least 45 dB from those encoded (a test measures it); that chroma
 has half the width and height costs strong colours more."""
-
-AHEAD = 4
-"""Frames that are decoded, or wait to be encoded, while others are worked on."""
 
 PIXELS = 2**28
 """Frames with more pixels are refused: a header may ask for any memory."""
@@ -310,46 +306,14 @@ class _Sounds:
                     self._out.mux(stream.encode())
 
 
-def ahead(items: Iterable[T], most: int = AHEAD) -> Iterator[T]:
-    """The same items, made in a thread of their own while others are worked on.
-
-    Args:
-        items: what is iterated over; what it raises is raised here.
-        most: how many wait at most.
-    """
-    waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(most)
-    stopped = threading.Event()
-
-    def put(entry: tuple[bool, Any]) -> bool:
-        while not stopped.is_set():
-            with suppress(queue.Full):
-                waiting.put(entry, timeout=0.1)
-                return True
-        return False
-
-    def fill() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:
-            put((False, error))
-
-    thread = threading.Thread(target=fill, daemon=True)
-    thread.start()
-    try:
-        while True:
-            more, item = waiting.get()
-            if more:
-                yield item
-            elif item is None:
-                return
-            else:
-                raise item
-    finally:
-        stopped.set()
-        thread.join()
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, the next made in a thread of its own while one is worked on; what making it raises, this does."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, iterator, end)
+        while (item := waiting.result()) is not end:
+            waiting = pool.submit(next, iterator, end)
+            yield item  # type: ignore[misc]  # it is not the end
 
 
 def _picture(container: Any, path: Path) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from detbench.types import RunResult
+from detbench.types import FrameScore, RunResult
 
 KEPT = "bdd"
 """Folder of the frames that were trained on once and are kept for evaluation now (``bdd-frames``). Their clips' names
@@ -19,6 +19,11 @@ Records = Mapping[str, Mapping[str, Any]]
 def of_runs(runs: Iterable[RunResult]) -> Records:
     """Those that runs carry."""
     return {run.spec.deblurer: run.environment.get("training", {}) for run in runs}
+
+
+def was_trained_on(score: FrameScore) -> bool:
+    """Whether a frame is one of those that deblurers were trained on once."""
+    return score.clip.startswith(f"{KEPT}-")
 
 
 def in_the_loss(records: Records) -> dict[str, list[str]]:

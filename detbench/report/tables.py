@@ -21,7 +21,7 @@ from detbench.report.breakdown import ENOUGH, Cell
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table, Value
 from detbench.signature import Signature
-from detbench.types import FrameScore, RunResult
+from detbench.types import RunResult
 from detbench.verdict import of_runs
 
 SHOWN = ("f1", "precision", "recall", "psnr_db")
@@ -60,7 +60,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
     if not costs:
         keys = keys[: keys.index("restore_ms")]
     seen = origins.have_seen(origins.of_runs(group.models))
-    met = bool(seen) and any(_was_trained_on(score) for score in group.floor.scores)
+    met = bool(seen) and any(origins.was_trained_on(score) for score in group.floor.scores)
     if met:
         keys.insert(keys.index("f1") + 1, "f1_unseen")
     floor, runs, ceiling = _ours(group, keys)
@@ -154,10 +154,6 @@ def _seen(names: Sequence[str], met: bool) -> list[str]:
     """What is to be known of deblurers that were trained on frames that are kept for evaluation now."""
     who = f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(names)}."
     return [f"{MARK.strip()}: {who} F1 without BDD100K leaves these frames out."] if met else [who]
-
-
-def _was_trained_on(score: FrameScore) -> bool:
-    return score.clip.startswith(f"{origins.KEPT}-")
 
 
 def framed(rows: Sequence[tuple[Value, ...]], source: str = "") -> tuple[Part, ...]:
@@ -326,7 +322,7 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
 
 def _f1_of_others(result: RunResult) -> float:
     """F1 on the frames that no deblurer was trained on."""
-    return replace(result, scores=tuple(score for score in result.scores if not _was_trained_on(score))).f1
+    return replace(result, scores=tuple(score for score in result.scores if not origins.was_trained_on(score))).f1
 
 
 def column(key: str) -> Column:
