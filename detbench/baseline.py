@@ -17,6 +17,7 @@ from typing import Any
 
 from detbench import compare, runner, stats, store
 from detbench.check import Verdict, judge
+from detbench.files import write_file
 from detbench.types import DetbenchError, RunResult, RunSpec
 
 FIRST = RunSpec("dc250", limit=20)
@@ -217,14 +218,20 @@ def _install(baseline: Path, result: RunResult) -> None:
     """Put a run's directory in the place of what a baseline holds."""
     baseline.mkdir(parents=True, exist_ok=True)
     old, made = _runs(baseline), baseline / ".new"
-    shutil.rmtree(made, ignore_errors=True)
-    shutil.copytree(result.path, made, ignore=shutil.ignore_patterns("frames", ".lock"))
-    manifest = json.loads((made / "manifest.json").read_text("utf-8"))
-    for field in ("dataset", "detector", "weights"):
-        place = Path(manifest["spec"][field] or "")
-        if place.is_absolute() and place.is_relative_to(Path.cwd()):
-            manifest["spec"][field] = place.relative_to(Path.cwd()).as_posix()
-    (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    for path in old:
-        shutil.rmtree(path)
-    os.replace(made, baseline / result.path.name)
+    shutil.rmtree(made, ignore_errors=True)  # left by a process that was killed
+    made.mkdir()
+    try:
+        for file in result.path.iterdir():
+            if file.is_file() and file.name != ".lock":
+                shutil.copyfile(file, made / file.name)
+        manifest = json.loads((made / "manifest.json").read_text("utf-8"))
+        for field in ("dataset", "detector", "weights"):
+            place = Path(manifest["spec"][field] or "")
+            if place.is_absolute() and place.is_relative_to(Path.cwd()):
+                manifest["spec"][field] = place.relative_to(Path.cwd()).as_posix()
+        write_file(made / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+        for path in old:
+            shutil.rmtree(path)
+        os.replace(made, baseline / result.path.name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from detbench import quality, registry, runner, stats
 from detbench.compare import compare
 from detbench.data import images
+from detbench.files import write_file
 from detbench.gan.recipe import Recipe
 from detbench.lineup import FLOOR
 from detbench.metrics import metric
@@ -177,8 +178,7 @@ def write(target: Path, results: Results, base: RunSpec, runnable: Collection[st
         What was found.
     """
     found = verify(results, base, runnable)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(found, results.run(replace(base, deblurer=FLOOR))), "utf-8")
+    write_file(target, page(found, results.run(replace(base, deblurer=FLOOR))))
     return found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from detbench import registry, sessions
-from detbench.files import replacing
+from detbench.files import write_file
 from detbench.types import DetbenchError
 
 Write = Callable[[nn.Module, Tensor], bytes]
@@ -108,8 +108,7 @@ def export(name: str, target: Path, weights: Path | None = None) -> Exported:
             ) from error
     if not difference <= MOST:
         raise DetbenchError(f"{name} as {target.suffix} is {difference:.3g} (of 0..1) from the network: not written.")
-    with replacing(target) as partial:
-        partial.write_bytes(data)
+    write_file(target, data)
     return Exported(target, multiple, difference)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from detbench import match, store
 from detbench.data import datasets, images, video
+from detbench.files import replacing
 from detbench.lineup import name
 from detbench.progress import track
 from detbench.types import DetbenchError, Detections, RunResult
@@ -132,9 +133,8 @@ def draw(
     names = {"found": "found", "recovered": "recovered (missed when blurred)", "missed": "missed", "false": "false"}
     handles = [Patch(facecolor="none", edgecolor=COLOURS[key], linewidth=2, label=name) for key, name in names.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with context(style.NAMES), style.quiet():
-        figure.savefig(target, dpi=100)
+        style.write(figure, target, dpi=100)
 
 
 STEPS, STEP_MS, HOLD_MS, WIPE_WIDTH = 20, 70, 900, 640
@@ -170,9 +170,9 @@ def wipe(
             picture.paste("white", (max(0, at - 1), 0, min(width, at + 1), height))
             pictures.append(picture)
     durations = [HOLD_MS if i % STEPS == 0 else STEP_MS for i in range(len(pictures))]
-    target.parent.mkdir(parents=True, exist_ok=True)
     first, *others = pictures
-    first.save(target, save_all=True, append_images=others, duration=durations, loop=0, quality=70, method=4)
+    with replacing(target) as partial:
+        first.save(partial, save_all=True, append_images=others, duration=durations, loop=0, quality=70, method=4)
 
 
 PANEL_WIDTH, PICTURES_A_SECOND, FILM_CRF = 640, Fraction(2), "20"

@@ -30,20 +30,43 @@ def source_hash(path: Path) -> str:
     return canonical_hash(_plain(ast.parse(path.read_text("utf-8"))))
 
 
+_PARTIAL = ".part-"
+"""How the names of files begin that are not finished."""
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes did not finish in a folder and below it, which nobody else writes to now."""
+    for path in folder.rglob(f"{_PARTIAL}*"):
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which becomes ``path`` if all goes well; missing parent folders are made.
 
     It ends as ``path`` does, since some writers go by that, and lies in the same folder: a rename is atomic within one
-    file system only.
+    file system only. What is no file (``/dev/stdout``) is written to as it is.
     """
-    partial = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    partial = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex}{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a disk that is full, or fails
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: str | bytes, errors: str = "strict") -> None:
+    """Write a file, whole or not at all; text as UTF-8, with what is to be done about surrogates."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode("utf-8", errors) if isinstance(content, str) else content)
 
 
 def code(text: str) -> int:

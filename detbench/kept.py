@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from detbench import assets
 from detbench.data import images
-from detbench.files import replacing
+from detbench.files import write_file
 from detbench.progress import say
 from detbench.types import DetbenchError, canonical_hash
 
@@ -93,8 +93,7 @@ class Frames:
             return
         body = _MS.pack(ms) + images.pack(frame)
         try:
-            with replacing(self.folder / key) as partial:
-                partial.write_bytes(hashlib.sha256(body).digest() + body)
+            write_file(self.folder / key, hashlib.sha256(body).digest() + body)
             with self._lock:
                 if self._size is None:
                     self._size = sum(size for _, size, _ in self._files())

@@ -19,6 +19,7 @@ from detbench import alternatives, best, claims, features, figure, lineup, regis
 from detbench.data.cards import cards
 from detbench.detectors import adapted
 from detbench.features import Distances
+from detbench.files import sweep, write_file
 from detbench.lineup import CEILING, FLOOR
 from detbench.report import alternatives as words
 from detbench.report import detectors, formats, gains, plots, style, swaps, tables
@@ -85,6 +86,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bo
     Raises:
         DetbenchError: something went wrong in a run; or the README has no place for the leaderboard.
     """
+    sweep(root / "reports")
     with tempfile.TemporaryDirectory() as scratch:
         results = Results(runs)
         if (root / RESULTS).exists():
@@ -97,7 +99,7 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bo
     if drawn.path.parent == runs:  # else its frames were drawn when it was run
         for suffix in ("png", "webp"):
             figure.write(drawn, root / "reports" / "figures" / f"{DRAWN}-street.{suffix}")
-    (root / "reports" / "published.json").write_text(json.dumps(state(groups), indent=1) + "\n", "utf-8")
+    write_file(root / "reports" / "published.json", json.dumps(state(groups), indent=1) + "\n")
     mark(root)  # of weights that came while all this ran
     return [root / path for path in (*PAGES, RESULTS)]
 
@@ -176,7 +178,7 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
         root / "README.md": _into((root / "README.md").read_text("utf-8"), board),
     }
     for path, text in written.items():
-        path.write_text(text, "utf-8")
+        write_file(path, text)
     claims.write(reports / "claims.md", results, base, names)
     return groups
 
@@ -273,7 +275,7 @@ def mark(root: Path) -> list[Path]:
     for path in (root / "reports" / "leaderboard.md", root / "README.md"):
         text = path.read_text("utf-8")
         if (new := marked(text, names)) != text:
-            path.write_text(new, "utf-8")
+            write_file(path, new)
             changed.append(path)
     return changed
 

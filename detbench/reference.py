@@ -17,11 +17,11 @@ from detbench import assets, store
 from detbench.data import coco, datasets
 from detbench.data.images import read_image, write_image
 from detbench.data.pairing import ids_of, some
-from detbench.files import file_hash, replacing
+from detbench.files import file_hash, write_file
 from detbench.types import DetbenchError, Detections, RunResult
 
-SHEET_COLUMNS, SHEET_WIDTH = 4, 400
-"""Of the contact sheet: pictures in a row, and pixels of each."""
+SHEET, SHEET_COLUMNS, SHEET_WIDTH = "contact-sheet.jpg", 4, 400
+"""Of the contact sheet: its name, pictures in a row, and pixels of each."""
 
 COLOUR = (77, 209, 77)
 """Of the boxes in the contact sheet."""
@@ -49,7 +49,7 @@ def export(run: RunResult, out: Path) -> Path:
     dataset = datasets.of(run.spec)
     if dataset.identity != run.spec.dataset_hash:
         raise DetbenchError(f"{dataset.name} has changed since {run.path} was made: run it again.")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and {path.name for path in out.iterdir()} - {"images", SHEET}:
         raise DetbenchError(f"{out} is not empty: corrections may lie there. Give another folder.")
     pairs = {pair.id: pair for pair in dataset.pairs}
     class_names, sizes = store.read_frames(run.path)
@@ -59,8 +59,9 @@ def export(run: RunResult, out: Path) -> Path:
         write_image(out / "images" / f"{id}.png", read_image(pairs[id].sharp))
     names = [f"{id}.png" for id in ids]
     origin = f"{dataset.name}: what {run.spec.detector} sees in sharp frames, from a confidence of {run.spec.conf:g} on"
-    _write(out / "annotations.json", coco.ground_truth(names, sizes, frames, class_names, origin))
-    write_image(out / "contact-sheet.jpg", contact_sheet([read_image(pairs[id].sharp) for id in ids], frames))
+    truth = coco.ground_truth(names, sizes, frames, class_names, origin)
+    write_image(out / SHEET, contact_sheet([read_image(pairs[id].sharp) for id in ids], frames))
+    write_file(out / "annotations.json", json.dumps(truth) + "\n")
     return out / "annotations.json"
 
 
@@ -113,7 +114,7 @@ def take(path: Path, dataset: datasets.Dataset, now: datetime | None = None) -> 
     when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     data["info"] = {**data.get("info", {}), "imported": when, "from": path.name, "sha256": file_hash(path)}
     target = assets.home() / "references" / f"{dataset.name}-{dataset.identity[:8]}.json"
-    _write(target, data)
+    write_file(target, json.dumps(data) + "\n")
     return target
 
 
@@ -164,8 +165,3 @@ def _duplicates(boxes: Sequence[dict[str, Any]]) -> list[Any]:
         again = np.asarray(np.triu(iou(xyxy, xyxy) > DUPLICATE_IOU, k=1).any(axis=0))
         found += [box.get("id") for box, double in zip(group, again.tolist(), strict=True) if double]
     return found
-
-
-def _write(path: Path, data: dict[str, Any]) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(data) + "\n", "utf-8")

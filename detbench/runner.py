@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from detbench import assets, classes, detectors, environment, external, kept, registry, restored, shards, store
 from detbench.data import alignment, coco, datasets, images
-from detbench.files import file_hash, plain, source_hash
+from detbench.files import file_hash, plain, source_hash, sweep
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
 from detbench.loop import Deblur, Loop, draws_of, seed
 from detbench.progress import say, track
@@ -65,8 +65,9 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     path.mkdir(parents=True, exist_ok=True)
     with FileLock(path / ".lock"):
         if not store.is_complete(path):  # by another process, meanwhile
+            sweep(path)
             _score(spec, dataset, path, own, rerun)
-    for leftover in ("journal*.jsonl", "references.jsonl", shards.SPEC, ".lock*"):
+    for leftover in ("journal*.jsonl", "references-*.jsonl", shards.SPEC, ".lock*"):
         for file in path.glob(leftover):
             file.unlink(missing_ok=True)
     return store.read(path)
@@ -123,9 +124,10 @@ def _score(
     elsewhere = spec.deblurer.startswith(restored.PREFIX)
     frames = _frames(spec, 0 if rerun or elsewhere or (own and not own.known) else kept.limit())
     started = time.monotonic()
+    journal_name = shard.journal if shard else "journal.jsonl"
     with (
-        _journal(_references(spec, found.source), path / "references.jsonl") as references,
-        store.Journal(path / (shard.journal if shard else "journal.jsonl")) as journal,
+        _journal(_references(spec, found.source), path / f"references-{journal_name}") as references,
+        store.Journal(path / journal_name) as journal,
     ):
         deblurer = _by_pairs(spec, own, pairs)
         loop = Loop(spec, deblurer, detector, references, frames, path, truth, counted, timed=not elsewhere)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from detbench import store
-from detbench.files import replacing
+from detbench.files import write_file
 from detbench.types import DetbenchError, FramePair, RunSpec
 
 SPEC = "spec.json"
@@ -61,8 +61,7 @@ class Shard:
 
 def note(path: Path, spec: RunSpec) -> None:
     """Write down what a directory's shards are of, for who puts them together."""
-    with replacing(path / SPEC) as partial:
-        partial.write_text(json.dumps(dataclasses.asdict(spec), indent=1) + "\n", "utf-8")
+    write_file(path / SPEC, json.dumps(dataclasses.asdict(spec), indent=1) + "\n")
 
 
 def absorb(path: Path, journal: store.Journal) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from detbench.data import coco, images
-from detbench.files import replacing
+from detbench.files import replacing, write_file
 from detbench.signature import CONVENTIONS
 from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunResult, RunSpec
 
@@ -41,9 +41,9 @@ class Journal:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = 0
         if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
+            whole, data = 0, path.read_bytes()
+            for line in data.splitlines(keepends=True):
                 try:
                     key, row = json.loads(line)
                 except ValueError:
@@ -52,7 +52,8 @@ class Journal:
                     break
                 self.rows[key] = row
                 whole += len(line)
-            os.truncate(path, whole)
+            if whole < len(data):  # else nothing is cut off, and others may be adding to it
+                os.truncate(path, whole)
         self._file = path.open("a", encoding="utf-8")
 
     def add(self, key: str, row: dict[str, Any]) -> None:
@@ -265,5 +266,4 @@ def _from_coco(boxes: list[dict[str, Any]]) -> Detections:
 
 
 def _write_json(path: Path, data: Any) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(data, indent=1 if path.name == "manifest.json" else None) + "\n", "utf-8")
+    write_file(path, json.dumps(data, indent=1 if path.name == "manifest.json" else None) + "\n")

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench.files import replacing
+from detbench.files import write_file
 from detbench.types import DetbenchError
 
 if TYPE_CHECKING:
@@ -22,15 +22,13 @@ def save_weights(path: Path, net: nn.Module, record: dict[str, Any]) -> None:
         net: whose parameters and buffers are written.
         record: plain data about the training: recipe, preset, images seen, data, wall time, device, commit.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {
         name: (t.half() if t.is_floating_point() else t).detach().cpu().contiguous()
         for name, t in net.state_dict().items()
     }
-    with replacing(path) as partial:
-        partial.touch(0o644)  # before safetensors does it for the owner alone
-        save_file(tensors, partial, metadata={"detbench": json.dumps(record, sort_keys=True)})
+    write_file(path, save(tensors, metadata={"detbench": json.dumps(record, sort_keys=True)}))
 
 
 def load_weights(net: nn.Module, path: Path) -> None:

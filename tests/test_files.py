@@ -1,10 +1,11 @@
 """Hashes of files and of sources, and files that appear whole or not at all."""
 
 import hashlib
+import os
 
 import pytest
 
-from detbench.files import file_hash, replacing, source_hash
+from detbench.files import file_hash, replacing, source_hash, sweep, write_file
 
 SOURCE = '''"""A module."""
 
@@ -61,3 +62,33 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    target = tmp_path / "a.txt"
+    write_file(target, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_file(target, "\ud800")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    write_file(target, "\ud800é", "replace")
+    assert target.read_bytes() == "?é".encode()
+
+
+def test_what_is_no_file_is_written_to(tmp_path):
+    """``--junit-xml /dev/stdout`` must not put a file in the place of a device."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_file(tmp_path / "pipe", "told")
+    assert os.read(reader, 10) == b"told"
+    os.close(reader)
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path):
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "deep" / "a.pt") as partial:
+        partial.write_text("half")
+        left = tmp_path / "deep" / f"{partial.name}.pt"
+        left.write_text("of another process")
+        raise KeyboardInterrupt
+    assert list((tmp_path / "deep").iterdir()) == [left]
+    sweep(tmp_path)
+    assert not list((tmp_path / "deep").iterdir())

@@ -1,22 +1,18 @@
 """The published state: what has changed under it, what waits, and that it can be made again from its results."""
 
-import hashlib
 import json
 import re
 import tarfile
-from functools import partial
 
-import numpy as np
 import pandas as pd
 import pytest
-from conftest import BrightBoxes, stand_in
+from publishing import checkout, miniature
 from typer.testing import CliRunner
 
-from detbench import cli, detectors, publish, registry, runner
+from detbench import cli, publish, registry, runner
 from detbench.data.cards import cards
-from detbench.features import Distances
 from detbench.results import Results
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError
 
 
 def invoke(*arguments):
@@ -159,16 +155,8 @@ TABLES = ("detectors", "swap", "sizes", "fooling", "features", "alternatives")
 @pytest.mark.slow("runs and tables of several detectors")
 def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     """All of it, of one deblurer on twelve small frames, before several detectors that stand in for YOLO."""
-    by_name = stand_in(BrightBoxes, lambda name: hashlib.sha256(name.encode()).hexdigest())
-    monkeypatch.setattr(detectors, "resolve", by_name)
-    monkeypatch.setattr(publish, "RunSpec", partial(RunSpec, dataset=str(data), conf=0.7))
-    monkeypatch.setattr(publish, "shipped", lambda: ["unsharp"])
-    monkeypatch.setattr(publish, "DRAWN", "unsharp")
-    monkeypatch.setattr(publish.claims, "write", lambda *_: None)
-    apart = Distances(np.ones(12), {"unsharp": np.full(12, 0.8)}, [str(i) for i in range(12)])
-    monkeypatch.setattr(publish.features, "measure", lambda group: apart)
-    (tmp_path / "README.md").write_text(f"{publish.START} {publish.END}\n")
-    (tmp_path / "detbench").mkdir()
+    miniature(data, monkeypatch)
+    checkout(tmp_path)
     publish.publish(tmp_path, tmp_path / "runs", "cpu")
     boards = json.loads((tmp_path / "detbench" / "results.json").read_text())
     assert [(board["detector"], board["imgsz"]) for board in boards] == list(publish.DETECTORS)

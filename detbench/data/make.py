@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detbench.data.images import VIDEO_SUFFIXES, read_image, write_image
 from detbench.data.video import Reader, media
-from detbench.files import code, file_hash, replacing
+from detbench.files import code, file_hash, sweep, write_file
 from detbench.progress import track
 from detbench.store import Journal
 from detbench.types import DetbenchError, canonical_hash
@@ -211,6 +211,7 @@ def make(source: Path, out: Path, blur: Blur, limit: int | None = None, workers:
     """
     shots = plan(source, blur, limit)
     wanted = asked(shots, blur)
+    sweep(out)
     with Journal(out / "journal.jsonl") as journal:
         if journal.rows.get("", wanted) != wanted:
             raise DetbenchError(f"{out} holds frames that were made of others or otherwise: give another folder.")
@@ -223,8 +224,7 @@ def make(source: Path, out: Path, blur: Blur, limit: int | None = None, workers:
         rows = [
             {"id": shot.id, "clip": shot.clip, "severity": shot.severity, **journal.rows[shot.id]} for shot in shots
         ]
-    with replacing(out / "manifest.json") as partial:
-        partial.write_text(json.dumps(wanted | {"frames": rows}, indent=1) + "\n", "utf-8")
+    write_file(out / "manifest.json", json.dumps(wanted | {"frames": rows}, indent=1) + "\n")
     return rows
 
 

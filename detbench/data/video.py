@@ -215,6 +215,8 @@ class Writer:
             say(f"{target.name}: {width}x{height} is odd, which yuv444p keeps; some players know yuv420p alone.")
         if codec in ("libx264", "libx265"):
             stream.options = {"crf": crf, "preset": "fast"}
+        if codec == "libx264":  # its macroblock tree reads memory that nobody wrote: bytes would differ from run to run
+            stream.options |= {"x264-params": "mbtree=0"}
         # FFmpeg's numbers: 1 and 2 for a narrow and a full range, 1 and 6 for BT.709 and BT.601.
         self._range, self._matrix = 1, 1 if height > 576 else 6
         context.time_base = Fraction(1, 90_000)

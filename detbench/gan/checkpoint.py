@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import pickle
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from detbench.files import replacing
+from detbench.files import write_file
 from detbench.gan.recipe import Recipe
 from detbench.gan.step import TrainingState
 from detbench.types import DetbenchError
@@ -20,8 +21,9 @@ from detbench.types import DetbenchError
 def save_checkpoint(out: Path, state: TrainingState, record: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
     """Everything needed to go on as if nothing had happened, replaced atomically."""
     whole = {"players": state.state_dict(), "record": dict(record), "progress": dict(progress)}
-    with replacing(out / "checkpoint.pt") as partial:
-        torch.save(whole | {"random": torch.get_rng_state()}, partial)
+    content = io.BytesIO()  # by torch a disk that fails would be a RuntimeError
+    torch.save(whole | {"random": torch.get_rng_state()}, content)
+    write_file(out / "checkpoint.pt", content.getvalue())
 
 
 def resume(out: Path, state: TrainingState, record: Mapping[str, Any]) -> dict[str, Any] | None:

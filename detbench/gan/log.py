@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from detbench.data.images import write_image
+from detbench.files import replacing
 from detbench.gan.sources import Photo
 
 
@@ -45,8 +46,7 @@ class Log:
             with self.path.open(encoding="utf-8", newline="") as file:
                 # What came after the checkpoint will be done again.
                 kept = [row for row in csv.DictReader(file) if int(row["iteration"]) <= iteration]
-        out.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", encoding="utf-8", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self.COLUMNS)
             writer.writeheader()
             writer.writerows(kept)

@@ -21,6 +21,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from detbench import environment
+from detbench.files import sweep
 from detbench.gan.checkpoint import planned, resume, save_checkpoint
 from detbench.gan.data import Batch, Batches
 from detbench.gan.log import Log
@@ -152,6 +153,8 @@ class Training:
     def _begin(self) -> None:
         """Go back to the checkpoint, or make the first one."""
         progress = resume(self.out, self.state, self.record)
+        if self.fabric.is_global_zero:
+            sweep(self.out)
         if progress and self.fabric.is_global_zero:
             say(
                 f"going on from iteration {progress['iteration']} of {self.recipe.iterations}, kept in"

@@ -12,6 +12,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from detbench.baseline import CannotCompare, Replacement
 from detbench.check import Change, Outcome, Verdict
+from detbench.files import write_file
 from detbench.signature import Signature
 from detbench.types import FrameScore
 
@@ -148,7 +149,7 @@ def deliver(outcome: Verdict | CannotCompare, junit_xml: Path | None = None, mar
         text = f"### detbench check: cannot compare\n\n{_escape(str(outcome))}\n"
         commands = [annotation("error", "detbench check: cannot compare", str(outcome))]
     if junit_xml:
-        junit_xml.write_text(xml, "utf-8")
+        write_file(junit_xml, xml)
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     for path in (markdown, Path(page) if page else None):
         if path:

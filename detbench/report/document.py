@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from detbench import stats, store, tide
 from detbench.counts import Counts
 from detbench.data import datasets
+from detbench.files import sweep, write_file
 from detbench.lineup import name as lineup_name
 from detbench.metrics import METRICS, Sums
 from detbench.progress import say
@@ -49,6 +50,7 @@ class Report:
 
     def write(self) -> Path:
         """Write the page and all files; gives the page's path."""
+        sweep(self.out)
         intro = f"Does deblurring help the detector see? {len(self.group.floor.scores)} frames of {title(self.group)}."
         return page.write(self.out, f"detbench: {title(self.group)}", intro, self.sections(), self.gallery())
 
@@ -126,10 +128,8 @@ class Report:
 
     def table(self, table: Table) -> str:
         """Write a table's files; gives its HTML."""
-        folder = self.out / "tables"
-        folder.mkdir(parents=True, exist_ok=True)
         for suffix, render in (("md", formats.markdown), ("tex", formats.latex), ("csv", formats.csv)):
-            (folder / f"{table.key}.{suffix}").write_text(render(table), "utf-8", "replace")
+            write_file(self.out / "tables" / f"{table.key}.{suffix}", render(table), "replace")
         return formats.html(table, f"tables/{table.key}.csv")
 
     def figure(self, name: str, figure: matplotlib.figure.Figure, alt: str, caption: str = "") -> page.Figure:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detbench import match, store
 from detbench.data import datasets, images
+from detbench.files import write_file
 from detbench.types import FramePair, RunResult
 
 OUTCOMES = {
@@ -162,8 +163,7 @@ def write(out: Path, title: str, intro: str, sections: Sequence[Section], galler
         css=Markup((_HERE / "page.css").read_text("utf-8")),
         scripts=[Markup((_HERE / file).read_text("utf-8")) for file, used in scripts.items() if used],
     )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "index.html").write_text(page, "utf-8", "replace")
+    write_file(out / "index.html", page, "replace")
     return out / "index.html"
 
 
@@ -216,7 +216,7 @@ def gallery(
             if budget < 0:
                 break
             for name, picture in pictures.items():
-                (folder / name).write_bytes(picture)
+                write_file(folder / name, picture)
             written |= set(pictures)
             height, width = images.image_size(files[id].sharp)
             sides = {side: _address(f"{id}--{side}.webp") for side in ("blurred", "sharp")}

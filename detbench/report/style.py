@@ -7,6 +7,7 @@ people with any colour vision can tell apart.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from detbench.files import write_file
 
 WIDTH = 8.5 / 2.54
 """Of a figure, in inches."""
@@ -94,7 +97,6 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     Returns:
         The three files: ``folder/name.png``, ``.pdf`` and ``.svg``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         return _saved(figure, folder, name)
 
@@ -119,8 +121,15 @@ def _saved(figure: Figure, folder: Path, name: str) -> list[Path]:
     }
     paths = [folder / f"{name}{suffix}" for suffix in metadata]
     for path in paths:
-        figure.savefig(path, metadata=metadata[path.suffix])
+        write(figure, path, metadata=metadata[path.suffix])
     return paths
+
+
+def write(figure: Figure, path: Path, **options: Any) -> None:
+    """Write a figure to a file, whole or not at all; options are as for matplotlib's ``savefig``."""
+    drawn = io.BytesIO()  # on a disk that fails matplotlib would fail once more, to finish the file
+    figure.savefig(drawn, format=path.suffix[1:], **options)
+    write_file(path, drawn.getvalue())
 
 
 def empty_figure(height: float) -> Figure:
