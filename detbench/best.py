@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from detbench import runner
+from detbench import restorers
 from detbench.report import origins
 from detbench.report.collect import Group, collect
 from detbench.stats import Interval
@@ -195,7 +195,7 @@ def choose(board: Board, budget_ms: float, measure: Callable[[str, float], Time]
 
 
 def measurer(
-    size: tuple[int, int], device: str, restorer: Callable[[RunSpec], Any] = runner.restorer
+    size: tuple[int, int], device: str, restorer: Callable[[RunSpec], Any] = restorers.restorer
 ) -> Callable[[str, float], Time]:
     """A ``measure`` for :func:`choose`: a deblurer's time on this machine, after a first frame that warms up.
 

@@ -95,6 +95,7 @@ def _of_network(net: nn.Module, preset: Preset, value_range: tuple[float, float]
             value_range=value_range,
             device=spec.device,
             precision=spec.precision,
+            backend=spec.backend,
         )
 
     return _identified(restorer, [net, preset.multiple_of, value_range])
@@ -110,8 +111,8 @@ def _of_function(function: Callable[[Frame], Frame]) -> Custom:
         return made
 
     def restorer(spec: RunSpec) -> Restore:
-        if spec.precision != "fp32":
-            raise DetbenchError(f"{spec.deblurer} is a function: leave out the precision {spec.precision}.")
+        if (spec.precision, spec.backend) != ("fp32", "torch"):
+            raise DetbenchError(f"{spec.deblurer} is a function: leave out backend and precision.")
         return restore
 
     return _identified(restorer, function)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import io
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from detbench import registry, sessions
+from detbench import convert, registry, sessions
 from detbench.files import write_file
 from detbench.types import DetbenchError
 
@@ -25,17 +21,11 @@ Write = Callable[[nn.Module, Tensor], bytes]
 Open = Callable[[bytes], Callable[[Tensor], Tensor]]
 """A file's content to what computes with it."""
 
-OPSET = 17
-"""Of ONNX: what ONNX Runtime 1.18 and OpenVINO know."""
-
 MOST = 0.5 / 255
 """How far a file may be from the network: half a grey level."""
 
 TRIED = ((1, 2, 3), (2, 3, 2))
 """Batch, and sides in multiples of the least that will do: of frames that the file is tried on."""
-
-SMALLEST = 64
-"""Sides of the frames, in pixels, are multiples of this and of what the network wants."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +72,20 @@ def export(name: str, target: Path, weights: Path | None = None) -> Exported:
             not compute what the network does, on frames of other sizes than it was made with.
     """
     writers: dict[str, tuple[Write, Open]] = {
-        ".onnx": (_onnx, _run_onnx),
+        ".onnx": (convert.onnx, _run_onnx),
         ".torchscript": (_torchscript, _run_torchscript),
     }
     if target.suffix not in writers:
         raise DetbenchError(f"{target}: name it {' or '.join(writers)}.")
     write, run = writers[target.suffix]
     deblurer = registry.load(name, weights)
-    network = Unit(_plain(deblurer.build()), deblurer.spec.value_range).eval()
+    network = Unit(convert.bare(deblurer.build()), deblurer.spec.value_range).eval()
     multiple = deblurer.preset.multiple_of
-    side = SMALLEST * multiple if SMALLEST % multiple else SMALLEST
+    side = convert.side(multiple)
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+    with torch.no_grad(), sessions.muted():
         try:
-            data = write(network, torch.rand(1, 3, side, 2 * side, generator=generator))
+            data = write(network, convert.example(multiple))
             made, difference = run(data), 0.0
             for batch, height, width in TRIED:
                 frame = torch.rand(batch, 3, side * height, side * width, generator=generator)
@@ -110,32 +100,6 @@ def export(name: str, target: Path, weights: Path | None = None) -> Exported:
         raise DetbenchError(f"{name} as {target.suffix} is {difference:.3g} (of 0..1) from the network: not written.")
     write_file(target, data)
     return Exported(target, multiple, difference)
-
-
-def _plain(network: nn.Module) -> nn.Module:
-    """A network whose normalised weights (spectral normalisation) are weights as any other."""
-    for module in network.modules():
-        for parameter in list(getattr(module, "parametrizations", {})):
-            parametrize.remove_parametrizations(module, parameter)
-    return network
-
-
-def _onnx(network: nn.Module, frame: Tensor) -> bytes:
-    if importlib.util.find_spec("onnx") is None:
-        raise DetbenchError("Writing ONNX needs onnx: pip install 'detbench[onnx]'")
-    file = io.BytesIO()
-    free = {0: "batch", 2: "height", 3: "width"}
-    torch.onnx.export(
-        network,
-        (frame,),
-        file,  # type: ignore[arg-type]  # which it takes, says its documentation
-        input_names=["frame"],
-        output_names=["restored"],
-        dynamic_axes={"frame": free, "restored": free},
-        opset_version=OPSET,
-        dynamo=False,  # the other exporter wants onnxscript, and fixes sizes that Python computes with
-    )
-    return file.getvalue()
 
 
 def _run_onnx(data: bytes) -> Callable[[Tensor], Tensor]:

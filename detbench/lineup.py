@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,7 +60,10 @@ class Lineup:
     @property
     def signature(self) -> Signature:
         """What the numbers must be quoted with."""
-        return Signature.of(self.floor)
+        computed = dict.fromkeys(Signature.of(model).computed for model in self.models)
+        return replace(
+            Signature.of(self.floor), computed="+".join(each or "torch-fp32" for each in computed if any(computed))
+        )
 
 
 def lined_up(results: Sequence[RunResult]) -> Lineup:
@@ -103,7 +106,16 @@ def labels(results: Iterable[RunResult]) -> dict[Path, str]:
         for result in alike:
             tells = [
                 f"{field.removesuffix('_hash')} {shown(result.spec, field)}"
-                for field in ("detector_hash", "imgsz", "seed", "precision", "weights", "value_range", "deblurer_hash")
+                for field in (
+                    "detector_hash",
+                    "imgsz",
+                    "seed",
+                    "backend",
+                    "precision",
+                    "weights",
+                    "value_range",
+                    "deblurer_hash",
+                )
                 if len({shown(other.spec, field) for other in alike}) > 1
             ]
             if any(tell.startswith("weights") for tell in tells):  # say more than their hash

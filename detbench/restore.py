@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from detbench.backends import compute
 from detbench.types import DetbenchError
 
 _log = logging.getLogger(__name__)
@@ -35,7 +37,14 @@ class Restorer:
 
     Each frame's result is independent of the other frames of a batch up to rounding, provided that the network
     does not mix them (batch norm that computes batch statistics even in eval mode does).
+
+    Attributes:
+        net: the network.
+        forward_seconds: time spent inside it so far.
     """
+
+    net: nn.Module
+    forward_seconds: float
 
     def __init__(
         self,
@@ -44,7 +53,9 @@ class Restorer:
         multiple_of: int = 1,
         value_range: tuple[float, float] = (0.0, 1.0),
         device: torch.device | str = "cpu",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: str = "fp32",
+        backend: str = "torch",
+        key: str = "",
         max_pixels: int = 2_000_000,
         overlap: int = 64,
     ) -> None:
@@ -55,23 +66,28 @@ class Restorer:
             multiple_of: both sides of the network's input must be divisible by this.
             value_range: what black and white are to the network.
             device: where it runs.
-            precision: ``bf16`` runs the network under autocast; everything around it stays float32.
+            precision: ``fp32``, ``bf16`` or ``fp16``, of the network alone; everything around it stays float32.
+            backend: what computes it, as for :func:`detbench.backends.compute`.
+            key: likewise.
             max_pixels: of one forward pass, all frames of the batch counted. It bounds the memory: larger batches
                 are split, larger frames tiled. Tiles get no smaller than twice the overlap, though.
             overlap: of neighbouring tiles, in pixels; rounded up to a multiple of ``multiple_of``.
 
         Raises:
             ValueError: an argument that cannot mean anything.
+            DetbenchError: the backend is not installed, or cannot take the network.
         """
         if multiple_of < 1 or max_pixels < 1 or overlap < 0 or value_range[0] >= value_range[1]:
             raise ValueError(f"{multiple_of=}, {max_pixels=}, {overlap=}, {value_range=} cannot mean anything")
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"{precision=}: it must be 'fp32' or 'bf16'")
+        if precision not in ("fp32", "bf16", "fp16"):
+            raise ValueError(f"{precision=}: it must be 'fp32', 'bf16' or 'fp16'")
         self._device = torch.device(device)
-        self._net = net.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = net.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = net
+        self.forward_seconds = 0.0
+        self._compute = compute(net, backend, precision, str(self._device), multiple_of, key)
         self._multiple_of = multiple_of
         self._black, self._white = value_range
-        self._autocast = precision == "bf16"
         self._max_pixels = max_pixels
         self._overlap = _round_up(overlap, multiple_of)
 
@@ -148,8 +164,11 @@ class Restorer:
         x = batch.to(self._device).permute(0, 3, 1, 2)  # a view: pixels are in channels-last order already
         x = x.float().div_(255).mul_(contrast).add_(self._black)
         shape = x.shape
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._autocast):
-            y = self._net(x)
+        started = time.perf_counter()
+        y = self._compute(x)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self.forward_seconds += time.perf_counter() - started
         if not isinstance(y, Tensor) or y.shape != shape:
             made = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise DetbenchError(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import assets, classes, detectors, environment, external, kept, registry, restored, shards, store
+from detbench import assets, classes, detectors, environment, kept, restored, restorers, shards, store
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash, sweep
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
@@ -18,14 +18,12 @@ from detbench.progress import say, track
 from detbench.shards import Shard
 from detbench.signature import CONVENTIONS
 from detbench.types import DetbenchError, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
-from detbench.weights import count_parameters, read_record
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from detbench.custom import Custom, Given
-    from detbench.restore import Restorer
 
 RUNS = Path("reports/runs")
 """Where run directories go by default."""
@@ -58,15 +56,14 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     dataset, path = datasets.of(spec), _path(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
-        return store.read(path)
+    else:
+        from filelock import FileLock
 
-    from filelock import FileLock
-
-    path.mkdir(parents=True, exist_ok=True)
-    with FileLock(path / ".lock"):
-        if not store.is_complete(path):  # by another process, meanwhile
-            sweep(path)
-            _score(spec, dataset, path, own, rerun)
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / ".lock"):
+            if not store.is_complete(path):  # by another process, meanwhile
+                sweep(path)
+                _score(spec, dataset, path, own, rerun)
     for leftover in ("journal*.jsonl", "references-*.jsonl", shards.SPEC, ".lock*"):
         for file in path.glob(leftover):
             file.unlink(missing_ok=True)
@@ -159,11 +156,12 @@ def _score(
             "dataset": dataset.name,
             "conventions": CONVENTIONS,
             "pixels": dataset.pixels,
-            "training": {} if own or elsewhere else _training(spec),
+            "training": {} if own or elsewhere else restorers.training(spec),
             "wall_seconds": time.monotonic() - started,
             "resumed_after": len(done),
         }
         | ({"silent_below": silent} if silent else {})
+        | ({"backend": restorers.identity(spec)} if spec.backend != "torch" else {})
         | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {}),
         [FrameScore(**row["score"]) for row in rows],
         {side: [store.detections_from_json(row[side]) for row in rows] for side in ("sharp", "blurred", "restored")},
@@ -183,14 +181,11 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
         DetbenchError: an unknown deblurer, dataset, detector or device, or no such file of boxes.
     """
     # What is quickly found to be wrong comes before what takes a download or a build.
-    weights = Path(spec.weights) if spec.weights else None
-    deblurer_hash = own.hash if own else registry.fingerprint(spec.deblurer, weights)
-    if spec.value_range:  # frames that are kept are known by the deblurer alone
-        deblurer_hash = canonical_hash([deblurer_hash, spec.value_range])
+    deblurer_hash = own.hash if own else restorers.fingerprint(spec)
     device = environment.device(spec.device)
     dataset = datasets.of(spec)
     spec, _ = detectors.settled(spec)
-    return replace(
+    spec = replace(
         spec,
         dataset=datasets.absolute(spec.dataset),
         device=device,
@@ -199,6 +194,8 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
         truth=str(Path(spec.truth).resolve()) if spec.truth else None,
         truth_hash=_hash_of(spec.truth) if spec.truth else "",
     )
+    few = dataset.pairs[: restorers.PROVED]
+    return restorers.settled(spec, lambda: [datasets.read_blurred(pair, spec.noise) for pair in few], own)
 
 
 def _hash_of(truth: str) -> str:
@@ -229,24 +226,6 @@ def labels(spec: RunSpec, class_names: Mapping[int, str]) -> frozenset[int] | No
     return frozenset(label for its in found.values() for label in its)
 
 
-def restorer(spec: RunSpec) -> Restorer:
-    """The spec's deblurer, ready for frames.
-
-    Raises:
-        DetbenchError: an unknown name, weights that are missing or do not fit, or an unknown device.
-    """
-    from detbench.restore import Restorer
-
-    deblurer = _deblurer(spec)
-    return Restorer(
-        deblurer.build(),
-        multiple_of=deblurer.preset.multiple_of,
-        value_range=deblurer.spec.value_range,
-        device=environment.device(spec.device),
-        precision=spec.precision,
-    )
-
-
 def restored_frames(spec: RunSpec) -> Iterator[tuple[FramePair, NDArray[np.uint8]]]:
     """The frames of a run with what its deblurer makes of them: kept ones, or restored again; a run's are lossy.
 
@@ -261,7 +240,7 @@ def restored_frames(spec: RunSpec) -> Iterator[tuple[FramePair, NDArray[np.uint8
         if found := frames.find(frames.keys(draws, [given])):
             yield pair, found[0][0]
             continue
-        restore = restore or restorer(spec)
+        restore = restore or restorers.restorer(spec)
         seed(draws)
         yield pair, restore([given])[0]
 
@@ -270,7 +249,7 @@ def _by_pairs(spec: RunSpec, own: Custom | None, pairs: Sequence[FramePair]) -> 
     """The deblurer as the loop calls it: with the pairs, and what of each it is given."""
     if spec.deblurer.startswith(restored.PREFIX):
         return restored.RestoredFrames(spec.deblurer, pairs)
-    restore = own.restorer(spec) if own else restorer(spec)
+    restore = own.restorer(spec) if own else restorers.restorer(spec)
     return lambda _, given: restore(given)
 
 
@@ -309,7 +288,7 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
         resolve(replace(specs[0], **view))
     for spec in specs:
         if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
-            _check(spec)
+            restorers.check(spec)
     floor, ceiling = floor_and_ceiling(specs[0])
     floors = [run(replace(floor, **view), out) for view in views]
     for result in floors:
@@ -329,7 +308,7 @@ def framed(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]]) -> list
 
 def floor_and_ceiling(spec: RunSpec) -> tuple[RunSpec, RunSpec]:
     """The blurred frames as they are and the sharp ones re-encoded, on the same frames with the same settings."""
-    bare = replace(spec, weights=None, seed=0, precision="fp32")
+    bare = replace(spec, weights=None, seed=0, precision="fp32", backend="torch")
     return replace(bare, deblurer=FLOOR, input="blurred"), replace(bare, deblurer=CEILING, input="sharp")
 
 
@@ -370,6 +349,8 @@ def _frames(spec: RunSpec, limit: float) -> kept.Frames:
     machine = [here["cpu"], here["threads"]] if spec.device == "cpu" else [here["gpu"]]
     code = source_hash(Path(restore.__file__))
     basis = [code, spec.deblurer_hash, spec.precision, here["packages"], *machine]
+    if spec.backend != "torch":
+        basis.append(restorers.identity(spec))
     return kept.Frames(basis, 0 if spec.deblurer == FLOOR else limit)
 
 
@@ -399,33 +380,3 @@ def _taken(spec: RunSpec, deblurer: Given | None) -> Custom | None:
     if not own.known:
         say(f"{spec.deblurer}: nothing stands for all that it computes with; this run is not found again, nor cached.")
     return own
-
-
-def _check(spec: RunSpec) -> None:
-    """Find out whether a spec's deblurer can run.
-
-    Raises:
-        DetbenchError: it is unknown, or lacks weights, or frames.
-    """
-    if spec.deblurer.startswith(restored.PREFIX):
-        if spec.weights:
-            raise DetbenchError(f"{spec.deblurer} needs no weights: leave out --weights.")
-        restored.RestoredFrames(spec.deblurer, datasets.of(spec).pairs[: spec.limit])
-    else:
-        _deblurer(spec)
-
-
-def _deblurer(spec: RunSpec) -> registry.Deblurer:
-    """The deblurer that a spec names."""
-    deblurer = registry.load(spec.deblurer, Path(spec.weights) if spec.weights else None)
-    if spec.value_range is None:
-        return deblurer
-    if not spec.deblurer.startswith(external.PREFIXES):
-        raise DetbenchError(f"{spec.deblurer} knows its range of values: leave out --value-range.")
-    return replace(deblurer, spec=replace(deblurer.spec, value_range=spec.value_range))
-
-
-def _training(spec: RunSpec) -> dict[str, Any]:
-    """The training record of the deblurer's weights, with the setting of its recipe; empty if it has none of ours."""
-    weights = _deblurer(spec).weights
-    return read_record(weights) | {"parameters": count_parameters(weights)} if weights else {}

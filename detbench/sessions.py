@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 import textwrap
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +53,21 @@ def session(path: Path, content: bytes, device: str) -> Any:
     if opened.get_providers()[0] != provider:  # it falls back to the CPU
         raise DetbenchError(f"{path} cannot run on {device}: pip install onnxruntime-gpu, or choose --device cpu.")
     return opened
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Without warnings, and without what converters print from C++: whole graphs, where an operator is missing."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def reason(error: Exception) -> str:

@@ -35,6 +35,7 @@ class Signature:
         truth_hash: of the boxes that people drew, where they are what is to be found.
         without: clips that are left out.
         silent_below: the confidence below which the detector keeps what it finds to itself; 0 if it does not.
+        computed: by which backend and in which precision the deblurers were; empty for torch in fp32.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class Signature:
     truth_hash: str = ""
     without: tuple[str, ...] = ()
     silent_below: float = 0.0
+    computed: str = ""
 
     @classmethod
     def of(cls, result: RunResult) -> Signature:
@@ -74,6 +76,7 @@ class Signature:
             classes=spec.classes,
             truth_hash=spec.truth_hash,
             silent_below=environment.get("silent_below", 0.0),
+            computed="" if (spec.backend, spec.precision) == ("torch", "fp32") else f"{spec.backend}-{spec.precision}",
         )
 
     @property
@@ -93,6 +96,7 @@ class Signature:
             f"imgsz:{self.imgsz}",
             f"conf:{self.conf:g}",
             f"silent-below:{self.silent_below:g}" if self.silent_below else "",
+            f"computed:{self.computed}" if self.computed else "",
             f"nms:{self.nms_iou:g}",
             f"iou:{self.match_iou:g}",
             self.conventions,

@@ -178,6 +178,12 @@ class DetectorSpec:
     hash_source: bool = True
 
 
+INPUTS = ("blurred", "sharp")
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+BACKENDS = ("torch", "compile", "onnx", "openvino", "auto")
+"""What a :class:`RunSpec` may say."""
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """Everything a run's numbers depend on. Two runs with equal specs have equal scores.
@@ -199,7 +205,9 @@ class RunSpec:
             the dark-channel paper's second table.
         seed: of deblurers that draw random numbers.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: of the deblurer's arithmetic.
+        precision: of the deblurer's arithmetic: ``fp32``, ``bf16``, ``fp16``, or ``auto``.
+        backend: what computes the deblurer: ``torch``, ``compile``, ``onnx``, ``openvino``, or ``auto`` for the fastest
+            whose frames are as good as torch's (:mod:`detbench.backends`).
         weights: a safetensors file to use in place of the deblurer's own.
         clips: of a folder: pattern with a group ``clip`` that says what clip a frame of this name is of.
         blur: of sharp pictures or a video that are blurred for the run: how, such as ``shake:medium``.
@@ -223,7 +231,8 @@ class RunSpec:
     noise: float = 0.0
     seed: int = 0
     device: str = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: str = "fp32"
+    backend: str = "torch"
     weights: str | None = None
     clips: str = ""
     blur: str = ""
@@ -260,10 +269,9 @@ class RunSpec:
             raise DetbenchError(f"imgsz is {self.imgsz}: it must be at least 32 (pixels).")
         if self.limit is not None and self.limit < 1:
             raise DetbenchError(f"limit is {self.limit}: it must be at least 1 (frames).")
-        if self.input not in ("blurred", "sharp"):
-            raise DetbenchError(f"input is {self.input!r}: it must be 'blurred' or 'sharp'.")
-        if self.precision not in ("fp32", "bf16"):
-            raise DetbenchError(f"precision is {self.precision!r}: it must be 'fp32' or 'bf16'.")
+        for name, allowed in (("input", INPUTS), ("precision", PRECISIONS), ("backend", BACKENDS)):
+            if (value := getattr(self, name)) not in allowed:
+                raise DetbenchError(f"{name} is {value!r}: it must be {', '.join(allowed[:-1])} or {allowed[-1]}.")
 
     @property
     def hash8(self) -> str:
@@ -281,6 +289,8 @@ class RunSpec:
         ):  # runs without these keep their names
             if not asked[later]:
                 del asked[later]
+        if self.backend == "torch":
+            del asked["backend"]
         return canonical_hash(asked)[:8]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import detectors, environment, runner, stats
+from detbench import detectors, environment, restorers, runner, stats
 from detbench.data import layouts
 from detbench.data.clips import by_number, by_pattern
 from detbench.data.images import read_image
@@ -104,9 +104,9 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
     device = environment.device(spec.device)
     detector = chosen.build(conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=device)
     labels = runner.labels(spec, detector.class_names)
-    restorers = [runner.restorer(replace(spec, deblurer=name)) for name in names]
+    deblurers = [restorers.restorer(replace(spec, deblurer=name)) for name in names]
     seen = []
-    for name, restore in [(FLOOR, None), *zip(names, restorers, strict=True)]:
+    for name, restore in [(FLOOR, None), *zip(names, deblurers, strict=True)]:
         clips: list[str] = []
         videos: set[str] = set()
         detections: list[Detections] = []

@@ -205,7 +205,7 @@ def test_a_specification_gets_the_weights_of_the_run(tmp_path):
         ({}, lambda frame: frame[1:], r"mine failed on frame frame0: it made \(47, 64, 3\) uint8"),
         ({}, lambda frame: frame / 255, "it made .* float64"),
         ({}, lambda frame: None, "it made NoneType of"),
-        ({"precision": "bf16"}, lambda frame: frame, "mine is a function: leave out the precision bf16"),
+        ({"precision": "bf16"}, lambda frame: frame, "mine is a function: leave out backend and precision"),
     ],
 )
 def test_what_cannot_be_run_is_refused(spec, tmp_path, fields, deblurer, message):

@@ -8,7 +8,7 @@ import torch
 from conftest import scene
 from typer.testing import CliRunner
 
-from detbench import cli, export, registry, runner
+from detbench import cli, convert, export, registry, restorers
 from detbench.types import DetbenchError, RunSpec
 
 EVERY = sorted(set(registry.runnable()) - {"deblurgan_edge", "srn"})
@@ -21,8 +21,8 @@ def test_every_deblurer_becomes_onnx(name, tmp_path):
     made = export.export(name, tmp_path / "net.onnx")
     assert made.difference < 1e-4
     frame = scene(3, 128, 192)  # which neither of the two pads
-    (ours,) = runner.restorer(RunSpec(name, device="cpu"))([frame])
-    (its,) = runner.restorer(RunSpec(f"onnx:{made.path}", device="cpu"))([frame])
+    (ours,) = restorers.restorer(RunSpec(name, device="cpu"))([frame])
+    (its,) = restorers.restorer(RunSpec(f"onnx:{made.path}", device="cpu"))([frame])
     assert np.abs(ours.astype(int) - its).max() <= 1
 
 
@@ -57,6 +57,6 @@ def test_what_cannot_be_is_said_in_a_line(arguments, says):
 
 def test_without_onnx_it_says_what_to_install(tmp_path, monkeypatch):
     nothing = SimpleNamespace(util=SimpleNamespace(find_spec=lambda name: None))
-    monkeypatch.setattr(export, "importlib", nothing)
+    monkeypatch.setattr(convert, "importlib", nothing)
     with pytest.raises(DetbenchError, match=r"pip install 'detbench\[onnx\]'"):
         export.export("dc0", tmp_path / "net.onnx")

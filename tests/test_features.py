@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import CLIPS
 
-from detbench import features, runner, stats
+from detbench import features, restorers, runner, stats
 from detbench.data import images
 from detbench.features import Distances
 from detbench.gan.detector import FrozenDetector, terms
@@ -47,7 +47,7 @@ def test_it_is_the_term_of_the_loss_frame_by_frame(lineup, traffic):
 
 def test_kept_frames_are_not_restored_again(lineup, monkeypatch):
     first = [frame for _, frame in runner.restored_frames(lineup.models[0].spec)]
-    monkeypatch.setattr(runner, "restorer", lambda spec: pytest.fail("restored again"))
+    monkeypatch.setattr(restorers, "restorer", lambda spec: pytest.fail("restored again"))
     again = [frame for _, frame in runner.restored_frames(lineup.models[0].spec)]
     assert all(map(np.array_equal, first, again))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detbench import figure, runner, store
+from detbench import figure, restorers, runner, store
 from detbench.data import images
 from detbench.data.video import Reader
 from detbench.types import DetbenchError, Detections, RunSpec
@@ -38,7 +38,7 @@ def test_a_finished_run_can_be_drawn(pairs, bright_boxes, tmp_path, suffix):
     for id, (blurred, restored, sharp) in panels.items():
         assert np.array_equal(sharp, images.read_image(pairs / "sharp" / f"{id}.png"))
         assert np.array_equal(blurred, images.read_image(pairs / "blur" / f"{id}.png"))
-        anew = runner.restorer(result.spec)([blurred])[0]
+        anew = restorers.restorer(result.spec)([blurred])[0]
         assert np.abs(restored.astype(int) - anew).mean() < 3  # it was kept as WebP
     target = tmp_path / "pictures" / f"run{suffix}"
     figure.draw(result, store.read_detections(result.path), panels, target)

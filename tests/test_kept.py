@@ -12,7 +12,7 @@ from conftest import BrightBoxes, stand_in
 from test_runner import Noise, untimed
 from typer.testing import CliRunner
 
-from detbench import cli, detectors, kept, loop, registry, restore, runner, store
+from detbench import cli, detectors, kept, loop, registry, restore, restorers, runner, store
 from detbench.data import images
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
@@ -111,7 +111,7 @@ def test_the_floor_is_not_kept(spec, home, tmp_path):
 
 
 def test_what_is_kept_has_no_loss(spec, home, tmp_path):
-    restore_, frames = runner.restorer(spec), kept.Frames("basis", 1e9)
+    restore_, frames = restorers.restorer(spec), kept.Frames("basis", 1e9)
     rng = np.random.default_rng(0)
     ramp = np.arange(70 * 90 * 3).reshape(70, 90, 3).astype(np.uint8)
     for frame in (rng.integers(0, 256, (17, 31, 3), np.uint8), ramp, restore_([ramp])[0]):

@@ -282,7 +282,7 @@ def test_frames_may_be_views_and_stay_unchanged():
         {"max_pixels": 0},
         {"overlap": -1},
         {"value_range": (1.0, 1.0)},
-        {"precision": "fp16"},
+        {"precision": "fp8"},
     ],
 )
 def test_meaningless_options_are_refused(options):

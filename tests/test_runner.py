@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import BrightBoxes, stand_in
 
-from detbench import detectors, loop, match, quality, registry, runner, store, table
+from detbench import detectors, loop, match, quality, registry, restorers, runner, store, table
 from detbench.data import images
 from detbench.lineup import Lineup, name
 from detbench.signature import Signature
@@ -36,7 +36,7 @@ def nothing_kept(monkeypatch):
 def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
     result = runner.run(spec, tmp_path / "runs")
     detector = BrightBoxes(None, conf=0.55, nms_iou=0.7, imgsz=640, device="cpu")
-    restore = runner.restorer(spec)
+    restore = restorers.restorer(spec)
     assert [score.id for score in result.scores] == [f"frame{i}" for i in range(6)]
     for score in result.scores:
         sharp, blurred = (images.read_image(pairs / side / f"{score.id}.png") for side in ("sharp", "blur"))

@@ -12,7 +12,7 @@ from spandrel.architectures.NAFNet import NAFNet
 from torch import nn
 from training import grey
 
-from detbench import detectors, external, registry, runner
+from detbench import detectors, external, registry, restorers, runner
 from detbench.cli import app
 from detbench.data import datasets, images
 from detbench.gan import training as trainer
@@ -107,7 +107,7 @@ def test_a_seed_decides_a_tuning_and_a_kill_does_not(footage, six_steps, monkeyp
     kept = datasets.load(str(tuned.validation))
     assert len(kept.pairs) == 1
     assert not np.array_equal(images.read_image(kept.pairs[0].sharp), images.read_image(kept.pairs[0].blurred))
-    runner.restorer(RunSpec("dc0", weights=str(tuned.weights)))
+    restorers.restorer(RunSpec("dc0", weights=str(tuned.weights)))
 
 
 def test_a_budget_becomes_a_number_of_steps_once(footage, monkeypatch, capsys):

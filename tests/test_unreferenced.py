@@ -9,7 +9,7 @@ from conftest import boxes, scene
 from test_make import film
 from typer.testing import CliRunner
 
-from detbench import cli, runner, unreferenced
+from detbench import cli, restorers, runner, unreferenced
 from detbench.data import images
 from detbench.data.images import read_image
 from detbench.report import unreferenced as words
@@ -111,7 +111,7 @@ def test_the_verdict_has_the_sign_of_the_gain_that_is_hidden(street, tmp_path, m
     assert gains["sharper"] > 0.1 and gains["worse"] < -0.05
 
     made = {name: iter([read_image(path) for path in images.list_images(tmp_path / name)]) for name in ways}
-    monkeypatch.setattr(runner, "restorer", lambda spec: lambda frames: [next(made[spec.deblurer])])
+    monkeypatch.setattr(restorers, "restorer", lambda spec: lambda frames: [next(made[spec.deblurer])])
     alone = RunSpec("", dataset=str(tmp_path / "pairs" / "blur"), device="cpu")
     before, *after = unreferenced.look(alone, list(ways))
     for each in after:

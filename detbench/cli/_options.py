@@ -25,10 +25,37 @@ ValueRangeOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PrecisionOption = Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the deblurer's arithmetic.")]
+BackendOption = Annotated[
+    Literal["torch", "compile", "onnx", "openvino", "auto"],
+    typer.Option(
+        help="What computes the deblurer. auto: the fastest that is installed and makes the same frames, within half a"
+        " grey level; what it chose is in the results."
+    ),
+]
+PrecisionOption = Annotated[
+    Optional[Literal["fp32", "bf16", "fp16", "auto"]],
+    typer.Option(help="Of the deblurer's arithmetic. Default: fp32; with --backend auto, auto."),
+]
 RunsArgument = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Directories of runs, or folders of such directories.")
 ]
+
+
+def precision_of(backend: str, precision: str | None) -> str:
+    """What ``--precision`` says, or stands for where it is left out."""
+    return precision or ("auto" if backend == "auto" else DEFAULTS.precision)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height that ``--size`` says.
+
+    Raises:
+        DetbenchError: it says neither.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise DetbenchError(f"--size {text} is not width x height in pixels, such as 1280x720.")
+    return int(width), int(height)
 
 
 def value_range(text: str | None) -> tuple[float, float] | None:

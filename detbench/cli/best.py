@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from detbench.cli._app import app, errors
-from detbench.cli._options import DeviceOption
+from detbench.cli._options import DeviceOption, size_of
 from detbench.cli._print import print_table
-from detbench.types import DetbenchError
 
 if TYPE_CHECKING:
     from detbench.best import Choice, Time
@@ -39,23 +38,11 @@ def best(
 
         boards = module.of_folder(runs) if runs else module.published()
         board = module.before(boards, detector, imgsz)
-        found = module.choose(board, budget_ms, module.measurer(_size(size), device))
+        found = module.choose(board, budget_ms, module.measurer(size_of(size), device))
         if as_json:
             print(json.dumps(_plain(found, size), indent=1))
         else:
             _print(found, size)
-
-
-def _size(size: str) -> tuple[int, int]:
-    """Width and height.
-
-    Raises:
-        DetbenchError: it says neither.
-    """
-    width, _, height = size.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise DetbenchError(f"--size {size} is not width x height in pixels, such as 1280x720.")
-    return int(width), int(height)
 
 
 def _print(found: Choice, size: str) -> None:

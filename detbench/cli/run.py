@@ -12,11 +12,13 @@ import typer
 from detbench.cli._app import app, errors
 from detbench.cli._options import (
     DEFAULTS,
+    BackendOption,
     DeblurerOption,
     DeviceOption,
     PrecisionOption,
     ValueRangeOption,
     WeightsOption,
+    precision_of,
     value_range,
 )
 from detbench.cli._print import print_benchmarks, print_unreferenced
@@ -137,7 +139,8 @@ def run(
     seed: RunSeed = DEFAULTS.seed,
     seeds: RunSeeds = 1,
     device: DeviceOption = DEFAULTS.device,
-    precision: PrecisionOption = DEFAULTS.precision,
+    backend: BackendOption = "torch",
+    precision: PrecisionOption = None,
     weights: WeightsOption = None,
     values: ValueRangeOption = None,
     shard: RunShard = None,
@@ -166,7 +169,8 @@ def run(
             noise=noise,
             seed=seed,
             device=device,
-            precision=precision,
+            backend=backend,
+            precision=precision_of(backend, precision),
             weights=str(weights) if weights else None,
             value_range=value_range(values),
             detector_weights=str(detector_weights) if detector_weights else None,
@@ -222,7 +226,8 @@ def deblur(
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")],
     deblurer: DeblurerOption = "dc250",
     device: DeviceOption = "auto",
-    precision: PrecisionOption = "fp32",
+    backend: BackendOption = "torch",
+    precision: PrecisionOption = None,
     weights: WeightsOption = None,
     values: ValueRangeOption = None,
     only_blurred: Annotated[
@@ -238,10 +243,17 @@ def deblur(
     """
     with errors("what was written so far is complete"):
         from detbench import deblur as module
-        from detbench.runner import restorer
+        from detbench.restorers import restorer
 
         given = str(weights) if weights else None
-        spec = RunSpec(deblurer, device=device, precision=precision, weights=given, value_range=value_range(values))
+        spec = RunSpec(
+            deblurer,
+            device=device,
+            backend=backend,
+            precision=precision_of(backend, precision),
+            weights=given,
+            value_range=value_range(values),
+        )
         restore = restorer(spec)
         selective = module.OnlyBlurred(restore) if only_blurred else None
         count = module.deblur(source, target, selective or restore, overwrite, codec)

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from detbench import cli, runner
+from detbench import cli, restorers, runner
 from detbench.data import images
 from detbench.types import DetbenchError, RunSpec
 
@@ -24,9 +24,9 @@ def negative(tmp_path):
 
 def test_the_range_is_the_users_to_say(negative, tmp_path):
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    (made,) = runner.restorer(RunSpec(negative, value_range=(-1.0, 1.0)))([frame])
+    (made,) = restorers.restorer(RunSpec(negative, value_range=(-1.0, 1.0)))([frame])
     assert np.abs(made.astype(int) - (255 - frame)).max() <= 1
-    (dark,) = runner.restorer(RunSpec(negative))([frame])
+    (dark,) = restorers.restorer(RunSpec(negative))([frame])
     assert dark.max() == 0
     images.write_image(tmp_path / "in.png", frame)
     arguments = ["deblur", tmp_path / "in.png", tmp_path / "out.png", "--deblurer", negative, "--value-range", "-1:1"]
@@ -51,4 +51,4 @@ def test_what_is_no_range_is_refused(negative, text, says):
 
 def test_our_own_know_theirs():
     with pytest.raises(DetbenchError, match="knows its range"):
-        runner.restorer(RunSpec("unsharp", value_range=(-1.0, 1.0)))
+        restorers.restorer(RunSpec("unsharp", value_range=(-1.0, 1.0)))

@@ -14,7 +14,7 @@ from detbench import runner, store
 from detbench.data import images
 from detbench.types import RunSpec
 
-pytestmark = pytest.mark.slow("processes of their own")
+pytestmark = [pytest.mark.slow("processes of their own"), pytest.mark.timeout(3600)]
 
 
 @pytest.mark.parametrize("processes", [2, 4])

@@ -22,7 +22,7 @@ from detbench.results import Results
 from detbench.types import RunSpec
 from detbench.weights import read_record, read_tensors
 
-pytestmark = pytest.mark.slow("thousands of damaged files")
+pytestmark = [pytest.mark.slow("thousands of damaged files"), pytest.mark.timeout(3600)]
 
 
 def damaged(data, rng):

@@ -24,7 +24,7 @@ from detbench.gan import tune
 from detbench.results import Results
 from detbench.types import RunSpec
 
-pytestmark = pytest.mark.slow("kills processes at work")
+pytestmark = [pytest.mark.slow("kills processes at work"), pytest.mark.timeout(3600)]
 TIMES = ("restore_ms", "detect_ms")
 
 

@@ -21,6 +21,7 @@ from detbench.results import Results
 from detbench.types import RunSpec
 
 pytestmark = [
+    pytest.mark.timeout(3600),
     pytest.mark.slow("processes of their own"),
     pytest.mark.skipif(platform.machine() not in CALLS or platform.system() != "Linux", reason="needs Linux's seccomp"),
 ]
