@@ -243,7 +243,7 @@ def choose(
     Raises:
         DetbenchError: nothing of what was asked for passes.
     """
-    which = list(_candidates(backend, precision, device.partition(":")[0]))
+    which = list(candidates(backend, precision, device.partition(":")[0]))
     here = environment.describe()
     basis = [key, which, [identity(each) for each, _ in which], here["cpu"], here["gpu"], here["threads"]]
     place = assets.home() / "converted" / f"{canonical_hash(basis)[:32]}.json"
@@ -294,7 +294,7 @@ def attempts(make: Make, which: Iterable[tuple[str, str]], frames: Sequence[Fram
     return found, problems
 
 
-def _candidates(backend: str, precision: str, kind: str) -> Iterator[tuple[str, str]]:
+def candidates(backend: str, precision: str, kind: str) -> Iterator[tuple[str, str]]:
     """What ``auto`` chooses among on a kind of device: backends that are installed, with the precisions that they have.
 
     ``compile`` is not among them: compiling takes longer than most runs.

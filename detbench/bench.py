@@ -137,15 +137,15 @@ def bench(spec: RunSpec, size: tuple[int, int] | None = None) -> Bench:
     rate = fp32 if spec.precision == "fp32" else matrix_gflop_per_s(spec.device, spec.precision)
     whole = sum(ms.values())
     flops = {
-        "deblurring: network": _gflop(restorers.restorer(replace(spec, backend="torch", precision="fp32")), blurred),
-        "detecting: network": _gflop(detector, made),
+        "deblurring: network": gflop(restorers.restorer(replace(spec, backend="torch", precision="fp32")), blurred),
+        "detecting: network": gflop(detector, made),
     }
     rates = {"deblurring: network": rate, "detecting: network": fp32}
     stages = []
     for name, taken in ms.items():
-        gflop = flops.get(name) or None
-        reached = gflop / taken * 1e3 / rates[name] if gflop else None
-        stages.append(Stage(name, taken, taken / whole, gflop, reached))
+        counted = flops.get(name) or None
+        reached = counted / taken * 1e3 / rates[name] if counted else None
+        stages.append(Stage(name, taken, taken / whole, counted, reached))
     height, width = blurred.shape[:2]
     return Bench(
         spec,
@@ -226,7 +226,7 @@ def _score(made: Frame, sharp: Frame, seen: Detections, match_iou: float) -> Non
     quality.ssim(made, sharp)
 
 
-def _gflop(work: Callable[[list[Frame]], Any], frame: Frame) -> float:
+def gflop(work: Callable[[list[Frame]], Any], frame: Frame) -> float:
     """What torch computes, in 10^9 operations; 0 for what does not compute with torch."""
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # numpy takes as long as the rest of `detbench --help`
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Counts:
 
     def columns(self) -> NDArray[Any]:
         """As (..., 3) columns tp, fp, fn."""
+        import numpy as np
+
         return np.stack([self.tp, self.fp, self.fn], axis=-1)
 
     def map(self, function: Callable[[Any], Any]) -> Counts:
@@ -81,11 +84,15 @@ class Counts:
 
 def ratio(numerator: Any, denominator: Any, otherwise: float) -> NDArray[np.float64]:
     """``numerator / denominator`` of numbers or arrays, or ``otherwise`` where the denominator is 0."""
+    import numpy as np
+
     result = np.full(np.shape(denominator), otherwise, np.float64)
     return np.divide(numerator, denominator, out=result, where=np.not_equal(denominator, 0))
 
 
 def f1(columns: NDArray[Any]) -> NDArray[np.float64]:
     """F1 of (..., 3) columns tp, fp, fn, or of their sums: (...)."""
+    import numpy as np
+
     found: NDArray[np.float64] = np.asarray(Counts.of(columns).f1)
     return found

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from detbench.signature import Signature
 from detbench.types import RunResult, RunSpec
+
+if TYPE_CHECKING:
+    from detbench.signature import Signature
 
 FLOOR = "identity"
 """The deblurer whose run on blurred frames shows what the detector sees in them as they are."""
@@ -60,6 +62,8 @@ class Lineup:
     @property
     def signature(self) -> Signature:
         """What the numbers must be quoted with."""
+        from detbench.signature import Signature  # which imports numpy, and the registry this: `list` must be quick
+
         computed = dict.fromkeys(Signature.of(model).computed for model in self.models)
         return replace(
             Signature.of(self.floor), computed="+".join(each or "torch-fp32" for each in computed if any(computed))

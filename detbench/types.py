@@ -1,7 +1,7 @@
 """The nouns of the harness: frozen plain data, with their JSON.
 
-Nothing here computes on pixels or touches the disk, and nothing here imports torch, so every other module
-may import this one and ``detbench --help`` stays fast.
+Nothing here computes on pixels or touches the disk, and nothing here imports torch, nor numpy before it is
+needed, so every other module may import this one and ``detbench --help`` stays fast.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from detbench.counts import Counts
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
     from torch import nn
 
     from detbench.detectors import Detector
@@ -77,6 +76,8 @@ class Detections:
 
     def above(self, conf: float) -> Self:
         """Those that score at least ``conf``, which is taken as float32, as scores are."""
+        import numpy as np
+
         return self.where(self.score >= np.float32(conf))
 
     def where(self, keep: NDArray[np.bool_]) -> Self:
@@ -86,6 +87,8 @@ class Detections:
     @classmethod
     def empty(cls) -> Self:
         """No objects."""
+        import numpy as np
+
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
@@ -357,6 +360,8 @@ class RunResult:
 
     def mean(self, measure: str) -> float:
         """The mean over all frames of ``psnr_db``, ``ssim``, ``restore_ms`` or ``detect_ms``."""
+        import numpy as np
+
         return float(np.mean([getattr(s, measure) for s in self.scores]))
 
     @property

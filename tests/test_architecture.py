@@ -22,7 +22,7 @@ ALLOWED = {
     "classes": set(),
     "counts": set(),
     "metrics": {"counts", "types"},
-    "lineup": {"types"},
+    "lineup": {"signature", "types"},
     "signature": {"quality"},
     "types": {"detectors", "gan.recipe"},  # for type annotations
     "files": set(),

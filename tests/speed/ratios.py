@@ -1,0 +1,54 @@
+"""What benchmarks share: ratios of times, which are told, asserted, and kept in ``reports/speed.md``."""
+
+import os
+import statistics
+import time
+from pathlib import Path
+
+import detbench
+from detbench import environment
+
+REPORT = Path(detbench.__file__).parent.parent / "reports" / "speed.md"
+ROWS = []
+
+
+def in_turn(first, second, repeats=3):
+    """The median seconds of two functions that are called in turn, after a call of each that warms up."""
+    seconds = ([], [])
+    for number in range(repeats + 1):
+        for function, taken in zip((first, second), seconds, strict=True):
+            started = time.perf_counter()
+            function()
+            if number:
+                taken.append(time.perf_counter() - started)
+    return tuple(statistics.median(taken) for taken in seconds)
+
+
+def has_bf16():
+    """Whether this processor multiplies in bf16."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def tell(what, against, measured, least=None, most=None, words=""):
+    """Tell a ratio, keep it where a report is asked for, and see that it is what it must be."""
+    need = f"at least {least:g}" if most is None else f"at most {most:g}"
+    ROWS.append(f"| {what} | {against} | {need} | {measured:.2f} | {words} |")
+    print(f"\n{what}, against {against}: {measured:.2f} (need {need}) {words}")
+    if os.environ.get("DETBENCH_SPEED") == "report":
+        _write()
+    assert least is None or measured >= least
+    assert most is None or measured <= most
+
+
+def _write():
+    """The page of what was told so far."""
+    here = environment.describe()
+    units = "with" if has_bf16() else "without"
+    head = (
+        "# Speed\n\nRatios, the two sides measured in turn, by `DETBENCH_SPEED=report pytest -s"
+        f" tests/speed/test_ratios.py`; on {here['cores']} cores of {here['cpu']} ({units} bf16 units), torch"
+        f" {here['packages']['torch']}.\n"
+    )
+    table = ["| what | against | needed | measured | |", "|---|---|---:|---:|---|", *ROWS]
+    REPORT.write_text("\n".join([head, *table]) + "\n", "utf-8")
