@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import detectors, match, quality, restorers, runner
+from detbench import detectors, environment, match, quality, restorers, runner
 from detbench.data import datasets, images
 from detbench.types import Detections, FramePair, RunSpec
 
@@ -183,17 +183,9 @@ def _least(work: Callable[[], Any], device: str) -> float:
     for _ in range(REPEATS):
         started = time.perf_counter()
         work()
-        _wait(device)
+        environment.synchronize(device)
         taken.append(time.perf_counter() - started)
     return min(taken)
-
-
-def _wait(device: str) -> None:
-    """Until a GPU has done what it was given."""
-    import torch
-
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
 
 
 def _timed(times: dict[str, list[float]], name: str, work: Callable[..., T], *given: Any) -> T:
@@ -257,11 +249,11 @@ def _layers(spec: RunSpec, frame: Frame) -> Iterator[Layer]:
     moved: dict[str, int] = {}
 
     def begin(name: str) -> None:
-        _wait(spec.device)
+        environment.synchronize(spec.device)
         begun[name] = time.perf_counter()
 
     def end(name: str, module: nn.Module, given: Any, made: Any) -> None:
-        _wait(spec.device)
+        environment.synchronize(spec.device)
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begun[name]
         tensors = (*given, made, *module.parameters(recurse=False))
         moved[name] = moved.get(name, 0) + sum(each.numel() * each.element_size() for each in tensors)

@@ -36,7 +36,7 @@ def describe() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu() if _has_mps() else None,
     }
 
 
@@ -76,9 +76,9 @@ def device(name: str) -> str:
     import torch
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.partition(":")[0] not in ("cpu", "cuda"):
-        raise DetbenchError(f"Device {name!r} is not known: choose auto, cpu, cuda or cuda:N.")
+        return "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise DetbenchError(f"Device {name!r} is not known: choose auto, cpu, cuda, cuda:N or mps.")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -87,10 +87,34 @@ def device(name: str) -> str:
     return name
 
 
+def synchronize(device: object) -> None:
+    """Wait until a GPU has done what it was given.
+
+    Args:
+        device: one of torch's, or its name.
+    """
+    import torch
+
+    kind = torch.device(str(device)).type
+    if kind == "cuda":
+        torch.cuda.synchronize(str(device))
+    elif kind == "mps":
+        torch.mps.synchronize()
+
+
+def _has_mps() -> bool:
+    """Whether torch computes on Apple's GPU here."""
+    import torch
+
+    return torch.backends.mps.is_available()
+
+
 def _has_driver() -> bool:
     """Whether there is a GPU's driver at all: known at once, where torch takes seconds to be imported."""
     import ctypes
 
+    if sys.platform == "darwin":
+        return True
     if Path("/dev/kfd").exists():  # AMD's, which torch calls cuda too
         return True
     try:

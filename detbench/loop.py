@@ -32,7 +32,7 @@ Frame = NDArray[np.uint8]
 Deblur: TypeAlias = Callable[[Sequence[FramePair], Sequence[Frame]], list[Frame]]
 """From pairs whose frames have one size, and what of each is to be deblurred, to as many frames."""
 
-BATCH = {"cpu": 1, "cuda": 8}
+BATCH = {"cpu": 1, "cuda": 8, "mps": 8}
 """Frames a batch: a CPU gains nothing from more."""
 
 IN_FLIGHT = 4

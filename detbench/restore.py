@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from detbench import environment
 from detbench.backends import compute
 from detbench.types import DetbenchError
 
@@ -166,8 +167,7 @@ class Restorer:
         shape = x.shape
         started = time.perf_counter()
         y = self._compute(x)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        environment.synchronize(self._device)
         self.forward_seconds += time.perf_counter() - started
         if not isinstance(y, Tensor) or y.shape != shape:
             made = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__

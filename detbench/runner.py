@@ -325,7 +325,7 @@ def _journal(shared: Path, own: Path) -> store.Journal:
 def _references(spec: RunSpec, source: str) -> Path:
     """Where detections on sharp and blurred frames are kept: one file for all that they depend on."""
     versions = environment.describe()["packages"]
-    kind = "cpu" if spec.device == "cpu" else "cuda"
+    kind = spec.device.partition(":")[0]
     parts = [
         source,  # of the detector: a change of its code must show in the reference, for the gate's sake
         spec.dataset_hash,

@@ -207,7 +207,7 @@ class RunSpec:
         noise: variance of the Gaussian noise that is added to the blurred frames first, for values in [0, 1]; 0.001 in
             the dark-channel paper's second table.
         seed: of deblurers that draw random numbers.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: of the deblurer's arithmetic: ``fp32``, ``bf16``, ``fp16``, or ``auto``.
         backend: what computes the deblurer: ``torch``, ``compile``, ``onnx``, ``openvino``, or ``auto`` for the fastest
             whose frames are as good as torch's (:mod:`detbench.backends`).

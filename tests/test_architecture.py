@@ -15,8 +15,16 @@ EVERYWHERE = {"types", "files", "classes", "counts", "metrics", "lineup", "signa
 DATA = {f"data.{path.stem}" for path in (ROOT / "detbench" / "data").glob("[a-z]*.py")}
 LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets"}
 LEAVES |= {"restore", "restored", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
-DETECTORS = {"assets", "detectors", "detectors._description", "detectors._fit", "detectors.yolo", "progress"}
-DETECTORS |= {"sessions", "weights"}
+DETECTORS = {
+    "assets",
+    "environment",
+    "detectors",
+    "detectors._description",
+    "detectors._fit",
+    "detectors.yolo",
+    "progress",
+}
+DETECTORS |= {"environment", "sessions", "weights"}
 """What a kind of detector may import: a new one is one file, and is in no list."""
 ALLOWED = {
     "classes": set(),
@@ -36,11 +44,12 @@ ALLOWED = {
     "shards": {"store"},
     "convert": set(),
     "backends": {"assets", "convert", "environment", "progress", "quality", "sessions"},
-    "restore": {"backends"},
+    "restore": {"backends", "environment"},
     "restorers": {"backends", "custom", "data.datasets", "environment", "external", "registry", "restore", "restored"}
     | {"weights"},
     "runner": LEAVES | {"custom", "detectors", "loop", "restorers", "shards"},
-    "bench": {"data.datasets", "data.images", "detectors", "match", "quality", "restorers", "runner"},
+    "matrix": {"data.datasets", "data.images", "registry", "runner", "store"},
+    "bench": {"data.datasets", "data.images", "detectors", "environment", "match", "quality", "restorers", "runner"},
     "unreferenced": LEAVES | {"detectors", "restorers", "runner"},
     "report.unreferenced": {"stats", "unreferenced"},
     "verdict": {"compare", "stats"},

@@ -24,7 +24,7 @@ ValueRangeOption = Annotated[
         help="Of a checkpoint's values (onnx:FILE, spandrel:FILE), such as -1:1. Default: 0:1, for files do not say.",
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 BackendOption = Annotated[
     Literal["torch", "compile", "onnx", "openvino", "auto"],
     typer.Option(

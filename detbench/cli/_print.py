@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from detbench.progress import say
 
 if TYPE_CHECKING:
     from detbench.alternatives import Table
     from detbench.compare import Comparison
     from detbench.lineup import Lineup
+    from detbench.matrix import Row
     from detbench.types import RunSpec
     from detbench.verdict import Verdict
 
@@ -190,6 +194,28 @@ def judgement(lineup: Lineup, comparison: Comparison) -> dict[str, Verdict]:
 
     named = labels(lineup)
     return {named[path]: verdict for path, verdict in of_runs(comparison).items()}
+
+
+def print_plan(rows: Sequence[Row]) -> None:
+    """A file's runs on stderr, with the time that restoring will take here."""
+    lines = []
+    for row in rows:
+        hours = "" if row.ms is None else duration(row.frames * row.ms / 1e3)
+        lines.append([row.dataset, row.deblurer, str(row.runs), str(row.done), str(row.frames), hours])
+    known = [row.frames * row.ms / 1e3 for row in rows if row.ms is not None]
+    with redirect_stdout(sys.stderr):
+        print_table(["dataset", "deblurer", "runs", "finished", "frames to restore", "about"], lines)
+    unknown = len(rows) - len(known)
+    more = f", and {unknown} that cannot be told" if unknown else ""
+    runs = sum(row.runs for row in rows)
+    say(f"{runs} runs, and floors and ceilings: about {duration(sum(known))} of restoring here{more}.")
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:

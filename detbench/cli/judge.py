@@ -122,7 +122,7 @@ def check(
     summary: Annotated[Optional[Path], typer.Option(help="Append a Markdown summary to this file.")] = None,
     weights: WeightsOption = None,
     device: Annotated[
-        Optional[str], typer.Option(help="In place of the baseline's: auto, cpu, cuda or cuda:N.")
+        Optional[str], typer.Option(help="In place of the baseline's: auto, cpu, cuda, cuda:N or mps.")
     ] = None,
 ) -> None:
     """Make a baseline's run again; exit 1 if scores fell for sure, 2 if they cannot be compared.

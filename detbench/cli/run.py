@@ -21,7 +21,7 @@ from detbench.cli._options import (
     precision_of,
     value_range,
 )
-from detbench.cli._print import print_benchmarks, print_unreferenced
+from detbench.cli._print import print_benchmarks, print_plan, print_unreferenced
 from detbench.types import DetbenchError, RunSpec
 
 RunDeblurer = Annotated[
@@ -119,8 +119,19 @@ RunShard = Annotated[
 ]
 
 
+RunConfig = Annotated[
+    Optional[Path],
+    typer.Option(
+        help="A TOML file whose keys are these options, and lists stand for each of theirs: deblurer = ['dc250',"
+        " 'srn'], detector = [...], precision = [...], seed = [0, 1]. What is finished is not run again."
+    ),
+]
+RunDry = Annotated[bool, typer.Option("--dry-run", help="With --config: show the plan, and run nothing.")]
+
+
 @app.command()
 def run(
+    context: typer.Context,
     deblurer: RunDeblurer = None,
     dataset: RunDataset = DEFAULTS.dataset,
     clips: RunClips = DEFAULTS.clips,
@@ -144,6 +155,8 @@ def run(
     weights: WeightsOption = None,
     values: ValueRangeOption = None,
     shard: RunShard = None,
+    config: RunConfig = None,
+    dry_run: RunDry = False,
     out: RunOut = Path("reports/runs"),
     columns: RunColumns = None,
     as_json: RunAsJson = False,
@@ -155,6 +168,9 @@ def run(
     keeps none.
     """
     with errors():
+        if config or dry_run:
+            _run_matrix(context, config, dry_run, out, as_json, columns)
+            return
         spec = RunSpec(
             "",
             dataset=dataset,
@@ -203,6 +219,34 @@ def run(
                 print(run_shard(asked, part, out))
             return
         print_benchmarks(views, benchmarks(specs, views, out), as_json, keys)
+
+
+def _run_matrix(
+    context: typer.Context, config: Path | None, dry_run: bool, out: Path, as_json: bool, columns: str | None
+) -> None:
+    """Show the plan of a file of runs, and run it."""
+    beside = {"context", "config", "dry_run", "out", "as_json", "columns"}
+    given = [name for name in context.params if name not in beside and _is_given(context, name)]
+    if config is None:
+        raise DetbenchError("--dry-run needs --config.")
+    if given:
+        what = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise DetbenchError(f"{config} says what is run: leave out {what}.")
+    from detbench import best, matrix, table
+    from detbench.runner import benchmarks
+
+    matrices = matrix.read(config)
+    rows = matrix.plan(matrices, out, best.guess)
+    print_plan(rows)
+    if not dry_run:
+        for each in matrices:
+            made = benchmarks(each.specs, each.views, out)
+            print_benchmarks(each.views, made, as_json, table.chosen(columns) if columns else table.SHOWN)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command()

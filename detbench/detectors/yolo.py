@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import assets, detectors
+from detbench import assets, detectors, environment
 from detbench.detectors import MAX_DETECTIONS
 from detbench.types import DetbenchError, Detections, DetectorSpec
 
@@ -141,8 +141,7 @@ class Yolo:
         batch = image[None].permute(0, 3, 1, 2).float().div_(255)
         start = time.perf_counter()
         output = self._net(batch)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        environment.synchronize(self._device)
         self.forward_seconds += time.perf_counter() - start
         while isinstance(output, list | tuple):  # beside the boxes there are masks' prototypes and raw features
             output = output[0]

@@ -123,8 +123,8 @@ def between_minus_one_and_one(net: nn.Module, value_range: tuple[float, float]) 
 def fabric_on(device: str) -> Fabric:
     """Fabric for this machine, in bfloat16 mixed precision where that is fast; several devices under torchrun."""
     kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or not (number or "0").isdigit():
-        raise DetbenchError(f"Device {device!r} is not known: choose auto, cpu, cuda or cuda:N.")
+    if kind not in ("auto", "cpu", "cuda", "mps") or not (number or "0").isdigit():
+        raise DetbenchError(f"Device {device!r} is not known: choose auto, cpu, cuda, cuda:N or mps.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DetbenchError(f"Device {device!r} cannot be used here (torch finds no CUDA): try --device cpu.")
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -132,7 +132,7 @@ def fabric_on(device: str) -> Fabric:
     if world > 1:
         strategy = DDPStrategy(broadcast_buffers=False)
         atexit.register(_leave)
-    on_gpu = kind != "cpu" and torch.cuda.is_available()
+    on_gpu = kind in ("auto", "cuda") and torch.cuda.is_available()
     return Fabric(
         accelerator={"cuda": "gpu"}.get(kind, kind),
         devices=[int(number)] if number else int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
