@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -119,6 +120,17 @@ RunShard = Annotated[
 ]
 
 
+RunEngine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="ray: the frames are shared out over a Ray cluster; the results are those of one machine."),
+]
+RunAddress = Annotated[
+    Optional[str], typer.Option(help="Of the Ray cluster: auto, or HOST:PORT. Default: one of this machine alone.")
+]
+RunCpus = Annotated[
+    Optional[int],
+    typer.Option(min=1, help="Processors, and threads, of each of Ray's tasks. Default: as many as torch takes here."),
+]
 RunConfig = Annotated[
     Optional[Path],
     typer.Option(
@@ -155,6 +167,9 @@ def run(
     weights: WeightsOption = None,
     values: ValueRangeOption = None,
     shard: RunShard = None,
+    engine: RunEngine = "local",
+    address: RunAddress = None,
+    cpus_per_task: RunCpus = None,
     config: RunConfig = None,
     dry_run: RunDry = False,
     out: RunOut = Path("reports/runs"),
@@ -168,6 +183,8 @@ def run(
     keeps none.
     """
     with errors():
+        if (address or cpus_per_task) and engine != "ray":
+            raise DetbenchError("--address and --cpus-per-task are Ray's: add --engine ray.")
         if config or dry_run:
             _run_matrix(context, config, dry_run, out, as_json, columns)
             return
@@ -218,6 +235,8 @@ def run(
             for asked in framed(specs, views):
                 print(run_shard(asked, part, out))
             return
+        if engine == "ray":
+            _run_on_cluster(framed(specs, views), out, address, cpus_per_task)
         print_benchmarks(views, benchmarks(specs, views, out), as_json, keys)
 
 
@@ -225,7 +244,7 @@ def _run_matrix(
     context: typer.Context, config: Path | None, dry_run: bool, out: Path, as_json: bool, columns: str | None
 ) -> None:
     """Show the plan of a file of runs, and run it."""
-    beside = {"context", "config", "dry_run", "out", "as_json", "columns"}
+    beside = {"context", "config", "dry_run", "out", "as_json", "columns", "engine", "address", "cpus_per_task"}
     given = [name for name in context.params if name not in beside and _is_given(context, name)]
     if config is None:
         raise DetbenchError("--dry-run needs --config.")
@@ -233,15 +252,27 @@ def _run_matrix(
         what = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise DetbenchError(f"{config} says what is run: leave out {what}.")
     from detbench import best, matrix, table
-    from detbench.runner import benchmarks
+    from detbench.runner import benchmarks, framed
 
     matrices = matrix.read(config)
     rows = matrix.plan(matrices, out, best.guess)
     print_plan(rows)
     if not dry_run:
         for each in matrices:
+            if context.params["engine"] == "ray":
+                every = framed(each.specs, each.views)
+                _run_on_cluster(every, out, context.params["address"], context.params["cpus_per_task"])
             made = benchmarks(each.specs, each.views, out)
             print_benchmarks(each.views, made, as_json, table.chosen(columns) if columns else table.SHOWN)
+
+
+def _run_on_cluster(specs: Sequence[RunSpec], out: Path, address: str | None, cpus: int | None) -> None:
+    """Run specs on a Ray cluster."""
+    from detbench import cluster
+
+    with cluster.connected(address):
+        for spec in specs:
+            cluster.run(spec, out, cpus)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

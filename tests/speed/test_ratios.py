@@ -44,7 +44,7 @@ def frame(height=352, width=640):
 def best_of(make, given):
     """The fastest backend that proves itself, and torch in fp32, as functions of nothing."""
     found, _ = backends.attempts(
-        make, dict.fromkeys([("torch", "fp32"), *backends._candidates("auto", "auto", "cpu")]), [given]
+        make, dict.fromkeys([("torch", "fp32"), *backends.candidates("auto", "auto", "cpu")]), [given]
     )
     best = min((each for each in found if each.passes), key=lambda each: each.ms)
     fast, eager = make(best.backend, best.precision), make("torch", "fp32")

@@ -1,0 +1,134 @@
+"""A run on a Ray cluster of this machine: the same as without, also when a worker dies; and what is refused."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from test_shards import contents
+from typer.testing import CliRunner
+
+from detbench import cli, cluster, runner
+from detbench.data import images
+from detbench.shards import Shard
+from detbench.types import DetbenchError, RunSpec
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, ["run", *map(str, arguments)])
+
+
+@pytest.fixture
+def spec(stocked, traffic, tmp_path):
+    """Eight frames of two clips, before a real detector, since the workers are other processes."""
+    torch.set_num_threads(1)
+    for i, frame in enumerate([*traffic, *(frame[:, ::-1] for frame in traffic)]):
+        images.write_image(tmp_path / "data" / "sharp" / f"{i}.png", frame)
+        images.write_image(tmp_path / "data" / "blur" / f"{i}.png", frame // 2)
+    return RunSpec("unsharp", dataset=str(tmp_path / "data"), imgsz=320, device="cpu")
+
+
+def dies_once(spec, number, count, threads):
+    """The first worker that does this dies at once."""
+    marker = os.path.join(os.path.dirname(spec["dataset"]), "died")
+    if not os.path.exists(marker):
+        open(marker, "w").close()
+        os._exit(1)
+    return cluster.shard(spec, number, count, threads)
+
+
+def dies(spec, number, count, threads):
+    os._exit(1)
+
+
+def refuses(spec, number, count, threads):
+    return f"frame {number} is broken"
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Two workers, which find what tests define."""
+    ray = pytest.importorskip("ray")
+    os.environ["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    ray.init(num_cpus=2, log_to_driver=False, logging_level="error", include_dashboard=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.slow("starts processes")
+def test_the_same_as_on_one_machine(spec, ray, tmp_path):
+    whole = runner.run(spec, tmp_path / "whole").path
+    made = cluster.run(spec, tmp_path / "ray", cpus=1).path
+    assert made.name == whole.name
+    assert contents(made) == contents(whole)
+    pictures = [sorted((path / "frames").iterdir()) for path in (made, whole)]
+    assert [path.name for path in pictures[0]] == [path.name for path in pictures[1]]
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(*pictures, strict=True))
+    assert cluster.run(spec, tmp_path / "ray").path == made  # which is finished
+
+
+@pytest.mark.slow("starts processes")
+def test_a_worker_that_dies_loses_nothing(spec, ray, tmp_path):
+    whole = runner.run(spec, tmp_path / "whole").path
+    made = cluster.run(spec, tmp_path / "ray", cpus=1, score=dies_once).path
+    assert (tmp_path / "died").exists()
+    assert contents(made) == contents(whole)
+
+
+@pytest.mark.slow("starts processes")
+def test_what_was_done_is_not_done_again(spec, ray, tmp_path):
+    """A driver that was killed: two of eight shards are there, and of the others each is done once."""
+    count = cluster.A_WORKER * 2
+    for number in (2, 5):
+        runner.run_shard(spec, Shard(number, count), tmp_path / "ray")
+    done = []
+    finished = cluster._finished
+
+    def counted(task, spec, cpus, todo, most):
+        for part, made in finished(task, spec, cpus, todo, most):
+            done.append(part.number)
+            yield part, made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "_finished", counted)
+        made = cluster.run(spec, tmp_path / "ray", cpus=1).path
+    assert sorted(done) == [1, 3, 4, 6, 7, 8]
+    assert contents(made) == contents(runner.run(spec, tmp_path / "whole").path)
+
+
+@pytest.mark.slow("starts processes")
+def test_what_goes_wrong_is_said_in_a_line(spec, ray, tmp_path, monkeypatch):
+    with pytest.raises(DetbenchError, match="frame [1-8] is broken"):
+        cluster.run(spec, tmp_path / "ray", cpus=1, score=refuses)
+    monkeypatch.setattr(cluster, "RETRIES", 0)
+    with pytest.raises(DetbenchError, match=r"The workers of shard \d-of-8 died 1 times"):
+        cluster.run(spec, tmp_path / "ray", cpus=1, score=dies)
+
+
+def test_a_cluster_that_does_not_answer(spec):
+    pytest.importorskip("ray")
+    done = invoke("--engine", "ray", "--address", "127.0.0.1:9", "--dataset", spec.dataset)
+    assert done.exit_code == 1
+    assert "No Ray cluster answers at 127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_without_ray(spec, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = invoke("--engine", "ray", "--dataset", spec.dataset)
+    assert done.exit_code == 1
+    assert "pip install 'detbench[ray]'" in done.stderr
+
+
+def test_rays_options_need_ray():
+    assert "add --engine ray" in invoke("--address", "auto").stderr
+
+
+def test_a_local_run_imports_no_ray(spec, tmp_path):
+    code = (
+        "import sys; from detbench.cli import app\ntry: app()\nexcept SystemExit: pass\nassert 'ray' not in sys.modules"
+    )
+
+    command = [sys.executable, "-c", code, "run", "--deblurer", "unsharp", "--dataset", spec.dataset, "--limit", "1"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
