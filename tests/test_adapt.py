@@ -63,10 +63,12 @@ def test_sharp_frames_cost_nothing_before_anything_is_learnt(teacher, traffic):
 
 def test_a_share_of_the_crops_stays_sharp(traffic):
     recipe = dataclasses.replace(RECIPE, batch=400, crop=32, noise_variance=0.0)
-    batch = Batches(Sources(photos=traffic), recipe, 0, 0, torch.device("cpu")).batch(0)
+    batch = Batches(Sources(photos=traffic), recipe, 0, (0, 1), torch.device("cpu")).batch(0)
     sharp = (batch.blurred == batch.sharp).flatten(1).all(1)
     assert 0.2 < sharp.float().mean() < 0.4
-    none = Batches(Sources(photos=traffic), dataclasses.replace(recipe, sharp_share=0.0), 0, 0, torch.device("cpu"))
+    none = Batches(
+        Sources(photos=traffic), dataclasses.replace(recipe, sharp_share=0.0), 0, (0, 1), torch.device("cpu")
+    )
     assert torch.equal(none.batch(0).sharp, batch.sharp)
 
 

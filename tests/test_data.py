@@ -15,7 +15,7 @@ from detbench.gan.sources import Sources, load_folders
 
 def batches(folder, **changes):
     recipe = dataclasses.replace(RECIPE, batch=16, **changes)
-    return data.Batches(load_folders([folder]), recipe, 0, 0, torch.device("cpu"))
+    return data.Batches(load_folders([folder]), recipe, 0, (0, 1), torch.device("cpu"))
 
 
 def test_a_batch_depends_on_its_number_alone(folder):
@@ -28,6 +28,25 @@ def test_a_batch_depends_on_its_number_alone(folder):
     streamed = batches(folder).stream(3)
     assert torch.equal(next(streamed).blurred, first.blurred)
     assert torch.equal(next(streamed).blurred, batches(folder).batch(4).blurred)
+
+
+def test_processes_share_the_batch_of_one(folder):
+    """Two with half the batch each see what one sees, crop by crop, and so their mean loss is its loss."""
+    recipe = dataclasses.replace(
+        RECIPE, batch=8, real_pairs=0.5, jpeg_share=0.5, sharp_share=0.2, detector_imgsz=64, detector_zoom=(0.8, 1.5)
+    )
+    sources, cpu = load_folders([folder]), torch.device("cpu")
+    whole = data.Batches(sources, recipe, 0, (0, 1), cpu)
+    halves = [data.Batches(sources, dataclasses.replace(recipe, batch=4), 0, (rank, 2), cpu) for rank in (0, 1)]
+    for number in (0, 5):
+        one, parts = whole.batch(number), [half.batch(number) for half in halves]
+        for rank, part in enumerate(parts):
+            assert torch.equal(part.blurred, one.blurred[rank::2])
+            assert torch.equal(part.sharp, one.sharp[rank::2])
+            assert part.scale == one.scale[rank::2]
+        losses = [float((part.blurred - part.sharp).abs().mean()) for part in parts]
+        assert sum(losses) / 2 == pytest.approx(float((one.blurred - one.sharp).abs().mean()))
+    assert not torch.equal(parts[0].blurred, parts[1].blurred)
 
 
 def test_crops_of_pairs_in_which_nothing_moved_are_drawn_anew(tmp_path):
@@ -126,7 +145,7 @@ def test_pairs_may_be_shaken_besides(folder):
 def drawn(sources, count=20, **changes):
     """The sharp side of crops of 96 pixels, as (least column, row), (most column, row), and their scale."""
     recipe = dataclasses.replace(Recipe({}, crop=96, batch=8, real_pairs=0.5, object_crops=1.0), **changes)
-    made = data.Batches(sources, recipe, 0, 0, torch.device("cpu"))
+    made = data.Batches(sources, recipe, 0, (0, 1), torch.device("cpu"))
     for number in range(count):
         batch = made.batch(number)
         for crop, scale in zip((batch.sharp + 1) * 255, batch.scale, strict=True):

@@ -85,7 +85,7 @@ def test_one_step_lowers_its_loss(name, photos):
     fabric = Fabric(accelerator="cpu")
     both = training_state(spec.build(**spec.presets["compact"].options), recipe, fabric)
     both.set_learning_rate(1e-4)
-    batches = data.Batches(load_folders([photos]), recipe, 0, 0, torch.device("cpu"))
+    batches = data.Batches(load_folders([photos]), recipe, 0, (0, 1), torch.device("cpu"))
     batch = batches.batch(0)
     content = [
         step(both, recipe, Stage(recipe.content, False, recipe.ema), batch, fabric).content.item() for _ in range(2)

@@ -118,7 +118,7 @@ def _parts(detector: str, recipe: Recipe, sources: Sources, held_out: Sources, s
     def once(now: Stage, batch: Batch) -> Losses:
         return step(state, recipe, now, batch, fabric, teacher)
 
-    batches = Batches(sources, recipe, seed, fabric.global_rank, fabric.device)
+    batches = Batches(sources, recipe, seed, (fabric.global_rank, fabric.world_size), fabric.device)
     return Parts(fabric, state, batches, Sight(held_out, recipe, teacher), once, record)
 
 

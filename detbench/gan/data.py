@@ -179,15 +179,18 @@ class Batches:
         sources: what to draw from.
         recipe: crop side, batch size and kinds of blur.
         seed: of the training.
-        rank: of this process, so that several draw different crops.
+        share: number of this process, and how many there are. All draw one batch for all of them, and each takes its
+            part: together they see what one process with as large a batch sees.
         device: where blur is synthesised and the batches lie.
     """
 
-    def __init__(self, sources: Sources, recipe: Recipe, seed: int, rank: int, device: torch.device) -> None:
+    def __init__(
+        self, sources: Sources, recipe: Recipe, seed: int, share: tuple[int, int], device: torch.device
+    ) -> None:
         if not sources.photos and not sources.pairs:
             raise DetbenchError("There is nothing to train on: no photographs and no pairs.")
         self.sources, self.recipe, self.device = sources, recipe, device
-        self.seed, self.rank = seed, rank
+        self.seed, (self.rank, self.world) = seed, share
         # Pictures in which there are objects to cut around.
         self.photos_full, self.pairs_full = (
             [i for i, boxes in enumerate(objects) if len(boxes)]
@@ -203,12 +206,13 @@ class Batches:
             number: of the batch.
             attempt: how often the training was rolled back before: it must not meet the same batches again.
         """
-        recipe, rng = self.recipe, np.random.default_rng([self.seed, self.rank, number, attempt])
+        recipe, size = self.recipe, self.recipe.batch * self.world
+        rng = np.random.default_rng([self.seed, 0, number, attempt])
         photos, pairs = self.sources.photos, self.sources.pairs
         share = recipe.real_pairs if photos and pairs else float(not photos)
-        n_real = int(rng.binomial(recipe.batch, share))
+        n_real = int(rng.binomial(size, share))
         real = [self._moved(rng) for _ in range(n_real)]
-        made = [self._photo(rng) for _ in range(recipe.batch - n_real)]
+        made = [self._photo(rng) for _ in range(size - n_real)]
         blurred, sharp = [], []
         if real:
             both = to_tensor([crop for crop, _ in real], self.device)
@@ -234,9 +238,10 @@ class Batches:
         zooms = rng.uniform(*recipe.detector_zoom, len(x))
         if recipe.sharp_share:
             x = torch.where(torch.from_numpy(rng.random((len(x), 1, 1, 1)) < recipe.sharp_share).to(x.device), y, x)
-        x, y = ((2 * each - 1).contiguous(memory_format=torch.channels_last) for each in (x, y))
-        longest = [pixels for _, pixels in (*real, *made)]
-        return Batch(x, y, tuple(zoom * self._scale(pixels) for zoom, pixels in zip(zooms, longest, strict=True)))
+        scales = [zoom * self._scale(pixels) for zoom, (_, pixels) in zip(zooms, (*real, *made), strict=True)]
+        mine = slice(self.rank, None, self.world)
+        x, y = ((2 * each[mine] - 1).contiguous(memory_format=torch.channels_last) for each in (x, y))
+        return Batch(x, y, tuple(scales[mine]))
 
     def _scale(self, longest: float) -> float:
         """By what a detector would scale a picture whose longer side has so many pixels."""

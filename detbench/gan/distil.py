@@ -53,7 +53,7 @@ def distil(data: Sequence[Path], iterations: int, seed: int) -> nn.Module:
     net: Any = spec.build()
     for each in (wide, net):
         each.adopt(theirs)
-    batches = Batches(load_folders(data), replace(recipe, batch=BATCH), seed, 0, torch.device("cpu"))
+    batches = Batches(load_folders(data), replace(recipe, batch=BATCH), seed, (0, 1), torch.device("cpu"))
     features = [_features(wide, (batches.batch(i).blurred + 1) / 2) for i in range(CROPS // BATCH)]
     given, wanted = (torch.cat(each) for each in zip(*features, strict=True))
     fit(net, given, wanted, iterations)

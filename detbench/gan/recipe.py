@@ -32,7 +32,7 @@ class Recipe:
         learning_rate: of Adam, for both networks.
         clip_gradient: largest norm of the generator's gradient, which is scaled down to it; 0 for no limit.
         betas: of Adam.
-        batch: pairs an iteration, on each device.
+        batch: pairs an iteration, on each device: two devices see what one with twice as many sees.
         crop: side of the square training crops, in pixels.
         noise_variance: Gaussian noise on the blurred crops has a variance drawn from U(0, this), for values in [0, 1].
         noise_share: share of the crops that get such noise.

@@ -125,7 +125,7 @@ def _parts(
     validate: Crops | Frames = Crops(held_out, recipe)
     if detectors:
         validate = Frames(held_out, recipe, detectors, spec.presets[preset].multiple_of, precision_of(fabric))
-    batches = Batches(training, recipe, seed, fabric.global_rank, fabric.device)
+    batches = Batches(training, recipe, seed, (fabric.global_rank, fabric.world_size), fabric.device)
 
     def once(now: Stage, batch: Batch) -> Losses:
         return step(state, recipe, now, batch, fabric, detectors, teacher)

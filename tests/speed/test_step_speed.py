@@ -158,7 +158,7 @@ def test_the_network_does_not_wait_for_data(capsys):
     photos = [rng.integers(0, 256, (300, 400, 3), np.uint8) for _ in range(8)]
     fabric = Fabric(accelerator="cpu")
     both = training_state(build(), recipe, fabric)
-    stream = Batches(Sources(photos), recipe, 0, 0, fabric.device).stream(0)
+    stream = Batches(Sources(photos), recipe, 0, (0, 1), fabric.device).stream(0)
     next(stream)
     waited, started = 0.0, time.perf_counter()
     for _ in range(40):
