@@ -66,8 +66,7 @@ def compute(net: nn.Module, backend: str, precision: str, device: str, multiple_
     """
     if backend not in PACKAGES:
         raise DetbenchError(f"Backend {backend!r} is not known: choose auto, {', '.join(PACKAGES)}.")
-    if importlib.util.find_spec(PACKAGES[backend]) is None:
-        raise DetbenchError(f"The backend {backend} needs {PACKAGES[backend]}: pip install 'detbench[{backend}]'")
+    _need(backend)
     kind = device.partition(":")[0]
     if precision == "fp16" and (kind == "cpu" or backend not in ("torch", "compile")):
         raise DetbenchError(f"{backend} does not compute in fp16 on {kind}: choose fp32 or bf16.")
@@ -80,6 +79,15 @@ def compute(net: nn.Module, backend: str, precision: str, device: str, multiple_
     if backend == "openvino":
         return _openvino(net, precision, multiple_of, key)
     return _torch(net, backend == "compile", precision, kind)
+
+
+def _need(backend: str) -> None:
+    if not _is_installed(backend):
+        raise DetbenchError(f"The backend {backend} needs {PACKAGES[backend]}: pip install 'detbench[{backend}]'")
+
+
+def _is_installed(backend: str) -> bool:
+    return importlib.util.find_spec(PACKAGES[backend]) is not None
 
 
 def _torch(net: nn.Module, compiled: bool, precision: str, kind: str) -> Compute:
@@ -107,7 +115,8 @@ def _onnx(net: nn.Module, device: str, multiple_of: int, key: str) -> Compute:
     else:
         data = _converted("onnx", lambda: convert.onnx(convert.bare(net), convert.example(multiple_of).to(device)))
         if kept:
-            write_file(kept, data)
+            with suppress(OSError):  # a shared cache may be read-only
+                write_file(kept, data)
     session = sessions.session(Path("network.onnx"), data, device)
 
     def run(x: Tensor) -> Tensor:
@@ -134,8 +143,8 @@ def _openvino(net: nn.Module, precision: str, multiple_of: int, key: str) -> Com
             ),
         )
         if kept:  # the file of weights first: where the other is, both are
-            with replacing(kept.with_suffix(".bin")) as weights, replacing(kept.with_suffix(".xml")) as graph:
-                openvino.serialize(model, graph, weights)
+            with suppress(OSError, RuntimeError):
+                _keep(model, kept)
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
@@ -156,6 +165,14 @@ def _openvino(net: nn.Module, precision: str, multiple_of: int, key: str) -> Com
         return torch.from_numpy(np.array(made))
 
     return run
+
+
+def _keep(model: Any, kept: Path) -> None:
+    """Write OpenVINO's two files."""
+    import openvino
+
+    with replacing(kept.with_suffix(".bin")) as weights, replacing(kept.with_suffix(".xml")) as graph:
+        openvino.serialize(model, graph, weights)
 
 
 def _place(key: str, backend: str) -> Path | None:
@@ -243,6 +260,8 @@ def choose(
     Raises:
         DetbenchError: nothing of what was asked for passes.
     """
+    if backend != "auto":
+        _need(backend)
     which = list(candidates(backend, precision, device.partition(":")[0]))
     here = environment.describe()
     basis = [key, which, [identity(each) for each, _ in which], here["cpu"], here["gpu"], here["threads"]]
@@ -262,7 +281,8 @@ def choose(
     for each in (*problems, *far):
         say(f"{name}: not taken: {each}")
     if key:
-        write_file(place, json.dumps(best._asdict()))
+        with suppress(OSError):  # a shared cache may be read-only
+            write_file(place, json.dumps(best._asdict()))
     return best.backend, best.precision
 
 
@@ -303,7 +323,7 @@ def candidates(backend: str, precision: str, kind: str) -> Iterator[tuple[str, s
     precisions = ("fp32", "bf16") if kind == "cpu" else ("fp32", "bf16", "fp16")
     for each in backends:
         for its in precisions if precision == "auto" else (precision,):
-            if importlib.util.find_spec(PACKAGES[each]) and (each, its) != ("onnx", "bf16"):
+            if _is_installed(each) and (each, its) != ("onnx", "bf16"):
                 yield each, its
 
 

@@ -117,6 +117,18 @@ def test_a_backend_that_is_not_installed(monkeypatch, backend):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else found(name))
     with pytest.raises(DetbenchError, match=rf"pip install 'detbench\[{backend}\]'"):
         restorer(backend=backend)
+    with pytest.raises(DetbenchError, match=rf"pip install 'detbench\[{backend}\]'"):
+        choose(making(Blurrer), backend=backend)
+    assert set(backends.candidates("auto", "auto", "cpu")) == {("torch", "fp32"), ("torch", "bf16")}
+
+
+@pytest.mark.parametrize("backend", CONVERTING)
+def test_a_cache_that_cannot_be_written(home, clock, backend):
+    home.mkdir()
+    (home / "converted").write_text("no folder")
+    assert np.array_equal(restorer(backend=backend, key="a" * 64)(frames()), restorer(backend=backend)(frames()))
+    clock[backend, "fp32"] = 1.0
+    assert choose(making(Blurrer), "c" * 64, precision="fp32") == (backend, "fp32")
 
 
 @pytest.mark.parametrize("backend", CONVERTING)
