@@ -51,6 +51,7 @@ def contents(runs: Path = runner.RUNS) -> list[Kept]:
         _each(home / "assets", "asset", _of_asset()),
         _each(home / "datasets", "dataset", _of_dataset()),
         _each(home / "detections", "detections", {}, "what a detector saw in sharp and blurred frames"),
+        _each(home / "hashes", "hashes", {}, "what stands for the frames of a folder"),
         _each(home / "converted", "converted", {}, "a network for another backend, or which one was the fastest"),
         _each(home / "restored", "restored", {}, "a restored frame, for another detector to look at"),
         _each(runs, "run", {}, "a run"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detbench.data import video
-from detbench.data.build import hash_files
+from detbench.data.hashes import hash_files
 from detbench.data.images import VIDEO_SUFFIXES, read_image
 from detbench.data.pairing import ids_of, some
 from detbench.types import DetbenchError, FramePair

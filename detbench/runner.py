@@ -53,9 +53,9 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     """
     own = _taken(spec, deblurer)
     spec = resolve(spec, own)
-    dataset, path = datasets.of(spec), _path(spec, out)
+    path = _path(spec, out)
     if store.is_complete(path):
-        say(f"{spec.deblurer} on {dataset.name}: finished before, read from {path}")
+        say(f"{spec.deblurer} on {_dataset(spec)}: finished before, read from {path}")
     else:
         from filelock import FileLock
 
@@ -63,7 +63,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
         with FileLock(path / ".lock"):
             if not store.is_complete(path):  # by another process, meanwhile
                 sweep(path)
-                _score(spec, dataset, path, own, rerun)
+                _score(spec, datasets.of(spec), path, own, rerun)
     for leftover in ("journal*.jsonl", "references-*.jsonl", shards.SPEC, ".lock*"):
         for file in path.glob(leftover):
             file.unlink(missing_ok=True)
@@ -366,8 +366,13 @@ def directory(spec: RunSpec) -> str:
 def _path(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
     deblurer = plain(Path(spec.deblurer.rpartition(":")[2]).name)
+    return Path(out) / f"{_dataset(spec)}-{deblurer}-{spec.hash8}"
+
+
+def _dataset(spec: RunSpec) -> str:
+    """What a resolved spec's dataset is called."""
     benchmark, _, root = spec.dataset.partition(":")
-    return Path(out) / f"{benchmark if root else Path(spec.dataset).name}-{deblurer}-{spec.hash8}"
+    return benchmark if root else Path(spec.dataset).name
 
 
 def _taken(spec: RunSpec, deblurer: Given | None) -> Custom | None:

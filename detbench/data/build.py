@@ -12,7 +12,6 @@ import shutil
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -23,11 +22,11 @@ from numpy.typing import NDArray
 
 from detbench import assets
 from detbench.data.cards import Card
+from detbench.data.hashes import hash_files
 from detbench.data.images import write_image
 from detbench.data.video import Reader
-from detbench.files import code, file_hash
+from detbench.files import code
 from detbench.progress import say, track
-from detbench.types import canonical_hash
 
 Frame = NDArray[np.uint8]
 
@@ -79,13 +78,6 @@ def ensure(name: str, identity: str, build: Callable[[Path], list[dict[str, Any]
             (partial / "built.json").write_text(json.dumps({"pixels": pixels, "frames": frames}), "utf-8")
             partial.rename(folder)
     return folder
-
-
-def hash_files(files: list[Path], below: Path) -> str:
-    """One SHA-256 (hexadecimal) for many files: their names below a folder, and their contents."""
-    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
-        hashes = list(pool.map(file_hash, files))
-    return canonical_hash([[path.relative_to(below).as_posix(), h] for path, h in zip(files, hashes, strict=True)])
 
 
 def pairs(card: Card, folder: Path) -> list[dict[str, str]]:

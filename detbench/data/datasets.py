@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detbench.data import build, layouts, make, protocols
 from detbench.data.cards import Card, cards
 from detbench.data.clips import EACH, by_number, by_pattern
+from detbench.data.hashes import hash_files
 from detbench.data.images import image_size, read_image, write_image
 from detbench.files import code
 from detbench.progress import say, track
@@ -146,7 +147,7 @@ def _laid_out(folder: Path, layout: layouts.Layout, clips: str) -> Dataset:
     note = f" ({layout.note})" if layout.note else ""
     _say_once(folder, f"{layout.name} layout{note}: {count:,} clip{'s' * (count != 1)}, {len(pairs):,} pairs")
     files = [path for pair in pairs for path in (pair.sharp, pair.blurred, *pair.others)]
-    pixels = build.hash_files(files, Path(os.path.commonpath(files)))
+    pixels = hash_files(files, Path(os.path.commonpath(files)))
     identity = canonical_hash([pixels, [pair.clip for pair in pairs]])
     return Dataset((folder if folder.is_dir() else folder.parent).resolve().name, identity, tuple(pairs), pixels)
 
@@ -216,7 +217,7 @@ def _cut_apart(folder: Path, layout: layouts.Layout) -> layouts.Layout:
                 write_image(made / side / f"{pair.id}.png", half)
         return [{"id": pair.id, "clip": pair.clip} for pair in layout.pairs]
 
-    identity = build.hash_files([pair.sharp for pair in layout.pairs], folder)
+    identity = hash_files([pair.sharp for pair in layout.pairs], folder)
     made = build.ensure(folder.resolve().name, identity, cut)
     pairs = (
         replace(pair, sharp=made / "sharp" / f"{pair.id}.png", blurred=made / "blur" / f"{pair.id}.png")

@@ -12,6 +12,7 @@ import numpy as np
 
 from detbench.data import alignment, build, layouts
 from detbench.data.cards import Card
+from detbench.data.hashes import hash_files
 from detbench.data.images import image_size, list_images, read_image, write_image
 from detbench.data.pairing import some
 from detbench.files import code
@@ -85,7 +86,7 @@ def load(card: Card, root: Path) -> layouts.Layout:
     if not changes:
         return layout
     files = [path for pair in layout.pairs for path in (pair.sharp, pair.blurred)]
-    identity = canonical_hash([build.hash_files(files, root), changes, VERSION])
+    identity = canonical_hash([hash_files(files, root), changes, VERSION])
     made = build.ensure(card.name, identity, partial(_write, layout, changes))
     pairs = (
         replace(pair, sharp=made / "sharp" / f"{pair.id}.png", blurred=made / "blur" / f"{pair.id}.png", others=())

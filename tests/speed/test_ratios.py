@@ -11,7 +11,7 @@ import pytest
 import torch
 from ratios import has_bf16, in_turn, tell
 
-from detbench import assets, backends, bench, registry, restorers
+from detbench import assets, backends, bench, registry, restorers, runner, store
 from detbench.data import images
 from detbench.restore import Restorer
 from detbench.types import RunSpec
@@ -197,3 +197,22 @@ def test_listing(arguments):
 
     ours, theirs = in_turn(lambda: start("-m", "detbench", *arguments), lambda: start("-c", "import typer, rich"), 7)
     tell(f"`detbench {' '.join(arguments)}`", "`import typer, rich`", ours / theirs, most=2)
+
+
+def test_a_finished_run_is_found(tmp_path, home):
+    """A thousand pairs: beside reading names, sizes and the run's manifest and scores alone."""
+    shown = cv2.resize(frame(), (160, 96))
+    for i in range(1000):
+        for side in ("sharp", "blur"):
+            images.write_image(tmp_path / "data" / side / f"{i:04}.png", shown)
+    spec = RunSpec("identity", dataset=str(tmp_path / "data"), imgsz=64, device="cpu")
+    path = runner.run(spec, tmp_path / "runs").path
+    time.sleep(3)  # what changed just now is not remembered
+
+    def alone():
+        for side in ("sharp", "blur"):
+            [entry.stat() for entry in sorted((tmp_path / "data" / side).iterdir())]
+        store.read(path)
+
+    ours, least = in_turn(lambda: runner.run(spec, tmp_path / "runs"), alone, 7)
+    tell("a finished run of 1,000 frames, called again", "its folder's names and its files", ours / least, most=2)
