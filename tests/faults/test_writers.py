@@ -108,7 +108,12 @@ def test_figures(spec, tmp_path, fails, name):
 
 def test_references(spec, tmp_path, fails):
     run = runner.run(spec, tmp_path / "runs")
-    fails("references", lambda out: reference.export(run, out))
+
+    def work(out):
+        if not (out / "annotations.json").exists():  # a whole one is not written over
+            reference.export(run, out)
+
+    fails("references", work)
 
 
 def test_baselines(spec, tmp_path, fails):
