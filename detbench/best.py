@@ -210,10 +210,9 @@ def measurer(
 
     def measure(name: str, budget_ms: float) -> Time:
         restore = restorer(RunSpec(name, device=device))
-        restore([tile])
-        guess = min(_ms(restore, tile) for _ in range(REPEATS)) * frame.size / tile.size  # of so short times the least
-        if guess > HOPELESS * budget_ms:
-            return Time(guess, guessed=True)
+        guessed = _by_tile(restore, tile, frame.size)
+        if guessed > HOPELESS * budget_ms:
+            return Time(guessed, guessed=True)
         started = time.perf_counter()
         restore([frame])
         taken = [_ms(restore, frame)]
@@ -234,11 +233,15 @@ def guess(spec: RunSpec, size: tuple[int, int]) -> float | None:
     width, height = size
     tile = np.zeros((max(64, height // TILE), max(64, width // TILE), 3), np.uint8)
     try:
-        restore = restorers.restorer(spec)
-        restore([tile])
+        return _by_tile(restorers.restorer(spec), tile, 3 * width * height)
     except DetbenchError:
         return None
-    return min(_ms(restore, tile) for _ in range(REPEATS)) * width * height / (tile.size / 3)
+
+
+def _by_tile(restore: Any, tile: Any, size: int) -> float:
+    """Milliseconds of a frame of so many values, by a part of one, of whose short times the least counts."""
+    restore([tile])
+    return min(_ms(restore, tile) for _ in range(REPEATS)) * size / tile.size
 
 
 def _ms(restore: Any, frame: Any) -> float:

@@ -116,9 +116,7 @@ def _each(axes: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def plan(
-    matrices: Sequence[Matrix], out: Path, measure: Callable[[RunSpec, tuple[int, int]], float | None]
-) -> list[Row]:
+def plan(matrices: Sequence[Matrix], out: Path, measure: Measure) -> list[Row]:
     """What is to be done.
 
     Args:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from detbench.counts import Counts
 
@@ -181,10 +181,10 @@ class DetectorSpec:
     hash_source: bool = True
 
 
-INPUTS = ("blurred", "sharp")
-PRECISIONS = ("fp32", "bf16", "fp16", "auto")
-BACKENDS = ("torch", "compile", "onnx", "openvino", "auto")
-"""What a :class:`RunSpec` may say."""
+Input = Literal["blurred", "sharp"]
+Precision = Literal["fp32", "bf16", "fp16", "auto"]
+Backend = Literal["torch", "compile", "onnx", "openvino", "auto"]
+"""What a :class:`RunSpec` may say, and the command line."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ class RunSpec:
     deblurer: str
     dataset: str = "street"
     detector: str = "yolo26n"
-    input: Literal["blurred", "sharp"] = "blurred"
+    input: Input = "blurred"
     conf: float = 0.0
     nms_iou: float = 0.7
     imgsz: int = 0
@@ -272,8 +272,8 @@ class RunSpec:
             raise DetbenchError(f"imgsz is {self.imgsz}: it must be at least 32 (pixels).")
         if self.limit is not None and self.limit < 1:
             raise DetbenchError(f"limit is {self.limit}: it must be at least 1 (frames).")
-        for name, allowed in (("input", INPUTS), ("precision", PRECISIONS), ("backend", BACKENDS)):
-            if (value := getattr(self, name)) not in allowed:
+        for name, kind in (("input", Input), ("precision", Precision), ("backend", Backend)):
+            if (value := getattr(self, name)) not in (allowed := get_args(kind)):
                 raise DetbenchError(f"{name} is {value!r}: it must be {', '.join(allowed[:-1])} or {allowed[-1]}.")
 
     @property

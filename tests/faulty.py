@@ -116,6 +116,15 @@ def child(work):
     return number
 
 
+def _undisturbed(work, made, out):
+    """Do a work whole; gives the seconds that it took, and what came out."""
+    begun = time.monotonic()
+    work(out)
+    took, wanted = time.monotonic() - begun, made(out)
+    assert wanted
+    return took, wanted
+
+
 def kill_and_repeat(work, made, folder, times, count, what="bytes"):
     """Do a work whole, and then in other folders, killed at random moments and done again: the same has to come out.
 
@@ -127,10 +136,8 @@ def kill_and_repeat(work, made, folder, times, count, what="bytes"):
         count: of what came out.
         what: has to be the same, in words.
     """
-    begun = time.monotonic()
-    work(folder / "whole")
-    took, wanted, rng = time.monotonic() - begun, made(folder / "whole"), np.random.default_rng(0)
-    assert wanted
+    took, wanted = _undisturbed(work, made, folder / "whole")
+    rng = np.random.default_rng(0)
     for i in range(times):
         out = folder / f"{i}"
         was = killed_after(lambda out=out: work(out), rng.uniform(0, 1.2 * took))
@@ -195,10 +202,8 @@ def fail_and_repeat(work, made, folder, times, count, meanwhile=None):
     Args:
         meanwhile: what of the folder has to be of what will be made, after the failure; as ``made`` by default.
     """
-    begun = time.monotonic()
-    work(folder / "whole")
-    took, wanted, rng = time.monotonic() - begun, made(folder / "whole"), np.random.default_rng(0)
-    assert wanted
+    took, wanted = _undisturbed(work, made, folder / "whole")
+    rng = np.random.default_rng(0)
     for i in range(times):
         out = folder / f"{i}"
 

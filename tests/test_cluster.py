@@ -50,10 +50,11 @@ def refuses(spec, number, count, threads):
 def ray():
     """Two workers, which find what tests define."""
     ray = pytest.importorskip("ray")
-    os.environ["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), *sys.path])
-    ray.init(num_cpus=2, log_to_driver=False, logging_level="error", include_dashboard=False)
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([os.path.dirname(__file__), *sys.path]))
+        ray.init(num_cpus=2, log_to_driver=False, logging_level="error", include_dashboard=False)
+        yield ray
+        ray.shutdown()
 
 
 @pytest.mark.slow("starts processes")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import Backend, DetbenchError, Precision, RunSpec
 
 DEFAULTS = RunSpec("")
 
@@ -26,14 +26,14 @@ ValueRangeOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 BackendOption = Annotated[
-    Literal["torch", "compile", "onnx", "openvino", "auto"],
+    Backend,
     typer.Option(
         help="What computes the deblurer. auto: the fastest that is installed and makes the same frames, within half a"
         " grey level; what it chose is in the results."
     ),
 ]
 PrecisionOption = Annotated[
-    Optional[Literal["fp32", "bf16", "fp16", "auto"]],
+    Optional[Precision],
     typer.Option(help="Of the deblurer's arithmetic. Default: fp32; with --backend auto, auto."),
 ]
 RunsArgument = Annotated[
