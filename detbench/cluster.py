@@ -19,7 +19,7 @@ from detbench.data import datasets
 from detbench.files import write_file
 from detbench.progress import track
 from detbench.shards import Shard
-from detbench.types import DetbenchError, RunResult, RunSpec
+from detbench.types import DetbenchError, RunSpec
 
 A_WORKER = 4
 """Shards for each task that the cluster can do at once: some are slower, and one may have to be done again."""
@@ -68,8 +68,10 @@ def connected(address: str | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
-def run(spec: RunSpec, out: Path, cpus: int | None = None, score: Callable[..., Made] | None = None) -> RunResult:
-    """As :func:`detbench.runner.run`, on the cluster that is connected; what was scored before is not again.
+def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., Made] | None = None) -> None:
+    """Score a run's frames on the cluster that is connected, for :func:`detbench.runner.run` to finish here.
+
+    What was scored before is not again.
 
     Every node needs detbench, and the frames at the same place. As sums are rounded by the number of threads, the
     digits are those of a run on one machine with as many threads as a task has processors.
@@ -78,7 +80,7 @@ def run(spec: RunSpec, out: Path, cpus: int | None = None, score: Callable[..., 
         spec: as for ``run``.
         out: likewise, on this machine.
         cpus: processors of a task; as many as torch has threads here by default.
-        score: what does a shard, instead of :func:`shard`.
+        one: what does a shard, instead of :func:`shard`.
 
     Raises:
         DetbenchError: as for ``run``; or the workers of a shard died again and again.
@@ -88,15 +90,15 @@ def run(spec: RunSpec, out: Path, cpus: int | None = None, score: Callable[..., 
 
     spec = runner.resolve(spec)
     path = out / runner.directory(spec)
-    if store.is_complete(path):
-        return runner.run(spec, out)
+    if store.is_complete(path) or (path / store.FAILED).exists():
+        return
     cpus = cpus or torch.get_num_threads()
     gpus = float(spec.device != "cpu")
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     at_once = max(1, int(there.get("GPU", 0) if gpus else there.get("CPU", 1) // cpus))
-    frames = len(datasets.of(spec).pairs[: spec.limit])
+    frames = len(datasets.frames(spec))
     count = min(A_WORKER * at_once, frames)
-    task = ray.remote(num_cpus=min(cpus, there.get("CPU", 1)), num_gpus=gpus, max_retries=RETRIES)(score or shard)
+    task = ray.remote(num_cpus=min(cpus, there.get("CPU", 1)), num_gpus=gpus, max_retries=RETRIES)(one or shard)
     shards.note(path, spec)
     todo = [part for part in (Shard(i + 1, count) for i in range(count)) if not (path / part.journal).exists()]
     made_by = _finished(task, dataclasses.asdict(spec), cpus, iter(todo), 2 * at_once)
@@ -106,7 +108,6 @@ def run(spec: RunSpec, out: Path, cpus: int | None = None, score: Callable[..., 
             raise DetbenchError(made)
         for name in sorted(made, key=lambda name: name == part.journal):  # the journal last: with it the shard is done
             write_file(path / name, made[name])
-    return runner.run(spec, out)
 
 
 def shard(spec: dict[str, Any], number: int, count: int, threads: int) -> Made:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from detbench import metrics, stats, store, thresholds
 from detbench.counts import Counts
-from detbench.lineup import labels, role
+from detbench.lineup import labels, role, shown
 from detbench.metrics import Sums
 from detbench.signature import Signature
 from detbench.types import DetbenchError, FrameScore, RunResult
 
 SAME = (
-    *("dataset_hash", "limit", "noise", "classes", "truth_hash"),
+    *("dataset_hash", "limit", "skipped", "noise", "classes", "truth_hash"),
     *("detector_hash", "conf", "nms_iou", "imgsz", "match_iou"),
 )
 """Fields of a run's spec that must agree for its numbers to be compared with another's."""
@@ -185,7 +185,11 @@ def mismatches(a: RunResult, b: RunResult) -> list[str]:
         mine, its = getattr(a.spec, field), getattr(b.spec, field)
         if mine != its:
             words = [
-                f"{value[:8] or 'unknown'} of {Path(getattr(spec, named[field])).name}" if field in named else value
+                f"{value[:8] or 'unknown'} of {Path(getattr(spec, named[field])).name}"
+                if field in named
+                else shown(spec, field)
+                if field == "skipped"
+                else value
                 for value, spec in ((mine, a.spec), (its, b.spec))
             ]
             differing.append(f"{field} ({words[0]} and {words[1]})")

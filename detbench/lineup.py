@@ -141,6 +141,8 @@ def _training(result: RunResult) -> str:
 
 def shown(spec: RunSpec, field: str) -> str:
     """A field of a run's spec as people know it."""
+    if field == "skipped":
+        return f"{len(spec.skipped)} frames left out" if spec.skipped else "none"
     if field == "weights":
         return "/".join(Path(spec.weights).parts[-2:]) if spec.weights else "of its own"
     named = {"dataset_hash": "dataset", "detector_hash": "detector"}.get(field)

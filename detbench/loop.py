@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,9 @@ Deblur: TypeAlias = Callable[[Sequence[FramePair], Sequence[Frame]], list[Frame]
 BATCH = {"cpu": 1, "cuda": 8, "mps": 8}
 """Frames a batch: a CPU gains nothing from more."""
 
+FAILED = "failed/"
+"""What the key of a journal's row begins with that says why a frame cannot be scored."""
+
 IN_FLIGHT = 4
 """Batches that are decoded ahead of the networks, and as many that are scored behind them."""
 
@@ -50,6 +54,7 @@ class Batch(NamedTuple):
         draws: what its random draws depend on: not on where a run was interrupted.
         keys: under which the restored frames are kept.
         found: the restored frames that are kept, and the milliseconds that each took; None if any is missing.
+        failed: why others that belong to the batch could not be read, by their ids.
     """
 
     pairs: tuple[FramePair, ...]
@@ -59,6 +64,11 @@ class Batch(NamedTuple):
     draws: str
     keys: list[str]
     found: list[tuple[Frame, float]] | None
+    failed: dict[str, str]
+
+
+class FrameError(DetbenchError):
+    """A frame that cannot be read, restored or looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +132,9 @@ class Loop:
         return BATCH[self.spec.device.partition(":")[0]]
 
     def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Journal rows of the frames that are not done, in order.
+        """Ids and journal rows of the frames that are not done, in order.
+
+        Where frames may be left out, the row of one that fails says why, and its id begins with :data:`FAILED`.
 
         Frames are cut into batches before those that are done are left out: a batch that a kill cut short is worked
         on whole again, so the numbers do not depend on where that was.
@@ -131,44 +143,65 @@ class Loop:
         todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
         with ThreadPoolExecutor(2) as pool:
             scored = (
-                pool.submit(self._score, restored)
+                pool.submit(self._row, restored)
                 for batch in _ahead(pool, self._read, todo)
                 for restored in self._look(batch)
             )
-            for row in _behind(scored):
-                if row["score"]["id"] not in done:
-                    yield row["score"]["id"], row
+            for id, row in _behind(scored):
+                if id.removeprefix(FAILED) not in done:
+                    yield id, row
 
     def silent_below(self, pairs: Sequence[FramePair]) -> float:
         """The confidence below which the detector keeps what it finds to itself, by what it finds in sharp frames."""
-        seen = [self._reference("sharp", pair.id, images.read_image(pair.sharp))[0] for pair in pairs]
+        seen = []
+        for pair in pairs:
+            with suppress(FrameError), self._of_a_frame():  # a frame that fails here fails again when it is scored
+                seen.append(self._reference("sharp", pair.id, images.read_image(pair.sharp))[0])
         return detectors.silent_below(seen, min(self.spec.conf, store.FLOOR))
 
     def _read(self, pairs: tuple[FramePair, ...]) -> Batch:
         """Read the sharp and blurred frames of a batch, and the restored ones if they are kept."""
-        sharp = [images.read_image(pair.sharp) for pair in pairs]
-        blurred = [datasets.read_blurred(pair, self.spec.noise) for pair in pairs]
-        given = sharp if self.spec.input == "sharp" else blurred
+        read, failed = {}, {}
+        for pair in pairs:
+            try:
+                with self._of_a_frame():
+                    sharp, blurred = images.read_image(pair.sharp), datasets.read_blurred(pair, self.spec.noise)
+                    datasets.refuse_unequal(pair, sharp.shape[:2], blurred.shape[:2])
+                read[pair] = (sharp, blurred)
+            except FrameError as error:
+                failed[pair.id] = self._may_fail(error)
+        all_sharp, all_blurred = ([each[side] for each in read.values()] for side in (0, 1))
+        given = all_sharp if self.spec.input == "sharp" else all_blurred
         draws = draws_of(self.spec, pairs[0])
         keys = self.kept.keys(draws, given)
-        return Batch(pairs, sharp, blurred, given, draws, keys, self.kept.find(keys))
+        return Batch(tuple(read), all_sharp, all_blurred, given, draws, keys, self.kept.find(keys), failed)
 
-    def _look(self, batch: Batch) -> Iterator[Restored]:
-        """Run the networks on one batch."""
+    def _look(self, batch: Batch) -> Iterator[Restored | tuple[str, str]]:
+        """Run the networks on one batch; of a frame that fails, its id and why."""
+        yield from batch.failed.items()
         restored = batch.found or self._restore(batch)
         self.found += len(batch.found or ())
-        for pair, sharp, blurred, key, (frame, restore_ms) in zip(
-            batch.pairs, batch.sharp, batch.blurred, batch.keys, restored, strict=True
-        ):
-            reference = self.truth.objects[pair.id] if self.truth else self._reference("sharp", pair.id, sharp)[0]
-            seen_blurred, blurred_ms = self._reference("blurred", pair.id, blurred)
-            # The floor changes no pixel, so the detector need not look twice.
-            same = np.array_equal(frame, blurred)
-            seen, detect_ms = (seen_blurred, blurred_ms) if same else self._detect(frame)
-            new = "" if batch.found else key
-            reference = self._of_classes(reference)
-            seen_blurred, seen = (self._counted(each, reference, pair.id) for each in (seen_blurred, seen))
-            yield Restored(pair, sharp, frame, reference, seen_blurred, seen, restore_ms, detect_ms, new)
+        for i, (pair, made) in enumerate(zip(batch.pairs, restored, strict=True)):
+            try:
+                seen: Restored | tuple[str, str] = (
+                    (pair.id, made) if isinstance(made, str) else self._seen(batch, i, *made)
+                )
+            except FrameError as error:
+                seen = (pair.id, self._may_fail(error))
+            yield seen
+
+    def _seen(self, batch: Batch, i: int, frame: Frame, restore_ms: float) -> Restored:
+        """What the detector sees in a restored frame, and in what it was made of."""
+        pair, sharp, blurred = batch.pairs[i], batch.sharp[i], batch.blurred[i]
+        reference = self.truth.objects[pair.id] if self.truth else self._reference("sharp", pair.id, sharp)[0]
+        seen_blurred, blurred_ms = self._reference("blurred", pair.id, blurred)
+        # The floor changes no pixel, so the detector need not look twice.
+        same = np.array_equal(frame, blurred)
+        seen, detect_ms = (seen_blurred, blurred_ms) if same else self._detect(frame)
+        reference = self._of_classes(reference)
+        seen_blurred, seen = (self._counted(each, reference, pair.id) for each in (seen_blurred, seen))
+        key = "" if batch.found else batch.keys[i]
+        return Restored(pair, sharp, frame, reference, seen_blurred, seen, restore_ms, detect_ms, key)
 
     def _of_classes(self, seen: Detections) -> Detections:
         """Those of the classes that count."""
@@ -181,45 +214,92 @@ class Loop:
             return seen
         return seen.where(match.outside_crowds(seen, reference, self.truth.crowds[id], self.spec.match_iou))
 
-    def _restore(self, batch: Batch) -> list[tuple[Frame, float]]:
-        """What the deblurer makes of a batch, and the milliseconds a frame."""
+    def _restore(self, batch: Batch) -> list[tuple[Frame, float] | str]:
+        """What the deblurer makes of a batch, and the milliseconds a frame; or why it fails on one."""
         seed(batch.draws)
-        restored: list[tuple[Frame, float]] = []
+        restored: list[tuple[Frame, float] | str] = []
         for _, group in itertools.groupby(range(len(batch.given)), key=lambda i: batch.given[i].shape):
             members = list(group)
-            started = time.perf_counter()
             try:
-                made = self.restorer([batch.pairs[i] for i in members], [batch.given[i] for i in members])
-            except DetbenchError as error:
-                names = ", ".join(batch.pairs[i].id for i in members)
-                raise DetbenchError(f"{self.spec.deblurer} failed on frame {names}: {error}") from error
-            restore_ms = (time.perf_counter() - started) * 1e3 / len(members) if self.timed else math.nan
-            restored += [(frame, restore_ms) for frame in made]
+                restored += self._restore_some(batch, members)
+            except FrameError as error:
+                why = self._may_fail(error)
+                # Which of several it is shows when they are restored alone.
+                restored += [why] if len(members) == 1 else [self._restore_alone(batch, i) for i in members]
         return restored
+
+    def _restore_some(self, batch: Batch, members: Sequence[int]) -> list[tuple[Frame, float]]:
+        """The same of those frames of a batch that have these places and one size."""
+        started = time.perf_counter()
+        with self._of_a_frame(
+            f"{self.spec.deblurer} failed on frame {', '.join(batch.pairs[i].id for i in members)}: "
+        ):
+            made = self.restorer([batch.pairs[i] for i in members], [batch.given[i] for i in members])
+        restore_ms = (time.perf_counter() - started) * 1e3 / len(members) if self.timed else math.nan
+        return [(frame, restore_ms) for frame in made]
+
+    def _restore_alone(self, batch: Batch, i: int) -> tuple[Frame, float] | str:
+        """The same of one, after it failed together with others."""
+        seed(draws_of(self.spec, batch.pairs[i]))
+        try:
+            return self._restore_some(batch, [i])[0]
+        except FrameError as error:
+            return self._may_fail(error)
 
     def _detect(self, frame: Frame) -> tuple[Detections, float]:
         """What the detector sees, and after how many milliseconds."""
         started = time.perf_counter()
-        seen = detectors.look(self.detector, frame)
+        with self._of_a_frame(f"{self.spec.detector} failed: "):
+            seen = detectors.look(self.detector, frame)
         return seen, (time.perf_counter() - started) * 1e3
+
+    @contextmanager
+    def _of_a_frame(self, words: str = "") -> Iterator[None]:
+        """Make what goes wrong a :class:`FrameError` that begins with some words."""
+        try:
+            yield
+        except DetbenchError as error:
+            raise FrameError(f"{words}{error}") from error
+        except Exception as error:
+            if self.spec.on_error == "stop":  # a fault of some code, which its traceback shows best
+                raise
+            raise FrameError(f"{words}{type(error).__name__}: {error}") from error
+
+    def _may_fail(self, error: FrameError) -> str:
+        """The reason to leave a frame out, where that is allowed."""
+        if self.spec.on_error == "stop":
+            raise error
+        return str(error)
 
     def _reference(self, side: str, id: str, frame: Frame) -> tuple[Detections, float]:
         """The same for an unrestored frame, computed once for all deblurers."""
         key = f"{side}/{id}"
-        if key not in self.references.rows:
+        if key not in self.references:
             seen, ms = self._detect(frame)
             self.references.add(key, store.detections_to_json(seen) | {"ms": ms})
-        row = self.references.rows[key]
+        row = self.references[key]
         return store.detections_from_json(row), row["ms"]
 
+    def _row(self, of: Restored | tuple[str, str]) -> tuple[str, dict[str, Any]]:
+        """The journal's key and row of one frame."""
+        if isinstance(of, Restored):
+            try:
+                return of.pair.id, self._score(of)
+            except FrameError as error:
+                of = (of.pair.id, self._may_fail(error))
+        id, why = of
+        return FAILED + id, {"why": why}
+
     def _score(self, of: Restored) -> dict[str, Any]:
-        """The journal's row of one frame, which is kept for other runs if it has a key."""
+        """The journal's row of one frame that was restored, which is kept for other runs if it has a key."""
         conf = self.spec.conf
         counts = match.score_frame(
             of.seen.above(conf), of.seen_blurred.above(conf), of.reference.above(conf), self.spec.match_iou
         )
         images.write_image(store.preview(self.path, of.pair.id, of.frame.shape[:2]), of.frame)
-        nearest = max((of.sharp, *map(images.read_image, of.pair.others)), key=partial(quality.psnr_db, of.frame))
+        with self._of_a_frame():
+            others = [images.read_image(path) for path in of.pair.others]
+        nearest = max((of.sharp, *others), key=partial(quality.psnr_db, of.frame))
         if of.key:
             self.kept.add(of.key, of.frame, of.restore_ms)
         score = FrameScore(
@@ -232,9 +312,8 @@ class Loop:
             detect_ms=of.detect_ms,
             severity=of.pair.severity,
         )
-        row = {"score": dataclasses.asdict(score), "size": of.sharp.shape[:2]}
-        seen = {"sharp": of.reference, "blurred": of.seen_blurred, "restored": of.seen}
-        return row | {side: store.detections_to_json(detections) for side, detections in seen.items()}
+        height, width = of.sharp.shape[:2]
+        return store.row(score, (height, width), of.reference, of.seen_blurred, of.seen)
 
 
 def draws_of(spec: RunSpec, first: FramePair) -> str:

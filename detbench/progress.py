@@ -40,6 +40,9 @@ def track(items: Iterable[T], total: int, what: str, unit: str = "frames", done:
         unit: what an item is.
         done: how many were done before.
     """
+    if total and done >= total:
+        yield from items
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -59,7 +59,7 @@ def export(run: RunResult, out: Path) -> Path:
         write_image(out / "images" / f"{id}.png", read_image(pairs[id].sharp))
     names = [f"{id}.png" for id in ids]
     origin = f"{dataset.name}: what {run.spec.detector} sees in sharp frames, from a confidence of {run.spec.conf:g} on"
-    truth = coco.ground_truth(names, sizes, frames, class_names, origin)
+    truth = coco.ground_truth(names, sizes, class_names, origin, frames)
     write_image(out / SHEET, contact_sheet([read_image(pairs[id].sharp) for id in ids], frames))
     write_file(out / "annotations.json", json.dumps(truth) + "\n")
     return out / "annotations.json"

@@ -105,7 +105,7 @@ def check(spec: RunSpec) -> None:
     if spec.deblurer.startswith(restored.PREFIX):
         if spec.weights:
             raise DetbenchError(f"{spec.deblurer} needs no weights: leave out --weights.")
-        restored.RestoredFrames(spec.deblurer, datasets.of(spec).pairs[: spec.limit])
+        restored.RestoredFrames(spec.deblurer, datasets.frames(spec))
     else:
         loaded(spec)
 

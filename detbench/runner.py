@@ -13,11 +13,11 @@ from detbench import assets, classes, detectors, environment, kept, restored, re
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash, sweep
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
-from detbench.loop import Deblur, Loop, draws_of, seed
+from detbench.loop import FAILED, Deblur, Loop, draws_of, seed
 from detbench.progress import say, track
 from detbench.shards import Shard
 from detbench.signature import CONVENTIONS
-from detbench.types import DetbenchError, FramePair, FrameScore, RunResult, RunSpec, canonical_hash
+from detbench.types import DetbenchError, FramePair, RunResult, RunSpec, canonical_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 RUNS = Path("reports/runs")
 """Where run directories go by default."""
+
+SHOWN = 3
+"""Frames that are named when several are left out."""
 
 PROBED = 4
 """Sharp frames that show whether an exported detector has a threshold of its own inside."""
@@ -53,6 +56,8 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     """
     own = _taken(spec, deblurer)
     spec = resolve(spec, own)
+    if spec.on_error == "skip":
+        spec = replace(spec, on_error="stop", skipped=spec.skipped or _failing([spec], out, own, rerun))
     path = _path(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {_dataset(spec)}: finished before, read from {path}")
@@ -64,7 +69,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
             if not store.is_complete(path):  # by another process, meanwhile
                 sweep(path)
                 _score(spec, datasets.of(spec), path, own, rerun)
-    for leftover in ("journal*.jsonl", "references-*.jsonl", shards.SPEC, ".lock*"):
+    for leftover in ("journal*.jsonl", "references-*.jsonl", shards.SPEC, store.FAILED, ".lock*"):
         for file in path.glob(leftover):
             file.unlink(missing_ok=True)
     return store.read(path)
@@ -98,6 +103,62 @@ def run_shard(spec: RunSpec, shard: Shard, out: Path = RUNS) -> Path:
     return path
 
 
+def failing(specs: Sequence[RunSpec], out: Path = RUNS) -> tuple[str, ...]:
+    """Ids of the frames that any of several runs fails on, so that all leave out the same ones.
+
+    All other frames are scored on the way, for :func:`run` with these ``skipped``; which they are is kept in the runs'
+    directories.
+
+    Args:
+        specs: whose ``on_error`` is ``skip``, on the same frames.
+        out: as for :func:`run`.
+
+    Raises:
+        DetbenchError: as for :func:`run`; or there is no frame that all can be scored on.
+    """
+    return _failing([resolve(spec) for spec in specs], out)
+
+
+def without_failing(specs: Sequence[RunSpec], out: Path = RUNS) -> list[RunSpec]:
+    """Specs of runs on any frames, without those that may fail and do, in any run on the same frames."""
+    skipped = {}
+    for key in dict.fromkeys((spec.dataset_hash, spec.limit) for spec in specs if spec.on_error == "skip"):
+        alike = [spec for spec in specs if (spec.dataset_hash, spec.limit) == key and spec.on_error == "skip"]
+        skipped[key] = failing(alike, out)
+    return [
+        replace(spec, on_error="stop", skipped=skipped[spec.dataset_hash, spec.limit])
+        if spec.on_error == "skip"
+        else spec
+        for spec in specs
+    ]
+
+
+def _failing(specs: Sequence[RunSpec], out: Path, own: Custom | None = None, rerun: bool = False) -> tuple[str, ...]:
+    """The same of resolved specs; ``own`` and ``rerun`` as for :func:`_score`."""
+    from filelock import FileLock
+
+    failed: dict[str, str] = {}
+    for spec in specs:
+        path = _path(spec, out)
+        if not store.is_complete(path):
+            path.mkdir(parents=True, exist_ok=True)
+            with FileLock(path / ".lock"):
+                if not (path / store.FAILED).exists():
+                    sweep(path)
+                    _score(spec, datasets.of(spec), path, own, rerun, tried=True)
+                failed = store.read_failed(path) | failed
+    frames = datasets.frames(specs[0])
+    if failed:
+        some = "; ".join(f"{id}: {failed[id]}" for id in sorted(failed)[:SHOWN])
+        more = " ..." if len(failed) > SHOWN else ""
+        say(f"{len(failed):,} of {len(frames):,} frames are left out of all runs here: {some}{more}")
+    if len(failed) == len(frames):
+        raise DetbenchError(
+            f"There is no frame left: all {len(frames):,} failed, {frames[0].id} as {failed[frames[0].id]}"
+        )
+    return tuple(sorted(failed))
+
+
 def _score(
     spec: RunSpec,
     dataset: datasets.Dataset,
@@ -105,15 +166,17 @@ def _score(
     own: Custom | None,
     rerun: bool,
     shard: Shard | None = None,
+    tried: bool = False,
 ) -> None:
     """Score the frames that are not in the journal of a run's directory, and write the whole run there.
 
-    Of a shard only its own frames are scored, into a journal of its own.
+    Of a shard only its own frames are scored, into a journal of its own. Where frames may fail, all are ``tried``, and
+    those that did are written there alone.
     """
     _, found = detectors.settled(spec)
     floor = min(spec.conf, store.FLOOR)
     detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
-    pairs = dataset.pairs[: spec.limit]
+    pairs = datasets.frames(spec, dataset)
     counted = labels(spec, detector.class_names)
     truth = coco.read_truth(Path(spec.truth), [pair.id for pair in pairs], detector.class_names) if spec.truth else None
     if truth and truth.ignored:
@@ -137,7 +200,10 @@ def _score(
             )
         if shard is None:
             shards.absorb(path, journal)
-        done = set(journal.rows)
+        if spec.skipped:
+            _absorb_tried(spec, path, journal, pairs)
+        # What failed is tried again, unless frames may fail: then a run that goes on is the run that was not cut short.
+        done = {key.removeprefix(FAILED) for key in journal if spec.on_error == "skip" or not key.startswith(FAILED)}
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
         mine = shard.of(pairs, loop.batch) if shard else pairs
         others = {pair.id for pair in pairs}.difference(pair.id for pair in mine)
@@ -147,27 +213,39 @@ def _score(
             say(f"{loop.found:,} restored frames were kept from before, with the times that they took then.")
         if shard:
             return
-        rows = [journal.rows[pair.id] for pair in pairs]
-    store.finish(
-        path,
-        spec,
-        environment.describe()
-        | {
-            "dataset": dataset.name,
-            "conventions": CONVENTIONS,
-            "pixels": dataset.pixels,
-            "training": {} if own or elsewhere else restorers.training(spec),
-            "wall_seconds": time.monotonic() - started,
-            "resumed_after": len(done),
-        }
-        | ({"silent_below": silent} if silent else {})
-        | ({"backend": restorers.identity(spec)} if spec.backend != "torch" else {})
-        | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {}),
-        [FrameScore(**row["score"]) for row in rows],
-        {side: [store.detections_from_json(row[side]) for row in rows] for side in ("sharp", "blurred", "restored")},
-        detector.class_names,
-        [tuple(row["size"]) for row in rows],
-    )
+        if tried:
+            failed = [key for key in journal if key.startswith(FAILED)]
+            store.write_failed(path, {key.removeprefix(FAILED): journal[key]["why"] for key in failed})
+            return
+        here = (
+            environment.describe()
+            | {
+                "dataset": dataset.name,
+                "conventions": CONVENTIONS,
+                "pixels": dataset.pixels,
+                "training": {} if own or elsewhere else restorers.training(spec),
+                "wall_seconds": time.monotonic() - started,
+                "resumed_after": len(done),
+            }
+            | ({"silent_below": silent} if silent else {})
+            | ({"backend": restorers.identity(spec)} if spec.backend != "torch" else {})
+            | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {})
+        )
+        store.finish(path, spec, here, lambda: (journal[pair.id] for pair in pairs), detector.class_names)
+
+
+def _absorb_tried(spec: RunSpec, path: Path, journal: store.Journal, pairs: Sequence[FramePair]) -> None:
+    """Take over what was scored before it was known which frames are left out."""
+    before = _path(replace(spec, skipped=()), path.parent)
+    if not (before / store.FAILED).exists():
+        return
+    with store.Journal(before / "journal.jsonl") as tried:
+        for pair in pairs:
+            if pair.id in tried and pair.id not in journal:
+                row = tried[pair.id]
+                shown = store.preview(before, pair.id, row["size"])
+                store.link(shown, path / shown.relative_to(before))
+                journal.add(pair.id, row)
 
 
 def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
@@ -194,7 +272,7 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
         truth=str(Path(spec.truth).resolve()) if spec.truth else None,
         truth_hash=_hash_of(spec.truth) if spec.truth else "",
     )
-    few = dataset.pairs[: restorers.PROVED]
+    few = datasets.frames(spec, dataset)[: restorers.PROVED]
     return restorers.settled(spec, lambda: [datasets.read_blurred(pair, spec.noise) for pair in few], own)
 
 
@@ -234,7 +312,7 @@ def restored_frames(spec: RunSpec) -> Iterator[tuple[FramePair, NDArray[np.uint8
     """
     spec = resolve(spec)
     frames, restore = _frames(spec, kept.limit()), None
-    for pair in datasets.of(spec).pairs[: spec.limit]:
+    for pair in datasets.frames(spec):
         given = images.read_image(pair.sharp) if spec.input == "sharp" else datasets.read_blurred(pair, spec.noise)
         draws = draws_of(spec, pair)
         if found := frames.find(frames.keys(draws, [given])):
@@ -289,6 +367,9 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
     for spec in specs:
         if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
             restorers.check(spec)
+    if specs[0].on_error == "skip":
+        skipped = failing(framed(specs, views), out)
+        specs = [replace(spec, on_error="stop", skipped=skipped) for spec in specs]
     floor, ceiling = floor_and_ceiling(specs[0])
     floors = [run(replace(floor, **view), out) for view in views]
     for result in floors:

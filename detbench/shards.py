@@ -68,9 +68,9 @@ def absorb(path: Path, journal: store.Journal) -> None:
     """Take the rows of all shards in a directory into a run's journal."""
     for file in sorted(path.glob("journal-*.jsonl")):
         with store.Journal(file) as shard:
-            for id, row in shard.rows.items():
-                if id not in journal.rows:
-                    journal.add(id, row)
+            for id in shard:
+                if id not in journal:
+                    journal.add(id, shard[id])
 
 
 def gather(folders: Sequence[Path], out: Path) -> list[RunSpec]:

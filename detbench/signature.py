@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detbench import quality
-from detbench.types import RunResult
+from detbench.types import RunResult, canonical_hash
 
 CONVENTIONS = f"p,r,f1:micro|{quality.CONVENTIONS}"
 """How scores are computed. Every run says by which: others are not compared with it."""
@@ -35,6 +35,7 @@ class Signature:
         truth_hash: of the boxes that people drew, where they are what is to be found.
         without: clips that are left out.
         silent_below: the confidence below which the detector keeps what it finds to itself; 0 if it does not.
+        skipped: ids of frames that could not be scored, and are left out.
         computed: by which backend and in which precision the deblurers were; empty for torch in fp32.
     """
 
@@ -54,6 +55,7 @@ class Signature:
     truth_hash: str = ""
     without: tuple[str, ...] = ()
     silent_below: float = 0.0
+    skipped: tuple[str, ...] = ()
     computed: str = ""
 
     @classmethod
@@ -75,6 +77,7 @@ class Signature:
             detbench=environment["detbench"],
             classes=spec.classes,
             truth_hash=spec.truth_hash,
+            skipped=spec.skipped,
             silent_below=environment.get("silent_below", 0.0),
             computed="" if (spec.backend, spec.precision) == ("torch", "fp32") else f"{spec.backend}-{spec.precision}",
         )
@@ -89,6 +92,7 @@ class Signature:
         parts = [
             f"{self.dataset}:{self.dataset_hash[:8]}",
             f"limit:{self.limit}" if self.limit else "",
+            f"skipped:{len(self.skipped)}:{canonical_hash(self.skipped)[:8]}" if self.skipped else "",
             f"noise:{self.noise:g}" if self.noise else "",
             f"classes:{','.join(self.classes)}".replace(" ", "_") if self.classes else "",
             f"truth:{self.truth_hash[:8]}" if self.truth_hash else "",

@@ -11,8 +11,9 @@ import dataclasses
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,12 +27,20 @@ from detbench.types import SCHEMA, DetbenchError, Detections, FrameScore, RunRes
 TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
 """Names of files need be no UTF-8: they are written as the bytes that they are."""
 
+FAILED = "failed.json"
+"""Of a directory: the frames that its run cannot be scored on, after all were tried."""
+
+SIDES = ("sharp", "blurred", "restored")
+"""What a detector looks at of each frame."""
+
 FLOOR = 0.01
 """Detections are kept down to this score, so that other thresholds can be tried and AP computed without a new run."""
 
 
-class Journal:
+class Journal(Mapping[str, dict[str, Any]]):
     """An append-only file of JSON lines by key. Lines cut short by a kill are dropped when it is opened again.
+
+    Rows stay in the file, and are read when they are asked for: memory does not grow with them.
 
     Args:
         path: of the file; it and its folder are made.
@@ -39,22 +48,24 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: dict[str, dict[str, Any]] = {}
+        self._places: dict[str, tuple[int, int]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            whole, data = 0, path.read_bytes()
-            for line in data.splitlines(keepends=True):
-                try:
-                    key, row = json.loads(line)
-                except ValueError:
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                self.rows[key] = row
-                whole += len(line)
-            if whole < len(data):  # else nothing is cut off, and others may be adding to it
+            whole = 0
+            with path.open("rb") as lines:
+                for line in lines:
+                    try:
+                        key, _ = json.loads(line)
+                    except ValueError:
+                        break
+                    if not line.endswith(b"\n"):
+                        break
+                    self._places[key] = (whole, len(line))
+                    whole += len(line)
+            if whole < path.stat().st_size:  # else nothing is cut off, and others may be adding to it
                 os.truncate(path, whole)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab")
+        self._reader = path.open("rb", buffering=0)
 
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Append one row and hand it to the operating system.
@@ -62,8 +73,9 @@ class Journal:
         Raises:
             DetbenchError: the disk is full.
         """
+        line = json.dumps([key, row]).encode() + b"\n"
         try:
-            self._file.write(json.dumps([key, row]) + "\n")
+            self._file.write(line)
             self._file.flush()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -71,7 +83,26 @@ class Journal:
                     f"The disk is full: free some space for {self.path} and run again to go on."
                 ) from error
             raise
-        self.rows[key] = row
+        self._places[key] = (self._file.tell() - len(line), len(line))
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """A row."""
+        start, length = self._places[key]
+        self._reader.seek(start)
+        row: dict[str, Any] = json.loads(self._reader.read(length))[1]
+        return row
+
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a row, without reading it."""
+        return key in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self._places)
 
     def __enter__(self) -> Self:
         """The journal itself."""
@@ -80,6 +111,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
+        self._reader.close()
 
 
 def detections_to_json(detections: Detections) -> dict[str, Any]:
@@ -93,14 +125,28 @@ def detections_from_json(data: Mapping[str, Any]) -> Detections:
     return Detections(xyxy, np.array(data["score"], np.float32), np.array(data["label"], np.int64))
 
 
+def row(
+    score: FrameScore, size: tuple[int, int], sharp: Detections, blurred: Detections, restored: Detections
+) -> dict[str, Any]:
+    """A scored frame as plain data, as :func:`finish` takes it.
+
+    Args:
+        score: of the frame.
+        size: its height and width in pixels.
+        sharp: what was seen in the sharp frame, down to :data:`FLOOR`; of the others likewise.
+        blurred: in the blurred one.
+        restored: in the restored one.
+    """
+    made: dict[str, Any] = {"score": dataclasses.asdict(score), "size": size}
+    return made | dict(zip(SIDES, map(detections_to_json, (sharp, blurred, restored)), strict=True))
+
+
 def finish(
     path: Path,
     spec: RunSpec,
     environment: Mapping[str, Any],
-    scores: list[FrameScore],
-    detections: Mapping[str, list[Detections]],
+    rows: Callable[[], Iterable[Mapping[str, Any]]],
     class_names: Mapping[int, str],
-    sizes: list[tuple[int, int]],
 ) -> None:
     """Write a complete run.
 
@@ -108,33 +154,66 @@ def finish(
         path: the run's directory.
         spec: what was run.
         environment: where and how.
-        scores: one a frame.
-        detections: for ``sharp``, ``blurred`` and ``restored`` what was seen in each frame, down to :data:`FLOOR`; of
-            the sharp frames', those that reach ``spec.conf`` are written, as the reference.
+        rows: of the frames in their order, as from :func:`row`, from the first on whenever it is called. Of what was
+            seen in sharp frames, that which reaches ``spec.conf`` is written, as the reference.
         class_names: of the detector's labels.
-        sizes: (height, width) of each frame in pixels.
     """
+    scores, sizes = [], []
+    for each in rows():
+        scores.append(FrameScore(**each["score"]))
+        sizes.append(tuple(each["size"]))
     fields = [field.name for field in dataclasses.fields(FrameScore)]
     with replacing(path / "frames.csv") as partial, partial.open("w", newline="", **TEXT) as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(dataclasses.asdict(score) for score in scores)
-    for side, frames in detections.items():
-        if side == "sharp":
-            frames = [frame.above(spec.conf) for frame in frames]
-        data: Any = [box for number, frame in enumerate(frames, 1) for box in coco.boxes(number, frame)]
-        if side == "sharp":  # the reference: COCO ground truth, so that pycocotools can score the others against it
-            names = [f"{score.id}.webp" for score in scores]
-            data = coco.ground_truth(
-                names, sizes, frames, class_names, f"what {spec.detector} sees in the sharp frames"
-            )
-        _write_json(path / f"detections-{side}.json", data)
+    # The reference is COCO's ground truth, so that pycocotools can score the others against it.
+    names = [f"{score.id}.webp" for score in scores]
+    truth = coco.ground_truth(names, sizes, class_names, f"what {spec.detector} sees in the sharp frames")
+    with ExitStack() as stack:
+        add = {
+            side: stack.enter_context(_growing(path / f"detections-{side}.json", truth if side == "sharp" else []))
+            for side in SIDES
+        }
+        count = 0
+        for number, each in enumerate(rows(), 1):
+            for box in coco.boxes(number, detections_from_json(each["sharp"]).above(spec.conf)):
+                count += 1  # from 1: pycocotools takes a match with id 0 for none
+                add["sharp"](coco.annotation(count, box))
+            for side in ("blurred", "restored"):
+                for box in coco.boxes(number, detections_from_json(each[side])):
+                    add[side](box)
     _write_json(path / "manifest.json", manifest(spec, environment, len(scores)))
 
 
 def manifest(spec: RunSpec, environment: Mapping[str, Any], frames: int) -> dict[str, Any]:
     """What a run says of itself, as plain data."""
     return {"schema": SCHEMA, "spec": dataclasses.asdict(spec), "frames": frames, "environment": environment}
+
+
+def write_failed(path: Path, failed: Mapping[str, str]) -> None:
+    """Keep which frames of a run cannot be scored, and why, when all were tried."""
+    write_file(path / FAILED, json.dumps(failed, indent=1) + "\n")
+
+
+def read_failed(path: Path) -> dict[str, str]:
+    """What :func:`write_failed` kept.
+
+    Raises:
+        DetbenchError: it is damaged.
+    """
+    failed: dict[str, str] = _read_json(path / FAILED)
+    return failed
+
+
+def link(source: Path, target: Path) -> None:
+    """Make a file appear in a second place, as the same file where the file system can."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def is_complete(path: Path) -> bool:
@@ -263,6 +342,24 @@ def _from_coco(boxes: list[dict[str, Any]]) -> Detections:
     score, label = (np.array([box[key] for box in boxes]) for key in ("score", "category_id"))
     xyxy = np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])
     return Detections(xyxy, score.astype(np.float32), label.astype(np.int64))
+
+
+@contextmanager
+def _growing(path: Path, data: Any) -> Iterator[Callable[[Any], None]]:
+    """Write JSON whose last, empty list gets what is added, piece by piece: it may be large."""
+    text = json.dumps(data)
+    head = text.rstrip("]}")
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(head)
+        between = ""
+
+        def add(row: Any) -> None:
+            nonlocal between
+            file.write(between + json.dumps(row))
+            between = ", "
+
+        yield add
+        file.write(text.removeprefix(head) + "\n")
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -184,6 +184,7 @@ class DetectorSpec:
 Input = Literal["blurred", "sharp"]
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
 Backend = Literal["torch", "compile", "onnx", "openvino", "auto"]
+OnError = Literal["stop", "skip"]
 """What a :class:`RunSpec` may say, and the command line."""
 
 
@@ -220,6 +221,8 @@ class RunSpec:
         detector_weights: a file in place of the detector's own weights.
         value_range: of the values that a checkpoint's network takes and gives, where its file does not say; None for
             [0, 1].
+        on_error: ``skip`` leaves a frame out that cannot be read, restored or looked at; ``stop`` does not.
+        skipped: ids of the frames that are left out; filled in where ``on_error`` is ``skip``.
     """
 
     deblurer: str
@@ -247,6 +250,8 @@ class RunSpec:
     dataset_hash: str = ""
     detector_hash: str = ""
     truth_hash: str = ""
+    on_error: OnError = "stop"
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that cannot mean anything.
@@ -255,6 +260,7 @@ class RunSpec:
             DetbenchError: naming the field, its value and what is allowed.
         """
         object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "skipped", tuple(self.skipped))
         if self.value_range is not None:
             object.__setattr__(self, "value_range", tuple(self.value_range))
             if not self.value_range[0] < self.value_range[1]:
@@ -272,7 +278,7 @@ class RunSpec:
             raise DetbenchError(f"imgsz is {self.imgsz}: it must be at least 32 (pixels).")
         if self.limit is not None and self.limit < 1:
             raise DetbenchError(f"limit is {self.limit}: it must be at least 1 (frames).")
-        for name, kind in (("input", Input), ("precision", Precision), ("backend", Backend)):
+        for name, kind in (("input", Input), ("precision", Precision), ("backend", Backend), ("on_error", OnError)):
             if (value := getattr(self, name)) not in (allowed := get_args(kind)):
                 raise DetbenchError(f"{name} is {value!r}: it must be {', '.join(allowed[:-1])} or {allowed[-1]}.")
 
@@ -282,13 +288,14 @@ class RunSpec:
         places = dict.fromkeys(("weights", "dataset", "detector"))  # whose hashes count, not where they lie
         kind = self.deblurer.partition(":")[0]  # of a checkpoint's name, the part that is no place
         asked = dataclasses.asdict(self) | places | {"deblurer": kind, "schema": SCHEMA}
-        for hashed in ("clips", "blur", "truth", "detector_weights"):  # what other hashes know
-            del asked[hashed]
+        for known in ("clips", "blur", "truth", "detector_weights", "on_error"):  # by other hashes, and by `skipped`
+            del asked[known]
         for later in (
             "noise",
             "classes",
             "truth_hash",
             "value_range",
+            "skipped",
         ):  # runs without these keep their names
             if not asked[later]:
                 del asked[later]

@@ -46,6 +46,11 @@ def refuses(spec, number, count, threads):
     return f"frame {number} is broken"
 
 
+def run_on_it(spec, out, one=None):
+    cluster.score(spec, out, cpus=1, one=one)
+    return runner.run(spec, out).path
+
+
 @pytest.fixture(scope="module")
 def ray():
     """Two workers, which find what tests define."""
@@ -60,19 +65,19 @@ def ray():
 @pytest.mark.slow("starts processes")
 def test_the_same_as_on_one_machine(spec, ray, tmp_path):
     whole = runner.run(spec, tmp_path / "whole").path
-    made = cluster.run(spec, tmp_path / "ray", cpus=1).path
+    made = run_on_it(spec, tmp_path / "ray")
     assert made.name == whole.name
     assert contents(made) == contents(whole)
     pictures = [sorted((path / "frames").iterdir()) for path in (made, whole)]
     assert [path.name for path in pictures[0]] == [path.name for path in pictures[1]]
     assert all(one.read_bytes() == other.read_bytes() for one, other in zip(*pictures, strict=True))
-    assert cluster.run(spec, tmp_path / "ray").path == made  # which is finished
+    cluster.score(spec, tmp_path / "ray")  # which is finished
 
 
 @pytest.mark.slow("starts processes")
 def test_a_worker_that_dies_loses_nothing(spec, ray, tmp_path):
     whole = runner.run(spec, tmp_path / "whole").path
-    made = cluster.run(spec, tmp_path / "ray", cpus=1, score=dies_once).path
+    made = run_on_it(spec, tmp_path / "ray", one=dies_once)
     assert (tmp_path / "died").exists()
     assert contents(made) == contents(whole)
 
@@ -93,7 +98,7 @@ def test_what_was_done_is_not_done_again(spec, ray, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "_finished", counted)
-        made = cluster.run(spec, tmp_path / "ray", cpus=1).path
+        made = run_on_it(spec, tmp_path / "ray")
     assert sorted(done) == [1, 3, 4, 6, 7, 8]
     assert contents(made) == contents(runner.run(spec, tmp_path / "whole").path)
 
@@ -101,10 +106,10 @@ def test_what_was_done_is_not_done_again(spec, ray, tmp_path):
 @pytest.mark.slow("starts processes")
 def test_what_goes_wrong_is_said_in_a_line(spec, ray, tmp_path, monkeypatch):
     with pytest.raises(DetbenchError, match="frame [1-8] is broken"):
-        cluster.run(spec, tmp_path / "ray", cpus=1, score=refuses)
+        cluster.score(spec, tmp_path / "ray", cpus=1, one=refuses)
     monkeypatch.setattr(cluster, "RETRIES", 0)
     with pytest.raises(DetbenchError, match=r"The workers of shard \d-of-8 died 1 times"):
-        cluster.run(spec, tmp_path / "ray", cpus=1, score=dies)
+        cluster.score(spec, tmp_path / "ray", cpus=1, one=dies)
 
 
 def test_a_cluster_that_does_not_answer(spec):

@@ -38,9 +38,8 @@ def test_a_new_metric_is_found_everywhere(run, tmp_path, monkeypatch):
     assert any(sentence.startswith("dc250 misses less than blurred: missed -") for sentence in sentences(comparison))
     for result in (floor, better):
         result.path.mkdir()
-        seen = [Detections.empty()] * FRAMES
-        sides = {"sharp": seen, "blurred": seen, "restored": seen}
-        store.finish(result.path, result.spec, result.environment, list(result.scores), sides, {}, [(9, 9)] * FRAMES)
+        rows = [store.row(score, (9, 9), *[Detections.empty()] * 3) for score in result.scores]
+        store.finish(result.path, result.spec, result.environment, rows.__iter__, {})
     outcomes = {outcome.metric: outcome for outcome in check.judge(floor, better).outcomes}
     assert (outcomes["missed"].heading, outcomes["missed"].baseline) == ("missed", pytest.approx(share))
     assert outcomes["recall"].word == outcomes["missed"].word == "improved"

@@ -26,10 +26,11 @@ SCORES = [
 
 @pytest.fixture
 def written(tmp_path):
-    seen = {"sharp": [boxes(0, 20), boxes()], "blurred": [boxes(), boxes()], "restored": [boxes(0), boxes(40)]}
+    seen = ([boxes(0, 20), boxes()], [boxes(), boxes()], [boxes(0), boxes(40)])
     path = tmp_path / "run"
     path.mkdir()
-    store.finish(path, RunSpec("identity"), {"cpu": "x"}, SCORES, seen, {0: "car"}, [(32, 64), (32, 64)])
+    rows = [store.row(score, (32, 64), *its) for score, its in zip(SCORES, zip(*seen, strict=True), strict=True)]
+    store.finish(path, RunSpec("identity"), {"cpu": "x"}, lambda: rows, {0: "car"})
     return path
 
 
@@ -82,7 +83,7 @@ def test_a_journal_drops_the_line_that_a_kill_cut_short(tmp_path, cut):
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
     with store.Journal(path) as journal:
-        assert journal.rows == {"a": {"x": 0.1}}
+        assert journal == {"a": {"x": 0.1}}
         journal.add("b", {"x": math.inf})
     assert path.read_bytes() == whole
 
@@ -99,7 +100,7 @@ def test_a_full_disk_is_said_so(tmp_path, monkeypatch):
         monkeypatch.setattr(journal, "_file", Full())
         with pytest.raises(DetbenchError, match=r"disk is full.*journal\.jsonl.*run again"):
             journal.add("a", {})
-        assert journal.rows == {}
+        assert journal == {}
         monkeypatch.undo()
 
 

@@ -23,7 +23,7 @@ from detbench.cli._options import (
     value_range,
 )
 from detbench.cli._print import print_benchmarks, print_plan, print_unreferenced
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError, OnError, RunSpec
 
 RunDeblurer = Annotated[
     Optional[list[str]],
@@ -71,6 +71,12 @@ RunImgsz = Annotated[
     typer.Option(
         help="Longer side in pixels that the detector works at. Repeat for several, a table each. Default: the"
         " detector's own (640 of YOLOs)."
+    ),
+]
+RunOnError = Annotated[
+    OnError,
+    typer.Option(
+        help="skip: a frame that cannot be read, or fails before a deblurer, is left out of all runs that are compared."
     ),
 ]
 RunLimit = Annotated[Optional[int], typer.Option(help="Score the first N frames only.")]
@@ -157,6 +163,7 @@ def run(
     match_iou: RunMatchIou = DEFAULTS.match_iou,
     imgsz: RunImgsz = None,
     limit: RunLimit = None,
+    on_error: RunOnError = DEFAULTS.on_error,
     given: RunGiven = DEFAULTS.input,
     noise: RunNoise = DEFAULTS.noise,
     seed: RunSeed = DEFAULTS.seed,
@@ -199,6 +206,7 @@ def run(
             nms_iou=nms_iou,
             match_iou=match_iou,
             limit=limit,
+            on_error=on_error,
             noise=noise,
             seed=seed,
             device=device,
@@ -216,8 +224,9 @@ def run(
 
         names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
         if unreferenced.is_alone(dataset, blur):
-            if truth or noise or given != DEFAULTS.input or seeds > 1:
-                raise DetbenchError(f"{dataset} has no sharp frames: leave out --truth, --noise, --input and --seeds.")
+            if truth or noise or given != DEFAULTS.input or seeds > 1 or on_error != DEFAULTS.on_error:
+                options = "--truth, --noise, --input, --seeds and --on-error"
+                raise DetbenchError(f"{dataset} has no sharp frames: leave out {options}.")
             for each in detector or [DEFAULTS.detector]:
                 for size in imgsz or [DEFAULTS.imgsz]:
                     print_unreferenced(replace(spec, detector=each, imgsz=size), names, as_json)
@@ -267,12 +276,12 @@ def _run_matrix(
 
 
 def _run_on_cluster(specs: Sequence[RunSpec], out: Path, address: str | None, cpus: int | None) -> None:
-    """Run specs on a Ray cluster."""
+    """Score specs' frames on a Ray cluster."""
     from detbench import cluster
 
     with cluster.connected(address):
         for spec in specs:
-            cluster.run(spec, out, cpus)
+            cluster.score(spec, out, cpus)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -287,12 +296,12 @@ def merge(
 ) -> None:
     """Join what `detbench run --shard` scored into runs: the same as without shards, times aside."""
     with errors():
-        from detbench.runner import run as run_
+        from detbench import runner
         from detbench.shards import gather
 
         place = out or folders[0]
-        for spec in gather(folders, place):
-            print(run_(spec, place).path)
+        for spec in runner.without_failing(gather(folders, place), place):
+            print(runner.run(spec, place).path)
 
 
 @app.command()

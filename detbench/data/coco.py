@@ -120,18 +120,18 @@ def _detections(rows: list[list[float]]) -> Detections:
 def ground_truth(
     names: Sequence[str],
     sizes: Sequence[tuple[int, int]],
-    frames: Sequence[Detections],
     class_names: Mapping[int, str],
     description: str,
+    frames: Sequence[Detections] = (),
 ) -> dict[str, Any]:
     """Boxes as COCO's ground truth, with all that the tools of the field look for.
 
     Args:
         names: the images' files, relative to the folder of images.
         sizes: (height, width) of each in pixels.
-        frames: the boxes in each.
-        class_names: of their labels.
+        class_names: of the boxes' labels.
         description: what they are.
+        frames: the boxes in each, which come last; none for who adds them.
     """
     found = [box for number, frame in enumerate(frames, 1) for box in boxes(number, frame)]
     return {
@@ -142,17 +142,16 @@ def ground_truth(
             for number, (name, (height, width)) in enumerate(zip(names, sizes, strict=True), 1)
         ],
         "categories": [{"id": label, "name": name, "supercategory": ""} for label, name in class_names.items()],
-        "annotations": [
-            {
-                "id": i,
-                "area": box["bbox"][2] * box["bbox"][3],
-                "iscrowd": 0,
-                "segmentation": _outline(box["bbox"]),
-                **box,
-            }
-            for i, box in enumerate(found, 1)  # from 1: pycocotools takes a match with id 0 for none
-        ],
+        # From 1: pycocotools takes a match with id 0 for none.
+        "annotations": [annotation(i, box) for i, box in enumerate(found, 1)],
     }
+
+
+def annotation(id: int, box: Mapping[str, Any]) -> dict[str, Any]:
+    """A box, as from :func:`boxes`, as an object of COCO's ground truth."""
+    x, y, width, height = box["bbox"]
+    outline = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    return {"id": id, "area": width * height, "iscrowd": 0, "segmentation": outline, **box}
 
 
 def boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
@@ -164,13 +163,3 @@ def boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
         box = [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)]
         made.append({"image_id": image, "category_id": label, "bbox": box, "score": round(score, 6)})
     return made
-
-
-def _area(box: Sequence[float]) -> float:
-    return box[2] * box[3]
-
-
-def _outline(box: Sequence[float]) -> list[list[float]]:
-    """A box as a polygon."""
-    x, y, width, height = box
-    return [[x, y, x + width, y, x + width, y + height, x, y + height]]

@@ -43,7 +43,7 @@ class Dataset:
     pixels: str
 
 
-def load(name: str, clips: str = "", blur: str = "") -> Dataset:
+def load(name: str, clips: str = "", blur: str = "", lenient: bool = False) -> Dataset:
     """Find a dataset for evaluation, building it on first use.
 
     Args:
@@ -52,6 +52,7 @@ def load(name: str, clips: str = "", blur: str = "") -> Dataset:
         clips: pattern with a group ``clip``, which says what clip a frame is of, from its path below the folder of
             blurred frames, without suffix. Empty for what the layout says.
         blur: how sharp frames are blurred that have no blurred ones, as for :func:`detbench.data.make.parse`.
+        lenient: let frames of a folder pass that cannot be read, or differ in size from their partner.
 
     Raises:
         DetbenchError: an unknown name, a card that is not for evaluation, or a folder whose frames do not pair up.
@@ -73,7 +74,7 @@ def load(name: str, clips: str = "", blur: str = "") -> Dataset:
         return _built(known[name])
     place = Path(name)
     if place.is_dir() or place.is_file():
-        return from_folder(place, clips, blur)
+        return from_folder(place, clips, blur, lenient)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or list(known)
     raise DetbenchError(
         f"There is no dataset {name!r}, nor a folder or file of that name. There {'are' if near[1:] else 'is'}"
@@ -83,7 +84,13 @@ def load(name: str, clips: str = "", blur: str = "") -> Dataset:
 
 def of(spec: RunSpec) -> Dataset:
     """The dataset of a run."""
-    return load(spec.dataset, spec.clips, spec.blur)
+    return load(spec.dataset, spec.clips, spec.blur, lenient=spec.on_error == "skip" or bool(spec.skipped))
+
+
+def frames(spec: RunSpec, dataset: Dataset | None = None) -> tuple[FramePair, ...]:
+    """The pairs that a run scores, in order; of its dataset, if that is at hand."""
+    pairs = (dataset or of(spec)).pairs[: spec.limit]
+    return tuple(pair for pair in pairs if pair.id not in spec.skipped) if spec.skipped else pairs
 
 
 def absolute(name: str) -> str:
@@ -95,13 +102,14 @@ def absolute(name: str) -> str:
     return f"{benchmark}:{Path(root).resolve()}" if colon and benchmark in known else str(Path(name).resolve())
 
 
-def from_folder(folder: Path, clips: str = "", blur: str = "") -> Dataset:
+def from_folder(folder: Path, clips: str = "", blur: str = "", lenient: bool = False) -> Dataset:
     """A user's own frames, in a layout that is recognised.
 
     Args:
         folder: or file, as for :func:`load`; and so are the others.
         clips: see there.
         blur: see there.
+        lenient: see there.
 
     Raises:
         DetbenchError: naming the frames that are unpaired, share a name, or differ in size; or no layout fits.
@@ -116,7 +124,7 @@ def from_folder(folder: Path, clips: str = "", blur: str = "") -> Dataset:
             f"{folder} holds no frames in a layout that is known: put the sharp ones into {folder / 'sharp'} and the"
             f" blurred ones, of the same names, into {folder / 'blur'}; or give sharp ones alone, with --blur shake."
         )
-    return _laid_out(folder, layout, clips)
+    return _laid_out(folder, layout, clips, lenient)
 
 
 def _benchmark(card: Card, root: Path, clips: str) -> Dataset:
@@ -133,11 +141,11 @@ def _first_upper(card: Card) -> str:
     return obtain[0].upper() + obtain[1:]
 
 
-def _laid_out(folder: Path, layout: layouts.Layout, clips: str) -> Dataset:
+def _laid_out(folder: Path, layout: layouts.Layout, clips: str, lenient: bool = False) -> Dataset:
     """The frames of a layout, checked, with their clips."""
     if layout.halves:
         layout = _cut_apart(folder, layout)
-    _refuse_others(layout.pairs)
+    _refuse_others(layout.pairs, lenient)
     pairs = list(layout.pairs)
     if clips:
         pairs = _patterned(pairs, clips)
@@ -188,18 +196,24 @@ def _patterned(pairs: Sequence[FramePair], pattern: str) -> list[FramePair]:
     return [replace(pair, clip=clip) for pair, clip in zip(pairs, clips, strict=True)]
 
 
-def _refuse_others(pairs: Sequence[FramePair]) -> None:
-    """Stop if frames differ in size from their partner or share a name."""
+def _refuse_others(pairs: Sequence[FramePair], lenient: bool) -> None:
+    """Stop if frames share a name or, unless that is found when they are read, differ in size from their partner."""
     ids: dict[str, Path] = {}
     for pair in pairs:
-        (h, w), (hb, wb) = (_size(path, path.stat().st_mtime_ns) for path in (pair.sharp, pair.blurred))
-        if (h, w) != (hb, wb):
-            raise DetbenchError(
-                f"{pair.sharp} is {w}x{h} but {pair.blurred} is {wb}x{hb}: a pair must show the same pixels."
-            )
+        if not lenient:
+            refuse_unequal(pair, *(_size(path, path.stat().st_mtime_ns) for path in (pair.sharp, pair.blurred)))
         if pair.id in ids:
             raise DetbenchError(f"{pair.sharp} and {ids[pair.id]} get the same name, {pair.id}: rename one.")
         ids[pair.id] = pair.sharp
+
+
+def refuse_unequal(pair: FramePair, sharp: Sequence[int], blurred: Sequence[int]) -> None:
+    """Stop if a pair's frames, of these heights and widths, do not show the same pixels."""
+    (h, w), (hb, wb) = sharp, blurred
+    if (h, w) != (hb, wb):
+        raise DetbenchError(
+            f"{pair.sharp} is {w}x{h} but {pair.blurred} is {wb}x{hb}: a pair must show the same pixels."
+        )
 
 
 @cache

@@ -213,17 +213,15 @@ def make(source: Path, out: Path, blur: Blur, limit: int | None = None, workers:
     wanted = asked(shots, blur)
     sweep(out)
     with Journal(out / "journal.jsonl") as journal:
-        if journal.rows.get("", wanted) != wanted:
+        if journal.get("", wanted) != wanted:
             raise DetbenchError(f"{out} holds frames that were made of others or otherwise: give another folder.")
-        if not journal.rows:
+        if not journal:
             journal.add("", wanted)
-        todo = [shot for shot in shots if shot.id not in journal.rows]
+        todo = [shot for shot in shots if shot.id not in journal]
         done = len(shots) - len(todo)
         for id, row in track(_made(todo, out, blur, workers), len(shots), f"making {out.name}", done=done):
             journal.add(id, row)
-        rows = [
-            {"id": shot.id, "clip": shot.clip, "severity": shot.severity, **journal.rows[shot.id]} for shot in shots
-        ]
+        rows = [{"id": shot.id, "clip": shot.clip, "severity": shot.severity, **journal[shot.id]} for shot in shots]
     write_file(out / "manifest.json", json.dumps(wanted | {"frames": rows}, indent=1) + "\n")
     return rows
 

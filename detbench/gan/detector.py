@@ -219,10 +219,10 @@ def find_objects(
     sha256, look = found.sha256, found.build(conf=CONFIDENCE, nms_iou=0.7, imgsz=imgsz, device=device)
     keys = [canonical_hash([sha256, imgsz, list(p.shape), hash_pixels(p)])[:16] for p in pictures]
     with store.Journal(assets.home() / "detections" / f"objects-{sha256[:8]}-{imgsz}.jsonl") as kept:
-        todo = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in kept.rows}
+        todo = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in kept}
         for key, picture in track(todo.items(), len(todo), f"{detector} looks for objects", "pictures"):
             kept.add(key, {"xyxy": look([picture])[0].xyxy.round(1).tolist()})
-        return [np.array(kept.rows[key]["xyxy"], np.float32).reshape(-1, 4) for key in keys]
+        return [np.array(kept[key]["xyxy"], np.float32).reshape(-1, 4) for key in keys]
 
 
 def hash_pixels(picture: NDArray[np.uint8]) -> str:

@@ -114,6 +114,8 @@ def find(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 
 def _is_run(path: Path) -> bool:
     """Whether a directory holds a run, finished or not."""
+    if (path / store.FAILED).exists():  # what is left of it is finished elsewhere, without the frames that failed
+        return False
     return any((path / file).exists() for file in ("manifest.json", "journal.jsonl", "frames.csv"))
 
 

@@ -381,13 +381,16 @@ class Report:
 
     def measured(self) -> page.Section:
         """How to read and repeat the numbers."""
-        environment = self.group.floor.environment
+        environment, skipped = self.group.floor.environment, self.group.floor.spec.skipped
         packages = ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())
         return page.Section(
             "measured",
             "How it was measured",
             [
                 f"Signature: {self.group.signature}",
+                f"Frames that one of the deblurers failed on, or nobody could read, are left out of all: {', '.join(skipped)}."
+                if skipped
+                else "",
                 f"Machine: {environment.get('cpu', 'unknown')}, {environment.get('threads', '?')} threads,"
                 f" {environment.get('gpu') or 'no GPU'}.",
                 "Precision, recall and F1 count all objects of all frames against what the same detector sees in the"

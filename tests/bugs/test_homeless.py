@@ -36,10 +36,10 @@ def test_a_cache_that_may_only_be_read_is_enough(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store, "Journal", refused)
     with runner._journal(shared, own) as found:
-        assert found.rows == {"a": {"x": 1}}
+        assert found == {"a": {"x": 1}}
         found.add("b", {"x": 2})
     with journal(own) as found:
-        assert found.rows == {"a": {"x": 1}, "b": {"x": 2}}
+        assert found == {"a": {"x": 1}, "b": {"x": 2}}
     assert shared.read_text() == '["a", {"x": 1}]\n'
 
 
