@@ -361,12 +361,7 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
     Raises:
         DetbenchError: as for :func:`run`; or there is no object to be found in any of the frames.
     """
-    # A mistake should show before the floor is run.
-    for view in views:
-        resolve(replace(specs[0], **view))
-    for spec in specs:
-        if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
-            restorers.check(spec)
+    check(specs, views, out)
     if specs[0].on_error == "skip":
         skipped = failing(framed(specs, views), out)
         specs = [replace(spec, on_error="stop", skipped=skipped) for spec in specs]
@@ -379,6 +374,19 @@ def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out
             raise DetbenchError(f"There is nothing to be found: {what} {where}. Give other frames, or a lower --conf.")
     results = [floors, *([run(replace(each, **view), out) for view in views] for each in (*specs, ceiling))]
     return [lined_up(of_view) for of_view in zip(*results, strict=True)]
+
+
+def check(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path = RUNS) -> None:
+    """Find mistakes before anything is run; arguments as for :func:`benchmarks`.
+
+    Raises:
+        DetbenchError: an unknown name, or a deblurer that cannot run.
+    """
+    for view in views:
+        resolve(replace(specs[0], **view))
+    for spec in specs:
+        if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
+            restorers.check(spec)
 
 
 def framed(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]]) -> list[RunSpec]:

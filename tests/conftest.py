@@ -293,3 +293,13 @@ def folder(tmp_path):
         for side in ("blur", "sharp"):
             images.write_image(tmp_path / "pairs" / "train" / "GOPR01" / side / f"{i}.png", photo[:60, :90] // 2)
     return tmp_path
+
+
+@pytest.fixture
+def eight_frames(stocked, traffic, tmp_path):
+    """Eight frames of two clips, before a real detector, since the workers are other processes."""
+    torch.set_num_threads(1)
+    for i, frame in enumerate([*traffic, *(frame[:, ::-1] for frame in traffic)]):
+        images.write_image(tmp_path / "data" / "sharp" / f"{i}.png", frame)
+        images.write_image(tmp_path / "data" / "blur" / f"{i}.png", frame // 2)
+    return RunSpec("unsharp", dataset=str(tmp_path / "data"), imgsz=320, device="cpu")

@@ -48,6 +48,7 @@ ALLOWED = {
     "restorers": {"backends", "custom", "data.datasets", "environment", "external", "registry", "restore", "restored"}
     | {"weights"},
     "runner": LEAVES | {"custom", "detectors", "loop", "restorers", "shards"},
+    "processes": {"data.datasets", "progress", "runner", "shards", "store"},
     "cluster": {"data.datasets", "progress", "runner", "shards", "store"},
     "matrix": {"data.datasets", "data.images", "registry", "runner", "store"},
     "bench": {"data.datasets", "data.images", "detectors", "environment", "match", "quality", "restorers", "runner"},

@@ -5,28 +5,16 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from test_shards import contents
 from typer.testing import CliRunner
 
 from detbench import cli, cluster, runner
-from detbench.data import images
 from detbench.shards import Shard
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError
 
 
 def invoke(*arguments):
     return CliRunner().invoke(cli.app, ["run", *map(str, arguments)])
-
-
-@pytest.fixture
-def spec(stocked, traffic, tmp_path):
-    """Eight frames of two clips, before a real detector, since the workers are other processes."""
-    torch.set_num_threads(1)
-    for i, frame in enumerate([*traffic, *(frame[:, ::-1] for frame in traffic)]):
-        images.write_image(tmp_path / "data" / "sharp" / f"{i}.png", frame)
-        images.write_image(tmp_path / "data" / "blur" / f"{i}.png", frame // 2)
-    return RunSpec("unsharp", dataset=str(tmp_path / "data"), imgsz=320, device="cpu")
 
 
 def dies_once(spec, number, count, threads):
@@ -63,31 +51,31 @@ def ray():
 
 
 @pytest.mark.slow("starts processes")
-def test_the_same_as_on_one_machine(spec, ray, tmp_path):
-    whole = runner.run(spec, tmp_path / "whole").path
-    made = run_on_it(spec, tmp_path / "ray")
+def test_the_same_as_on_one_machine(eight_frames, ray, tmp_path):
+    whole = runner.run(eight_frames, tmp_path / "whole").path
+    made = run_on_it(eight_frames, tmp_path / "ray")
     assert made.name == whole.name
     assert contents(made) == contents(whole)
     pictures = [sorted((path / "frames").iterdir()) for path in (made, whole)]
     assert [path.name for path in pictures[0]] == [path.name for path in pictures[1]]
     assert all(one.read_bytes() == other.read_bytes() for one, other in zip(*pictures, strict=True))
-    cluster.score(spec, tmp_path / "ray")  # which is finished
+    cluster.score(eight_frames, tmp_path / "ray")  # which is finished
 
 
 @pytest.mark.slow("starts processes")
-def test_a_worker_that_dies_loses_nothing(spec, ray, tmp_path):
-    whole = runner.run(spec, tmp_path / "whole").path
-    made = run_on_it(spec, tmp_path / "ray", one=dies_once)
+def test_a_worker_that_dies_loses_nothing(eight_frames, ray, tmp_path):
+    whole = runner.run(eight_frames, tmp_path / "whole").path
+    made = run_on_it(eight_frames, tmp_path / "ray", one=dies_once)
     assert (tmp_path / "died").exists()
     assert contents(made) == contents(whole)
 
 
 @pytest.mark.slow("starts processes")
-def test_what_was_done_is_not_done_again(spec, ray, tmp_path):
+def test_what_was_done_is_not_done_again(eight_frames, ray, tmp_path):
     """A driver that was killed: two of eight shards are there, and of the others each is done once."""
     count = cluster.A_WORKER * 2
     for number in (2, 5):
-        runner.run_shard(spec, Shard(number, count), tmp_path / "ray")
+        runner.run_shard(eight_frames, Shard(number, count), tmp_path / "ray")
     done = []
     finished = cluster._finished
 
@@ -98,31 +86,31 @@ def test_what_was_done_is_not_done_again(spec, ray, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "_finished", counted)
-        made = run_on_it(spec, tmp_path / "ray")
+        made = run_on_it(eight_frames, tmp_path / "ray")
     assert sorted(done) == [1, 3, 4, 6, 7, 8]
-    assert contents(made) == contents(runner.run(spec, tmp_path / "whole").path)
+    assert contents(made) == contents(runner.run(eight_frames, tmp_path / "whole").path)
 
 
 @pytest.mark.slow("starts processes")
-def test_what_goes_wrong_is_said_in_a_line(spec, ray, tmp_path, monkeypatch):
+def test_what_goes_wrong_is_said_in_a_line(eight_frames, ray, tmp_path, monkeypatch):
     with pytest.raises(DetbenchError, match="frame [1-8] is broken"):
-        cluster.score(spec, tmp_path / "ray", cpus=1, one=refuses)
+        cluster.score(eight_frames, tmp_path / "ray", cpus=1, one=refuses)
     monkeypatch.setattr(cluster, "RETRIES", 0)
     with pytest.raises(DetbenchError, match=r"The workers of shard \d-of-8 died 1 times"):
-        cluster.score(spec, tmp_path / "ray", cpus=1, one=dies)
+        cluster.score(eight_frames, tmp_path / "ray", cpus=1, one=dies)
 
 
-def test_a_cluster_that_does_not_answer(spec):
+def test_a_cluster_that_does_not_answer(eight_frames):
     pytest.importorskip("ray")
-    done = invoke("--engine", "ray", "--address", "127.0.0.1:9", "--dataset", spec.dataset)
+    done = invoke("--engine", "ray", "--address", "127.0.0.1:9", "--dataset", eight_frames.dataset)
     assert done.exit_code == 1
     assert "No Ray cluster answers at 127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.output
 
 
-def test_without_ray(spec, monkeypatch):
+def test_without_ray(eight_frames, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    done = invoke("--engine", "ray", "--dataset", spec.dataset)
+    done = invoke("--engine", "ray", "--dataset", eight_frames.dataset)
     assert done.exit_code == 1
     assert "pip install 'detbench[ray]'" in done.stderr
 
@@ -131,10 +119,21 @@ def test_rays_options_need_ray():
     assert "add --engine ray" in invoke("--address", "auto").stderr
 
 
-def test_a_local_run_imports_no_ray(spec, tmp_path):
+def test_a_local_run_imports_no_ray(eight_frames, tmp_path):
     code = (
         "import sys; from detbench.cli import app\ntry: app()\nexcept SystemExit: pass\nassert 'ray' not in sys.modules"
     )
 
-    command = [sys.executable, "-c", code, "run", "--deblurer", "unsharp", "--dataset", spec.dataset, "--limit", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        "--deblurer",
+        "unsharp",
+        "--dataset",
+        eight_frames.dataset,
+        "--limit",
+        "1",
+    ]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)

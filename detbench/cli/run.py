@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
@@ -118,6 +118,10 @@ RunTruth = Annotated[
 ]
 
 
+RunDevice = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:N or mps; or several, a process each: cuda:0,cuda:1, or cpu,cpu."),
+]
 RunShard = Annotated[
     Optional[str],
     typer.Option(
@@ -168,7 +172,7 @@ def run(
     noise: RunNoise = DEFAULTS.noise,
     seed: RunSeed = DEFAULTS.seed,
     seeds: RunSeeds = 1,
-    device: DeviceOption = DEFAULTS.device,
+    device: RunDevice = DEFAULTS.device,
     backend: BackendOption = "torch",
     precision: PrecisionOption = None,
     weights: WeightsOption = None,
@@ -192,6 +196,7 @@ def run(
     with errors():
         if (address or cpus_per_task) and engine != "ray":
             raise DetbenchError("--address and --cpus-per-task are Ray's: add --engine ray.")
+        devices = _several(device, alone=engine == "local" and not (shard or config))
         if config or dry_run:
             _run_matrix(context, config, dry_run, out, as_json, columns)
             return
@@ -209,7 +214,7 @@ def run(
             on_error=on_error,
             noise=noise,
             seed=seed,
-            device=device,
+            device=devices[0].partition(":")[0] if devices else device,
             backend=backend,
             precision=precision_of(backend, precision),
             weights=str(weights) if weights else None,
@@ -245,7 +250,9 @@ def run(
                 print(run_shard(asked, part, out))
             return
         if engine == "ray":
-            _run_on_cluster(framed(specs, views), out, address, cpus_per_task)
+            _score_on_cluster(specs, views, out, address, cpus_per_task)
+        elif devices:
+            _score_by_processes(specs, views, out, devices)
         print_benchmarks(views, benchmarks(specs, views, out), as_json, keys)
 
 
@@ -261,7 +268,7 @@ def _run_matrix(
         what = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise DetbenchError(f"{config} says what is run: leave out {what}.")
     from detbench import best, matrix, table
-    from detbench.runner import benchmarks, framed
+    from detbench.runner import benchmarks
 
     matrices = matrix.read(config)
     rows = matrix.plan(matrices, out, best.guess)
@@ -269,18 +276,42 @@ def _run_matrix(
     if not dry_run:
         for each in matrices:
             if context.params["engine"] == "ray":
-                every = framed(each.specs, each.views)
-                _run_on_cluster(every, out, context.params["address"], context.params["cpus_per_task"])
+                address, cpus = context.params["address"], context.params["cpus_per_task"]
+                _score_on_cluster(each.specs, each.views, out, address, cpus)
             made = benchmarks(each.specs, each.views, out)
             print_benchmarks(each.views, made, as_json, table.chosen(columns) if columns else table.SHOWN)
 
 
-def _run_on_cluster(specs: Sequence[RunSpec], out: Path, address: str | None, cpus: int | None) -> None:
-    """Score specs' frames on a Ray cluster."""
-    from detbench import cluster
+def _several(device: str, alone: bool) -> list[str]:
+    """The devices that ``--device`` names, if several; they are refused where frames are shared out already."""
+    from detbench import processes
 
+    devices = processes.several(device)
+    if devices and not alone:
+        raise DetbenchError(f"--device {device}: give one, with --engine ray, --shard and --config.")
+    return devices
+
+
+def _score_by_processes(
+    specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path, devices: Sequence[str]
+) -> None:
+    """Score a benchmark's frames by a process for each device."""
+    from detbench import processes, runner
+
+    runner.check(specs, views, out)
+    for spec in runner.framed(specs, views):
+        processes.score(spec, devices, out)
+
+
+def _score_on_cluster(
+    specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path, address: str | None, cpus: int | None
+) -> None:
+    """Score a benchmark's frames on a Ray cluster."""
+    from detbench import cluster, runner
+
+    runner.check(specs, views, out)
     with cluster.connected(address):
-        for spec in specs:
+        for spec in runner.framed(specs, views):
             cluster.score(spec, out, cpus)
 
 

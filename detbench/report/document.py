@@ -388,7 +388,7 @@ class Report:
             "How it was measured",
             [
                 f"Signature: {self.group.signature}",
-                f"Frames that one of the deblurers failed on, or nobody could read, are left out of all: {', '.join(skipped)}."
+                f"Frames that cannot be read, or that a deblurer failed on, are left out of all: {', '.join(skipped)}."
                 if skipped
                 else "",
                 f"Machine: {environment.get('cpu', 'unknown')}, {environment.get('threads', '?')} threads,"
