@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,15 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from detbench import runner, shards, store
+from detbench import assets, detectors, external, registry, runner, shards, store
 from detbench.data import datasets
-from detbench.files import write_file
+from detbench.files import file_hash, write_file
 from detbench.progress import track
 from detbench.shards import Shard
 from detbench.types import DetbenchError, RunSpec
 
 A_WORKER = 4
 """Shards for each task that the cluster can do at once: some are slower, and one may have to be done again."""
+
+MOST = 250
+"""Frames of a shard at most: its pictures are in the driver's memory for a moment."""
 
 ANSWER = 10.0
 """Seconds that a cluster has to answer."""
@@ -32,6 +36,10 @@ RETRIES = 3
 
 Made = dict[str, bytes] | str
 """Of a shard: files by name, or what the user can mend."""
+
+Files = dict[str, tuple[str, str, Any]]
+"""Weights that go along with a run: by the field of the spec that names them, or ``assets/``, their place in a node's
+cache, the SHA-256, and Ray's reference to the bytes."""
 
 
 @contextmanager
@@ -73,7 +81,8 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
 
     What was scored before is not again.
 
-    Every node needs detbench, and the frames at the same place. As sums are rounded by the number of threads, the
+    Every node needs detbench, and the frames at the same place; weights are sent to it, once.
+    As sums are rounded by the number of threads, the
     digits are those of a run on one machine with as many threads as a task has processors.
 
     Args:
@@ -97,11 +106,12 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     at_once = max(1, int(there.get("GPU", 0) if gpus else there.get("CPU", 1) // cpus))
     frames = len(datasets.frames(spec))
-    count = min(A_WORKER * at_once, frames)
+    count = min(max(A_WORKER * at_once, math.ceil(frames / MOST)), frames)
     task = ray.remote(num_cpus=min(cpus, there.get("CPU", 1)), num_gpus=gpus, max_retries=RETRIES)(one or shard)
     shards.note(path, spec)
     todo = [part for part in (Shard(i + 1, count) for i in range(count)) if not (path / part.journal).exists()]
-    made_by = _finished(task, dataclasses.asdict(spec), cpus, iter(todo), 2 * at_once)
+    files = {field: (name, file_hash(file), ray.put(file.read_bytes())) for field, (name, file) in _needed(spec)}
+    made_by = _finished(task, (dataclasses.asdict(spec), files, cpus), iter(todo), 2 * at_once)
     label = f"{spec.deblurer} on {Path(spec.dataset).name}, by Ray"
     for part, made in track(made_by, count, label, "shards", count - len(todo)):
         if isinstance(made, str):
@@ -110,30 +120,60 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
             write_file(path / name, made[name])
 
 
-def shard(spec: dict[str, Any], number: int, count: int, threads: int) -> Made:
+def _needed(spec: RunSpec) -> Iterator[tuple[str, tuple[str, Path]]]:
+    """The files with weights that a run needs beside the package: what names them, their names, and where they are."""
+    for field in ("weights", "detector_weights"):
+        if place := getattr(spec, field):
+            yield field, (Path(place).name, Path(place))
+    kind, _, place = spec.deblurer.partition(":")
+    if spec.deblurer.startswith(external.PREFIXES):
+        yield "deblurer", (Path(place).name, Path(place))
+    pinned = [] if kind in ("frames", *(prefix[:-1] for prefix in external.PREFIXES)) else registry.get(kind).assets
+    fetched = [assets.fetch(name) for name in pinned]
+    if (its := detectors.settled(spec)[1].weights) and its.parent == assets.home() / "assets":
+        fetched.append(its)
+    for file in fetched:
+        yield f"assets/{file.name}", (file.name, file)
+
+
+def _received(spec: dict[str, Any], files: Files) -> dict[str, Any]:
+    """A spec that names the files that came along: whoever needs them first on a node writes them into its cache."""
+    import ray
+
+    for field, (name, sha256, sent) in files.items():
+        place = assets.home() / ("assets" if field.startswith("assets/") else f"sent/{sha256[:16]}") / name
+        if not place.exists():
+            content: Any = ray.get(sent)
+            write_file(place, content)
+        if field == "deblurer":
+            spec = spec | {field: f"{spec[field].partition(':')[0]}:{place}"}
+        elif field in spec:
+            spec = spec | {field: str(place)}
+    return spec
+
+
+def shard(spec: dict[str, Any], files: Files, threads: int, number: int, count: int) -> Made:
     """Score a shard, wherever this runs; gives its journal and its pictures."""
     import torch
 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = runner.run_shard(RunSpec(**spec), Shard(number, count), Path(folder))
+            path = runner.run_shard(RunSpec(**_received(spec, files)), Shard(number, count), Path(folder))
         except DetbenchError as error:
             return str(error)
-        files = [path / Shard(number, count).journal, *path.glob("frames/**/*")]
-        return {file.relative_to(path).as_posix(): file.read_bytes() for file in files if file.is_file()}
+        made = [path / Shard(number, count).journal, *path.glob("frames/**/*")]
+        return {file.relative_to(path).as_posix(): file.read_bytes() for file in made if file.is_file()}
 
 
-def _finished(
-    task: Any, spec: dict[str, Any], cpus: int, todo: Iterator[Shard], most: int
-) -> Iterator[tuple[Shard, Made]]:
+def _finished(task: Any, order: tuple[Any, ...], todo: Iterator[Shard], most: int) -> Iterator[tuple[Shard, Made]]:
     """Shards as they are finished; so many are under way at most, so that results do not pile up."""
     import ray
 
     under_way: dict[Any, Shard] = {}
     while True:
         while len(under_way) < most and (part := next(todo, None)):
-            under_way[task.remote(spec, part.number, part.count, cpus)] = part
+            under_way[task.remote(*order, part.number, part.count)] = part
         if not under_way:
             return
         (done, *_), _ = ray.wait(list(under_way))

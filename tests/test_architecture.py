@@ -49,7 +49,10 @@ ALLOWED = {
     | {"weights"},
     "runner": LEAVES | {"custom", "detectors", "loop", "restorers", "shards"},
     "processes": {"data.datasets", "progress", "runner", "shards", "store"},
-    "cluster": {"data.datasets", "progress", "runner", "shards", "store"},
+    "cluster": {
+        *("assets", "data.datasets", "detectors", "external", "files", "progress"),
+        *("registry", "runner", "shards", "store"),
+    },
     "matrix": {"data.datasets", "data.images", "registry", "runner", "store"},
     "bench": {"data.datasets", "data.images", "detectors", "environment", "match", "quality", "restorers", "runner"},
     "unreferenced": LEAVES | {"detectors", "restorers", "runner"},

@@ -1,5 +1,6 @@
 """A run on a Ray cluster of this machine: the same as without, also when a worker dies; and what is refused."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 from test_shards import contents
 from typer.testing import CliRunner
 
-from detbench import cli, cluster, runner
+from detbench import assets, cli, cluster, export, runner
 from detbench.shards import Shard
 from detbench.types import DetbenchError
 
@@ -17,20 +18,27 @@ def invoke(*arguments):
     return CliRunner().invoke(cli.app, ["run", *map(str, arguments)])
 
 
-def dies_once(spec, number, count, threads):
+def dies_once(spec, files, threads, number, count):
     """The first worker that does this dies at once."""
     marker = os.path.join(os.path.dirname(spec["dataset"]), "died")
     if not os.path.exists(marker):
         open(marker, "w").close()
         os._exit(1)
-    return cluster.shard(spec, number, count, threads)
+    return cluster.shard(spec, files, threads, number, count)
 
 
-def dies(spec, number, count, threads):
+def dies(spec, files, threads, number, count):
     os._exit(1)
 
 
-def refuses(spec, number, count, threads):
+def finds_no_file(spec, files, threads, number, count):
+    """A node that has none of the driver's files."""
+    assert {"deblurer"} <= files.keys()
+    name, place = spec["deblurer"].split(":")
+    return cluster.shard(spec | {"deblurer": f"{name}:/nowhere/{place[-8:]}"}, files, threads, number, count)
+
+
+def refuses(spec, files, threads, number, count):
     return f"frame {number} is broken"
 
 
@@ -40,11 +48,18 @@ def run_on_it(spec, out, one=None):
 
 
 @pytest.fixture(scope="module")
-def ray():
+def nodes_home(tmp_path_factory):
+    """The cache of the node, which is empty at first."""
+    return tmp_path_factory.mktemp("node")
+
+
+@pytest.fixture(scope="module")
+def ray(nodes_home):
     """Two workers, which find what tests define."""
     ray = pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([os.path.dirname(__file__), *sys.path]))
+        patch.setenv("DETBENCH_HOME", str(nodes_home))
         ray.init(num_cpus=2, log_to_driver=False, logging_level="error", include_dashboard=False)
         yield ray
         ray.shutdown()
@@ -71,6 +86,19 @@ def test_a_worker_that_dies_loses_nothing(eight_frames, ray, tmp_path):
 
 
 @pytest.mark.slow("starts processes")
+def test_weights_are_sent_along(eight_frames, ray, nodes_home, tmp_path):
+    export.export("dc0", tmp_path / "net.onnx")
+    mine = dataclasses.replace(eight_frames, deblurer=f"onnx:{tmp_path / 'net.onnx'}", limit=2)
+    whole = runner.run(mine, tmp_path / "whole").path
+    made = run_on_it(mine, tmp_path / "ray", one=finds_no_file)
+    assert made.name == whole.name
+    assert contents(made) == contents(whole)
+    (sent,) = (nodes_home / "sent").glob("*/net.onnx")
+    assert sent.read_bytes() == (tmp_path / "net.onnx").read_bytes()
+    assert (nodes_home / "assets" / "yolo26n.pt").read_bytes() == (assets.home() / "assets" / "yolo26n.pt").read_bytes()
+
+
+@pytest.mark.slow("starts processes")
 def test_what_was_done_is_not_done_again(eight_frames, ray, tmp_path):
     """A driver that was killed: two of eight shards are there, and of the others each is done once."""
     count = cluster.A_WORKER * 2
@@ -79,8 +107,8 @@ def test_what_was_done_is_not_done_again(eight_frames, ray, tmp_path):
     done = []
     finished = cluster._finished
 
-    def counted(task, spec, cpus, todo, most):
-        for part, made in finished(task, spec, cpus, todo, most):
+    def counted(task, order, todo, most):
+        for part, made in finished(task, order, todo, most):
             done.append(part.number)
             yield part, made
 
