@@ -14,7 +14,7 @@ ROOT = Path(detbench.__file__).parent.parent
 EVERYWHERE = {"types", "files", "classes", "counts", "metrics", "lineup", "signature"}
 DATA = {f"data.{path.stem}" for path in (ROOT / "detbench" / "data").glob("[a-z]*.py")}
 LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets"}
-LEAVES |= {"restore", "restored", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
+LEAVES |= {"ap", "restore", "restored", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 DETECTORS = {
     "assets",
     "environment",
@@ -88,9 +88,9 @@ ALLOWED = {
     "report.detectors": {"classes", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
     "report.page": {"data.datasets", "store", "data.images", "match"},
-    "report.breakdown": {"match", "thresholds"},
+    "report.breakdown": {"ap", "match", "thresholds"},
     "report.plots": {"stats", "tide", "report.breakdown", "report.style"},
-    "report.document": {"data.datasets", "progress", "stats", "store", "thresholds", "tide"}
+    "report.document": {"ap", "data.datasets", "progress", "stats", "store", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
     "report.groups": {"best", "swap"}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from detbench import tide
 from detbench.counts import Counts
-from detbench.match import match, score_frame
+from detbench.match import score_frame
 from detbench.report import breakdown
-from detbench.report.breakdown import AveragePrecision, Cell
+from detbench.report.breakdown import Cell
 from detbench.tide import Errors
 from detbench.types import Detections, FrameScore
 
@@ -205,68 +205,6 @@ def test_cells_add_up_to_the_run(seed):
 def test_a_cell_needs_ten_objects_to_be_trusted():
     assert Cell("a", Counts(4, 0, 6)).enough
     assert not Cell("a", Counts(4, 100, 5)).enough
-
-
-# Average precision
-
-
-def test_perfect_detections_have_an_ap_of_one():
-    frame = boxes((0, 0, 20, 20), (100, 0, 150, 50), (200, 0, 300, 100))
-    assert vars(breakdown.average_precision([frame], [frame])) == pytest.approx(dict.fromkeys(vars_of_ap(), 1.0))
-
-
-def vars_of_ap():
-    return [field.name for field in dataclasses.fields(AveragePrecision)]
-
-
-def test_ap_is_taken_at_each_overlap():
-    """A box with an IoU of .72 is right up to .70, which are five of the ten thresholds."""
-    ap = breakdown.average_precision([boxes((0, 0, 50, 36))], [boxes((0, 0, 50, 50))])
-    assert (ap.ap, ap.ap50, ap.ap75) == pytest.approx((0.5, 1, 0))
-
-
-def naive_ap50(detections, reference):
-    """101-point interpolated AP at an IoU of one half, mean over the classes of the reference."""
-    aps = []
-    for label in sorted({x for frame in reference for x in frame.label.tolist()}):
-        hits, objects = [], 0
-        for seen, truth in zip(detections, reference, strict=True):
-            matched = match(seen, truth, 0.5)
-            hits += [(-s, m >= 0) for s, m, c in zip(seen.score, matched, seen.label, strict=True) if c == label]
-            objects += int((truth.label == label).sum())
-        correct = np.cumsum([hit for _, hit in sorted(hits, key=lambda pair: pair[0])])
-        precision, recall = correct / np.arange(1, len(correct) + 1), correct / objects
-        best = [max(precision[recall >= r], default=0) for r in np.linspace(0, 1, 101)]
-        aps.append(np.mean(best))
-    return np.mean(aps)
-
-
-def test_ap_equals_a_naive_loop():
-    detections, reference = random_frames(8, frames=12, classes=4)
-    reference = [Detections(r.xyxy, r.score, np.minimum(r.label, 2)) for r in reference]  # class 3: only detected
-    ap = breakdown.average_precision(detections, reference)
-    assert ap.ap50 == pytest.approx(naive_ap50(detections, reference))
-    assert 0 < ap.ap < ap.ap50 < 1
-
-
-def test_ap_prints_nothing(capfd):
-    breakdown.average_precision(*random_frames(1))
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("detections", "reference", "expected"),
-    [
-        ([], [], math.nan),
-        ([NONE], [NONE], math.nan),
-        ([squares(0)], [NONE], math.nan),
-        ([NONE], [squares(0)], 0),
-        ([squares(0, label=[1])], [squares(0)], 0),
-    ],
-)
-def test_ap_where_there_is_nothing(detections, reference, expected):
-    ap = breakdown.average_precision(detections, reference)
-    assert (ap.ap, ap.ap50, ap.ap75) == pytest.approx((expected,) * 3, nan_ok=True)
 
 
 # Kinds of errors

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from detbench import cli, reference, runner, store
+from detbench.ap import average_precision
 from detbench.data import datasets
 from detbench.data.images import image_size, read_image
-from detbench.report.breakdown import average_precision
 from detbench.types import DetbenchError, RunSpec
 
 

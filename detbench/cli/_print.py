@@ -163,14 +163,14 @@ def print_alternatives(found: Table) -> None:
 
 
 AVERAGES = {"ap": "AP", "ap50": "AP50", "ar": "AR"}
-"""COCO's averages, by attribute of :class:`detbench.report.breakdown.AveragePrecision`, with their headings."""
+"""COCO's averages, by attribute of :class:`detbench.ap.AveragePrecision`, with their headings."""
 
 
 def averages(lineup: Lineup) -> list[tuple[str, list[float]]]:
     """The values of :data:`AVERAGES` of each run, with its name."""
     from detbench import store
+    from detbench.ap import average_precision
     from detbench.lineup import labels
-    from detbench.report.breakdown import average_precision
 
     named, found = labels(lineup), []
     for result in lineup:

@@ -6,8 +6,6 @@ counted at is an argument, so detections may reach below it.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from detbench.ap import IOUS
 from detbench.counts import Counts
 from detbench.match import found, match
 from detbench.thresholds import counts_by_threshold
@@ -23,9 +22,6 @@ from detbench.types import Detections, FrameScore
 
 CONFIDENCES = np.linspace(0.01, 0.99, 99)
 """Where :func:`confidence_sweep` counts by default."""
-
-IOUS = np.linspace(0.5, 0.95, 10)
-"""COCO's ten IoU thresholds."""
 
 SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
 """The least area of each size in square pixels (Lin et al., "Microsoft COCO", and ``COCOeval``)."""
@@ -67,23 +63,6 @@ class Cell:
     def enough(self) -> bool:
         """Whether there are :data:`ENOUGH` reference objects to trust the numbers."""
         return bool(self.counts.objects >= ENOUGH)
-
-
-@dataclass(frozen=True)
-class AveragePrecision:
-    """COCO's average precision, each in [0, 1], or NaN where there are no reference objects.
-
-    Attributes:
-        ap: mean over the IoU thresholds .50, .55, ..., .95.
-        ap50: at an IoU of .50.
-        ap75: at an IoU of .75.
-        ar: average recall over the same IoU thresholds, of the 100 surest detections of a class.
-    """
-
-    ap: float
-    ap50: float
-    ap75: float
-    ar: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,34 +192,6 @@ def iou_sweep(
     return Sweep(thresholds, Counts.of(np.array(counts, np.int64).reshape(-1, 3)))
 
 
-def average_precision(detections: Sequence[Detections], reference: Sequence[Detections]) -> AveragePrecision:
-    """COCO's average precision of the detections, by pycocotools.
-
-    It takes the 100 surest detections of each class in a frame, and the mean over the classes that have reference
-    objects. It wants detections down to a very low score: cut off higher, precision-recall curves lack their tails.
-
-    Args:
-        detections: one a frame.
-        reference: likewise; their scores are ignored.
-
-    Returns:
-        NaN without reference objects; 0 where there are objects, but no detections.
-    """
-    from pycocotools.cocoeval import COCOeval
-
-    if not sum(map(len, reference)):
-        return AveragePrecision(*[np.nan] * 4)
-    with contextlib.redirect_stdout(io.StringIO()):
-        labels = sorted({label for frame in reference for label in frame.label.tolist()})
-        evaluation = COCOeval(_coco(reference, labels), _coco(detections, labels), "bbox")
-        # All sizes in one: each size would take as long again, which is nearly all of a report's time.
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return AveragePrecision(*[float(value) if value >= 0 else np.nan for value in evaluation.stats[[0, 1, 2, 8]]])
-
-
 def by_class(run: Matches, class_names: Mapping[int, str]) -> list[Cell]:
     """One cell for each class that is among the reference objects or the detections, the most frequent first.
 
@@ -324,26 +275,3 @@ def _group(run: Matches, detection_group: NDArray[np.int64], object_group: NDArr
 def _cells(names: Sequence[str], counts: Counts) -> list[Cell]:
     """(groups,) counts with their names."""
     return [Cell(name, counts[i].map(int)) for i, name in enumerate(names)]
-
-
-def _coco(frames: Sequence[Detections], labels: Sequence[int]) -> Any:
-    """Boxes as pycocotools wants them, be they ground truth or results."""
-    from pycocotools.coco import COCO
-
-    made = COCO()
-    boxes = [
-        {"image_id": image, "category_id": label, "score": score, "bbox": [x0, y0, x1 - x0, y1 - y0]}
-        for image, frame in enumerate(frames)
-        for (x0, y0, x1, y1), label, score in zip(
-            frame.xyxy.tolist(), frame.label.tolist(), frame.score.tolist(), strict=True
-        )
-    ]
-    made.dataset = {
-        "images": [{"id": image} for image in range(len(frames))],
-        "categories": [{"id": label} for label in labels],
-        "annotations": [  # ids from 1: pycocotools takes a match with id 0 for none
-            {"id": i, "area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box} for i, box in enumerate(boxes, 1)
-        ],
-    }
-    made.createIndex()
-    return made

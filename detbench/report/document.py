@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detbench import stats, store, tide
+from detbench.ap import average_precision
 from detbench.counts import Counts
 from detbench.data import datasets
 from detbench.files import sweep, write_file
@@ -253,7 +254,7 @@ class Report:
         several = len(set(self.clips)) > 1
         rows = []
         for name, run in self.framed.items():
-            ap = breakdown.average_precision(self.seen[name], self.reference)
+            ap = average_precision(self.seen[name], self.reference)
             chosen = (
                 leave_one_clip_out(self.seen[name], self.reference, self.clips, spec.match_iou) if several else None
             )
@@ -267,7 +268,7 @@ class Report:
             framed(rows, str(self.group.signature)),
             (
                 f"F1 at a confidence of {spec.conf:g}, and at the one that is best on all other clips. AP is COCO's,"
-                " by pycocotools, against the objects of the sharp frames.",
+                " as pycocotools has it, against the objects of the sharp frames.",
             ),
             "thresholds",
         )
