@@ -97,15 +97,15 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
     import ray
     import torch
 
-    spec = runner.resolve(spec)
-    path = out / runner.directory(spec)
+    spec, dataset = runner.resolved(spec)
+    path = runner.place(spec, out)
     if store.is_complete(path) or (path / store.FAILED).exists():
         return
     cpus = cpus or torch.get_num_threads()
     gpus = float(spec.device != "cpu")
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     at_once = max(1, int(there.get("GPU", 0) if gpus else there.get("CPU", 1) // cpus))
-    frames = len(datasets.frames(spec))
+    frames = len(datasets.frames(spec, dataset))
     count = min(max(A_WORKER * at_once, math.ceil(frames / MOST)), frames)
     task = ray.remote(num_cpus=min(cpus, there.get("CPU", 1)), num_gpus=gpus, max_retries=RETRIES)(one or shard)
     shards.note(path, spec)

@@ -325,7 +325,12 @@ def seed(draws: str) -> None:
     """Let torch draw what belongs to a batch."""
     import torch
 
-    torch.manual_seed(code(draws))
+    # Not torch.manual_seed: of accelerators that nothing was computed on it notes each call, with its stack, for later.
+    torch.default_generator.manual_seed(code(draws))
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(code(draws))
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(code(draws))
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

@@ -65,13 +65,13 @@ def score(spec: RunSpec, devices: Sequence[str], out: Path) -> None:
     """
     import torch
 
-    spec = runner.resolve(spec)
-    path = out / runner.directory(spec)
+    spec, dataset = runner.resolved(spec)
+    path = runner.place(spec, out)
     if store.is_complete(path) or (path / store.FAILED).exists():
         return
     shards.note(path, spec)
     threads = max(1, torch.get_num_threads() // (len(devices) if spec.device == "cpu" else 1))
-    frames = len(datasets.frames(spec))
+    frames = len(datasets.frames(spec, dataset))
     label = f"{spec.deblurer} on {Path(spec.dataset).name}, by {len(devices)} processes"
     with ExitStack() as stack:
         running = {}

@@ -55,10 +55,10 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
             What was scored before is kept.
     """
     own = _taken(spec, deblurer)
-    spec = resolve(spec, own)
+    spec, dataset = resolved(spec, own)
     if spec.on_error == "skip":
-        spec = replace(spec, on_error="stop", skipped=spec.skipped or _failing([spec], out, own, rerun))
-    path = _path(spec, out)
+        spec = replace(spec, on_error="stop", skipped=spec.skipped or _failing([spec], dataset, out, own, rerun))
+    path = place(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {_dataset(spec)}: finished before, read from {path}")
     else:
@@ -68,7 +68,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
         with FileLock(path / ".lock"):
             if not store.is_complete(path):  # by another process, meanwhile
                 sweep(path)
-                _score(spec, datasets.of(spec), path, own, rerun)
+                _score(spec, dataset, path, own, rerun)
     for leftover in ("journal*.jsonl", "references-*.jsonl", shards.SPEC, store.FAILED, ".lock*"):
         for file in path.glob(leftover):
             file.unlink(missing_ok=True)
@@ -89,8 +89,8 @@ def run_shard(spec: RunSpec, shard: Shard, out: Path = RUNS) -> Path:
     Raises:
         DetbenchError: as for :func:`run`.
     """
-    spec = resolve(spec)
-    dataset, path = datasets.of(spec), _path(spec, out)
+    spec, dataset = resolved(spec)
+    path = place(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {dataset.name}: finished before, in {path}")
         return path
@@ -116,7 +116,8 @@ def failing(specs: Sequence[RunSpec], out: Path = RUNS) -> tuple[str, ...]:
     Raises:
         DetbenchError: as for :func:`run`; or there is no frame that all can be scored on.
     """
-    return _failing([resolve(spec) for spec in specs], out)
+    found = [resolved(spec) for spec in specs]
+    return _failing([spec for spec, _ in found], found[0][1], out)
 
 
 def without_failing(specs: Sequence[RunSpec], out: Path = RUNS) -> list[RunSpec]:
@@ -133,21 +134,23 @@ def without_failing(specs: Sequence[RunSpec], out: Path = RUNS) -> list[RunSpec]
     ]
 
 
-def _failing(specs: Sequence[RunSpec], out: Path, own: Custom | None = None, rerun: bool = False) -> tuple[str, ...]:
+def _failing(
+    specs: Sequence[RunSpec], dataset: datasets.Dataset, out: Path, own: Custom | None = None, rerun: bool = False
+) -> tuple[str, ...]:
     """The same of resolved specs; ``own`` and ``rerun`` as for :func:`_score`."""
     from filelock import FileLock
 
     failed: dict[str, str] = {}
     for spec in specs:
-        path = _path(spec, out)
+        path = place(spec, out)
         if not store.is_complete(path):
             path.mkdir(parents=True, exist_ok=True)
             with FileLock(path / ".lock"):
                 if not (path / store.FAILED).exists():
                     sweep(path)
-                    _score(spec, datasets.of(spec), path, own, rerun, tried=True)
+                    _score(spec, dataset, path, own, rerun, tried=True)
                 failed = store.read_failed(path) | failed
-    frames = datasets.frames(specs[0])
+    frames = datasets.frames(specs[0], dataset)
     if failed:
         some = "; ".join(f"{id}: {failed[id]}" for id in sorted(failed)[:SHOWN])
         more = " ..." if len(failed) > SHOWN else ""
@@ -236,16 +239,15 @@ def _score(
 
 def _absorb_tried(spec: RunSpec, path: Path, journal: store.Journal, pairs: Sequence[FramePair]) -> None:
     """Take over what was scored before it was known which frames are left out."""
-    before = _path(replace(spec, skipped=()), path.parent)
+    before = place(replace(spec, skipped=()), path.parent)
     if not (before / store.FAILED).exists():
         return
     with store.Journal(before / "journal.jsonl") as tried:
         for pair in pairs:
             if pair.id in tried and pair.id not in journal:
-                row = tried[pair.id]
-                shown = store.preview(before, pair.id, row["size"])
+                shown = store.preview(before, pair.id)
                 store.link(shown, path / shown.relative_to(before))
-                journal.add(pair.id, row)
+        journal.take(tried)
 
 
 def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
@@ -258,6 +260,11 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
     Raises:
         DetbenchError: an unknown deblurer, dataset, detector or device, or no such file of boxes.
     """
+    return resolved(spec, own)[0]
+
+
+def resolved(spec: RunSpec, own: Custom | None = None) -> tuple[RunSpec, datasets.Dataset]:
+    """The same, with the dataset: a folder is looked through once."""
     # What is quickly found to be wrong comes before what takes a download or a build.
     deblurer_hash = own.hash if own else restorers.fingerprint(spec)
     device = environment.device(spec.device)
@@ -273,7 +280,7 @@ def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
         truth_hash=_hash_of(spec.truth) if spec.truth else "",
     )
     few = datasets.frames(spec, dataset)[: restorers.PROVED]
-    return restorers.settled(spec, lambda: [datasets.read_blurred(pair, spec.noise) for pair in few], own)
+    return restorers.settled(spec, lambda: [datasets.read_blurred(pair, spec.noise) for pair in few], own), dataset
 
 
 def _hash_of(truth: str) -> str:
@@ -385,7 +392,7 @@ def check(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Pat
     for view in views:
         resolve(replace(specs[0], **view))
     for spec in specs:
-        if not all(store.is_complete(_path(resolve(replace(spec, **view)), out)) for view in views):
+        if not all(store.is_complete(place(resolve(replace(spec, **view)), out)) for view in views):
             restorers.check(spec)
 
 
@@ -449,10 +456,10 @@ def directory(spec: RunSpec) -> str:
     Raises:
         DetbenchError: as for :func:`resolve`.
     """
-    return _path(resolve(spec), Path()).name
+    return place(resolve(spec), Path()).name
 
 
-def _path(spec: RunSpec, out: Path) -> Path:
+def place(spec: RunSpec, out: Path) -> Path:
     """The directory of a resolved run; a checkpoint gives it its file's name."""
     deblurer = plain(Path(spec.deblurer.rpartition(":")[2]).name)
     return Path(out) / f"{_dataset(spec)}-{deblurer}-{spec.hash8}"

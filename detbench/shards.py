@@ -68,9 +68,7 @@ def absorb(path: Path, journal: store.Journal) -> None:
     """Take the rows of all shards in a directory into a run's journal."""
     for file in sorted(path.glob("journal-*.jsonl")):
         with store.Journal(file) as shard:
-            for id in shard:
-                if id not in journal:
-                    journal.add(id, shard[id])
+            journal.take(shard)
 
 
 def gather(folders: Sequence[Path], out: Path) -> list[RunSpec]:

@@ -73,7 +73,9 @@ class Journal(Mapping[str, dict[str, Any]]):
         Raises:
             DetbenchError: the disk is full.
         """
-        line = json.dumps([key, row]).encode() + b"\n"
+        self._append(key, json.dumps([key, row]).encode() + b"\n")
+
+    def _append(self, key: str, line: bytes) -> None:
         try:
             self._file.write(line)
             self._file.flush()
@@ -85,12 +87,21 @@ class Journal(Mapping[str, dict[str, Any]]):
             raise
         self._places[key] = (self._file.tell() - len(line), len(line))
 
+    def take(self, other: Journal) -> None:
+        """Append those rows of another journal that are not here, as they are."""
+        for key in other:
+            if key not in self._places:
+                self._append(key, other._line(key))
+
     def __getitem__(self, key: str) -> dict[str, Any]:
         """A row."""
+        row: dict[str, Any] = json.loads(self._line(key))[1]
+        return row
+
+    def _line(self, key: str) -> bytes:
         start, length = self._places[key]
         self._reader.seek(start)
-        row: dict[str, Any] = json.loads(self._reader.read(length))[1]
-        return row
+        return self._reader.read(length)
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a row, without reading it."""
@@ -177,12 +188,12 @@ def finish(
         }
         count = 0
         for number, each in enumerate(rows(), 1):
-            for box in coco.boxes(number, detections_from_json(each["sharp"]).above(spec.conf)):
-                count += 1  # from 1: pycocotools takes a match with id 0 for none
-                add["sharp"](coco.annotation(count, box))
+            objects = coco.boxes(number, **detections_to_json(detections_from_json(each["sharp"]).above(spec.conf)))
+            # From 1: pycocotools takes a match with id 0 for none.
+            add["sharp"]([coco.annotation(count + i, box) for i, box in enumerate(objects, 1)])
+            count += len(objects)
             for side in ("blurred", "restored"):
-                for box in coco.boxes(number, detections_from_json(each[side])):
-                    add[side](box)
+                add[side](coco.boxes(number, **each[side]))
     _write_json(path / "manifest.json", manifest(spec, environment, len(scores)))
 
 
@@ -345,18 +356,19 @@ def _from_coco(boxes: list[dict[str, Any]]) -> Detections:
 
 
 @contextmanager
-def _growing(path: Path, data: Any) -> Iterator[Callable[[Any], None]]:
-    """Write JSON whose last, empty list gets what is added, piece by piece: it may be large."""
+def _growing(path: Path, data: Any) -> Iterator[Callable[[list[Any]], None]]:
+    """Write JSON whose last, empty list gets the items that are added, some at a time: it may be large."""
     text = json.dumps(data)
     head = text.rstrip("]}")
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(head)
         between = ""
 
-        def add(row: Any) -> None:
+        def add(items: list[Any]) -> None:
             nonlocal between
-            file.write(between + json.dumps(row))
-            between = ", "
+            if items:
+                file.write(between + json.dumps(items)[1:-1])
+                between = ", "
 
         yield add
         file.write(text.removeprefix(head) + "\n")

@@ -11,6 +11,7 @@ from conftest import BrightBoxes, stand_in
 
 from detbench import detectors, loop, match, quality, registry, restorers, runner, store, table
 from detbench.data import images
+from detbench.files import code
 from detbench.lineup import Lineup, name
 from detbench.signature import Signature
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
@@ -48,6 +49,15 @@ def test_scores_are_what_the_parts_say(spec, pairs, tmp_path):
         assert score.ssim == quality.ssim(restored, sharp)
     assert result.total("tp") > 0
     assert result.total("fn") > 0
+
+
+def test_seeding_draws_as_torch_does_and_notes_nothing_for_later():
+    queued = len(torch.cuda._queued_calls)
+    loop.seed("7 frame0")
+    drawn = torch.rand(4)
+    assert len(torch.cuda._queued_calls) == queued
+    torch.manual_seed(code("7 frame0"))
+    assert torch.equal(torch.rand(4), drawn)
 
 
 def test_a_finished_run_answers_from_disk(spec, tmp_path, monkeypatch):

@@ -88,6 +88,30 @@ def test_a_journal_drops_the_line_that_a_kill_cut_short(tmp_path, cut):
     assert path.read_bytes() == whole
 
 
+def test_a_journal_takes_the_rows_of_another_as_they_are(tmp_path):
+    with store.Journal(tmp_path / "a.jsonl") as one, store.Journal(tmp_path / "b.jsonl") as other:
+        one.add("a", {"x": 0.1})
+        other.add("a", {"x": 2})
+        other.add("b", {"x": math.inf})
+        one.take(other)
+        assert one == {"a": {"x": 0.1}, "b": {"x": math.inf}}
+        assert list(one) == ["a", "b"]
+    with store.Journal(tmp_path / "a.jsonl") as again:
+        assert again == {"a": {"x": 0.1}, "b": {"x": math.inf}}
+
+
+def test_two_processes_add_to_one_journal(tmp_path):
+    with store.Journal(tmp_path / "j.jsonl") as one, store.Journal(tmp_path / "j.jsonl") as other:
+        for i in range(40):  # lines longer and shorter than a buffer
+            one.add(f"a{i}", {"x": ["o" * i] * 700})
+            other.add(f"b{i}", {"x": ["t" * (40 - i)] * 700})
+        for i in range(40):
+            assert one[f"a{i}"] == {"x": ["o" * i] * 700}
+            assert other[f"b{i}"] == {"x": ["t" * (40 - i)] * 700}
+    with store.Journal(tmp_path / "j.jsonl") as both:
+        assert len(both) == 80
+
+
 class Full:
     """A file on a full disk."""
 

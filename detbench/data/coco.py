@@ -133,7 +133,11 @@ def ground_truth(
         description: what they are.
         frames: the boxes in each, which come last; none for who adds them.
     """
-    found = [box for number, frame in enumerate(frames, 1) for box in boxes(number, frame)]
+    found = [
+        box
+        for number, frame in enumerate(frames, 1)
+        for box in boxes(number, frame.xyxy.tolist(), frame.score.tolist(), frame.label.tolist())
+    ]
     return {
         "info": {"description": description, "version": "1"},  # pycocotools 2.0.9 and later want it
         "licenses": [],
@@ -154,12 +158,16 @@ def annotation(id: int, box: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": id, "area": width * height, "iscrowd": 0, "segmentation": outline, **box}
 
 
-def boxes(image: int, detections: Detections) -> list[dict[str, Any]]:
-    """Detections in COCO's results format: boxes as x, y, width, height."""
-    made = []
-    for (x0, y0, x1, y1), score, label in zip(
-        detections.xyxy.tolist(), detections.score.tolist(), detections.label.tolist(), strict=True
-    ):
-        box = [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)]
-        made.append({"image_id": image, "category_id": label, "bbox": box, "score": round(score, 6)})
-    return made
+def boxes(
+    image: int, xyxy: Sequence[Sequence[float]], score: Sequence[float], label: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Detections in COCO's results format, boxes as x, y, width, height; arguments as in :class:`Detections`."""
+    return [
+        {
+            "image_id": image,
+            "category_id": its_label,
+            "bbox": [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
+            "score": round(its_score, 6),
+        }
+        for (x0, y0, x1, y1), its_score, its_label in zip(xyxy, score, label, strict=True)
+    ]

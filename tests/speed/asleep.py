@@ -1,0 +1,99 @@
+"""A deblurer that sleeps, and a detector that sees the same in every frame: what is left of a run is detbench's own.
+
+``offer`` makes them plug-ins of every process whose PYTHONPATH has its folder.
+"""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+
+from detbench.data import images
+
+DEBLURER = '''"""asleep: gives back what it gets, after $ASLEEP seconds a frame."""
+import os, time
+from torch import nn
+from detbench.types import DeblurerSpec
+
+
+class Asleep(nn.Module):
+    def forward(self, x):
+        time.sleep(float(os.environ.get("ASLEEP", "0")) * len(x))
+        return x * 0.99
+
+
+SPEC = DeblurerSpec(build=Asleep)
+'''
+
+DETECTOR = '''"""blind: forty boxes, the same in every frame; it has no weights."""
+import numpy as np
+from detbench.types import Detections, DetectorSpec
+
+
+class Blind:
+    def __init__(self, weights, *, conf, nms_iou, imgsz, device):
+        self.class_names = {0: "thing", 1: "other"}
+        rng = np.random.default_rng(0)
+        corner = rng.uniform(0, 30, (40, 2))
+        xyxy = np.hstack([corner, corner + rng.uniform(2, 20, (40, 2))]).astype(np.float32)
+        score = np.sort(rng.uniform(0.01, 1, 40))[::-1].astype(np.float32)
+        self.seen = Detections(xyxy, score, rng.integers(0, 2, 40)).above(conf)
+
+    def __call__(self, frames):
+        return [self.seen for _ in frames]
+
+
+SPEC = DetectorSpec(build=Blind)
+'''
+
+RUN = """
+import resource, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from detbench import processes, runner
+from detbench.types import RunSpec
+data, out, count = sys.argv[1:]
+spec = RunSpec("asleep", dataset=data, detector="blind", device="cpu", clips="(?P<clip>c[0-9]+)")
+started = time.perf_counter()
+if int(count) > 1:
+    processes.score(spec, ["cpu"] * int(count), Path(out))
+runner.run(spec, Path(out), rerun=int(count) == 1)
+print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+"""Prints the seconds of a run by so many processes, and the megabytes that this one took at most."""
+
+
+def offer(folder):
+    """Write the plug-ins, and give the environment of processes that are to have them."""
+    info = folder / "asleep-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: asleep\nVersion: 1.0\n")
+    points = "[detbench.deblurers]\nasleep = asleep_network\n[detbench.detectors]\nblind = asleep_detector\n"
+    (info / "entry_points.txt").write_text(points)
+    (folder / "asleep_network.py").write_text(DEBLURER)
+    (folder / "asleep_detector.py").write_text(DETECTOR)
+    there = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": there, "DETBENCH_CACHE_GB": "0"}
+
+
+def tiny(folder, count):
+    """So many pairs of 64x48, a hundred a clip: names of one pair of files."""
+    rng = np.random.default_rng(0)
+    shown = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48), interpolation=cv2.INTER_CUBIC)
+    for side, frame in (("sharp", shown), ("blur", cv2.GaussianBlur(shown, (0, 0), 2))):
+        images.write_image(folder / side / "c0-0.png", frame)
+        for i in range(1, count):
+            (folder / side / f"c{i // 100}-{i % 100}.png").hardlink_to(folder / side / "c0-0.png")
+    return folder
+
+
+def run(environment, data, out, count=1, seconds=0.0):
+    """Seconds and peak megabytes of a run in a process of its own."""
+    command = [sys.executable, "-c", RUN, str(data), str(out), str(count)]
+    done = subprocess.run(
+        command, env=environment | {"ASLEEP": str(seconds)}, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return tuple(map(float, done.stdout.split()[-2:]))
