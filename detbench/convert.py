@@ -19,7 +19,7 @@ SMALLEST = 64
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """A network whose normalised weights (spectral normalisation) are weights as any other."""
+    """A network in eval mode whose normalised weights (spectral normalisation) become weights as any other."""
     for module in network.modules():
         for parameter in list(getattr(module, "parametrizations", {})):
             parametrize.remove_parametrizations(module, parameter)

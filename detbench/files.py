@@ -10,7 +10,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from detbench.types import canonical_hash
@@ -74,9 +74,9 @@ def code(text: str) -> int:
     return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
-def readable(path: PurePath) -> str:
+def readable(path: str) -> str:
     """A path as UTF-8 text, whatever the locale's encoding; bytes that are no UTF-8 are surrogates."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "surrogateescape")
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def plain(name: str) -> str:

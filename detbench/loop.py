@@ -6,7 +6,6 @@ a few frames are in flight, so memory does not grow with the dataset.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import time
@@ -305,7 +304,7 @@ class Loop:
         score = FrameScore(
             id=of.pair.id,
             clip=of.pair.clip,
-            **dataclasses.asdict(counts),
+            **vars(counts),
             psnr_db=quality.psnr_db(of.frame, nearest),
             ssim=quality.ssim(of.frame, nearest),
             restore_ms=of.restore_ms,

@@ -28,13 +28,14 @@ def restorer(spec: RunSpec) -> Restore:
     Raises:
         DetbenchError: an unknown name, weights that are missing or do not fit, or an unknown device.
     """
+    from detbench.convert import bare
     from detbench.restore import Restorer
 
     if "auto" in (spec.backend, spec.precision):
         return _chosen_by_frames(spec)
     deblurer = loaded(spec)
     return Restorer(
-        deblurer.build(),
+        bare(deblurer.build().eval()),  # normalising weights for every frame takes time, and counters of FLOP cannot
         multiple_of=deblurer.preset.multiple_of,
         value_range=deblurer.spec.value_range,
         device=environment.device(spec.device),

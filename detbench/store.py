@@ -148,7 +148,7 @@ def row(
         blurred: in the blurred one.
         restored: in the restored one.
     """
-    made: dict[str, Any] = {"score": dataclasses.asdict(score), "size": size}
+    made: dict[str, Any] = {"score": {**vars(score)}, "size": size}
     return made | dict(zip(SIDES, map(detections_to_json, (sharp, blurred, restored)), strict=True))
 
 
@@ -177,7 +177,7 @@ def finish(
     with replacing(path / "frames.csv") as partial, partial.open("w", newline="", **TEXT) as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
-        writer.writerows(dataclasses.asdict(score) for score in scores)
+        writer.writerows(map(vars, scores))
     # The reference is COCO's ground truth, so that pycocotools can score the others against it.
     names = [f"{score.id}.webp" for score in scores]
     truth = coco.ground_truth(names, sizes, class_names, f"what {spec.detector} sees in the sharp frames")

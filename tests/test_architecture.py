@@ -45,7 +45,17 @@ ALLOWED = {
     "convert": set(),
     "backends": {"assets", "convert", "environment", "progress", "quality", "sessions"},
     "restore": {"backends", "environment"},
-    "restorers": {"backends", "custom", "data.datasets", "environment", "external", "registry", "restore", "restored"}
+    "restorers": {
+        "backends",
+        "convert",
+        "custom",
+        "data.datasets",
+        "environment",
+        "external",
+        "registry",
+        "restore",
+        "restored",
+    }
     | {"weights"},
     "runner": LEAVES | {"custom", "detectors", "loop", "restorers", "shards"},
     "processes": {"data.datasets", "progress", "runner", "shards", "store"},

@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from detbench import bench, cli
+from detbench import bench, cli, registry, restorers
 from detbench.report import roofline, style
+from detbench.restore import Restorer
+from detbench.types import RunSpec
 
 
 @pytest.fixture
@@ -31,6 +34,17 @@ def test_what_a_network_computes_is_counted(found):
     assert network.rate == pytest.approx(network.gflop_per_s / found.fp32_gflop_per_s)
     other = next(stage for stage in found.stages if stage.name == "scoring")
     assert other.gflop is None and other.gflop_per_s is None
+
+
+def test_networks_with_normalised_weights_are_counted_and_restore_the_same():
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    restore = restorers.restorer(RunSpec("pix2pix_sa_sn", device="cpu"))
+    assert bench.gflop(restore, frame) > 0
+    deblurer = registry.load("pix2pix_sa_sn", None)
+    as_trained = Restorer(
+        deblurer.build(), multiple_of=deblurer.preset.multiple_of, value_range=deblurer.spec.value_range
+    )
+    assert np.abs(restore([frame])[0].astype(int) - as_trained([frame])[0]).max() <= 1
 
 
 def test_frames_are_scaled(unsharp_spec, found):

@@ -18,7 +18,7 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -43,7 +43,7 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {"compress_level": 1}),
     ".tif": ("TIFF", {}),
     ".tiff": ("TIFF", {}),
-    ".webp": ("WEBP", {"quality": 95}),
+    ".webp": ("WEBP", {"quality": 95, "method": 2}),  # half the time of the default, 1 % larger
 }
 
 MOST_PIXELS = {"JPEG": 65_500, "WEBP": 16_383}
@@ -179,7 +179,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     files = [
         path
         for path in (below(folder) if recursive else folder.iterdir())
-        if not _hidden(path.relative_to(folder)) and path.is_file()
+        if not _hidden(parts_below(path, folder)) and path.is_file()
     ]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES | OTHER_SUFFIXES
@@ -193,7 +193,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
         )
     if others:
         _say_once(f"{folder}: {others.total()} file{'s' * (others.total() > 1)} skipped: {kinds}")
-    return sorted(images, key=lambda path: _natural_key(path.relative_to(folder)))
+    return sorted(images, key=lambda path: _natural_key(parts_below(path, folder)))
 
 
 @contextmanager
@@ -262,8 +262,13 @@ def below(folder: Path) -> Iterator[Path]:
         seen.update(places.values())  # a link may point up, or two at one folder
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part in _FOREIGN for part in path.parts)
+def parts_below(path: Path, folder: Path) -> tuple[str, ...]:
+    """The parts of a path below a folder that it was found in: ``relative_to``'s, which takes most of a listing."""
+    return path.parts[len(folder.parts) :]
+
+
+def _hidden(parts: Sequence[str]) -> bool:
+    return any(part.startswith(".") or part in _FOREIGN for part in parts)
 
 
 @lru_cache
@@ -271,13 +276,13 @@ def _say_once(message: str) -> None:
     say(message)
 
 
-def _natural_key(path: Path) -> tuple[list[list[str | int]], str]:
+def _natural_key(names: Sequence[str]) -> tuple[list[list[str | int]], str]:
     """Digits compare as numbers and case does not matter; the plain path decides between what is left equal.
 
     Two lines of our own, since natsort would be one package more on the bare machines that trainings must run on.
     """
-    parts = [re.split(r"(\d+)", part.casefold()) for part in path.parts]
-    return [[int(piece) if piece.isdecimal() else piece for piece in part] for part in parts], str(path)
+    parts = [re.split(r"(\d+)", part.casefold()) for part in names]
+    return [[int(piece) if piece.isdecimal() else piece for piece in part] for part in parts], "/".join(names)
 
 
 def _known_suffixes() -> str:

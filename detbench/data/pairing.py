@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from detbench.data.images import list_images
+from detbench.data.images import list_images, parts_below
 from detbench.files import readable
 from detbench.types import DetbenchError
 
@@ -133,12 +133,13 @@ def some(names: Sequence[Path | str]) -> str:
 
 def _name(path: Path, folder: Path) -> str:
     """A path below a folder without its suffix."""
-    return path.relative_to(folder).with_suffix("").as_posix()
+    *folders, name = parts_below(path, folder)
+    return "/".join([*folders, name.removesuffix(path.suffix)])
 
 
 def _key(path: Path, folder: Path) -> str:
     """What partners have in common: letters with accents may be written composed (NFC) or decomposed (NFD)."""
-    return unicodedata.normalize("NFC", readable(path.relative_to(folder).with_suffix("")))
+    return unicodedata.normalize("NFC", readable(_name(path, folder)))
 
 
 def _same_name(path: Path, other: Path) -> DetbenchError:

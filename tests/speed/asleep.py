@@ -53,17 +53,30 @@ import resource, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from detbench import processes, runner
+from detbench import cluster, processes, runner
 from detbench.types import RunSpec
-data, out, count = sys.argv[1:]
+data, out, how, count = sys.argv[1:]
+count, out = int(count), Path(out)
 spec = RunSpec("asleep", dataset=data, detector="blind", device="cpu", clips="(?P<clip>c[0-9]+)")
 started = time.perf_counter()
-if int(count) > 1:
-    processes.score(spec, ["cpu"] * int(count), Path(out))
-runner.run(spec, Path(out), rerun=int(count) == 1)
-print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+if how == "ray":
+    import ray
+    ray.init(num_cpus=count, log_to_driver=False, logging_level="error", include_dashboard=False)
+def computed():
+    now = resource.getrusage(resource.RUSAGE_SELF)
+    return now.ru_utime + now.ru_stime
+before = computed()
+if how == "ray":
+    cluster.score(spec, out, cpus=1)
+elif how == "processes":
+    processes.score(spec, ["cpu"] * count, out)
+scored = computed()
+runner.run(spec, out, rerun=how == "alone")
+wall, most = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(wall, most, scored - before, computed() - scored)
 """
-"""Prints the seconds of a run by so many processes, and the megabytes that this one took at most."""
+"""Prints the seconds of a run, the megabytes that this process took at most, and the seconds that it computed: while
+others scored, and then."""
 
 
 def offer(folder):
@@ -90,10 +103,12 @@ def tiny(folder, count):
     return folder
 
 
-def run(environment, data, out, count=1, seconds=0.0):
-    """Seconds and peak megabytes of a run in a process of its own."""
-    command = [sys.executable, "-c", RUN, str(data), str(out), str(count)]
-    done = subprocess.run(
-        command, env=environment | {"ASLEEP": str(seconds)}, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return tuple(map(float, done.stdout.split()[-2:]))
+def run(environment, data, out, how="alone", count=1, seconds=0.0):
+    """Seconds, peak megabytes and seconds of computing, twice, of a run whose deblurer sleeps so long a frame.
+
+    ``alone`` in one process of its own; ``processes`` or ``ray`` with so many more for the frames.
+    """
+    command = [sys.executable, "-c", RUN, str(data), str(out), how, str(count)]
+    there = environment | {"ASLEEP": str(seconds)}
+    done = subprocess.run(command, env=there, check=True, capture_output=True, text=True)
+    return tuple(map(float, done.stdout.split()[-4:]))

@@ -30,25 +30,34 @@ def has_bf16():
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def reporting():
+    """Whether reports are to be written, of all that is measured."""
+    return os.environ.get("DETBENCH_SPEED") == "report"
+
+
 def tell(what, against, measured, least=None, most=None, words=""):
     """Tell a ratio, keep it where a report is asked for, and see that it is what it must be."""
     need = f"at least {least:g}" if most is None else f"at most {most:g}"
     ROWS.append(f"| {what} | {against} | {need} | {measured:.2f} | {words} |")
     print(f"\n{what}, against {against}: {measured:.2f} (need {need}) {words}")
-    if os.environ.get("DETBENCH_SPEED") == "report":
+    if reporting():
         _write()
     assert least is None or measured >= least
     assert most is None or measured <= most
 
 
+def here():
+    """This machine, in words."""
+    its = environment.describe()
+    units = "with" if has_bf16() else "without"
+    return f"on {its['cores']} cores of {its['cpu']} ({units} bf16 units), torch {its['packages']['torch']}"
+
+
 def _write():
     """The page of what was told so far."""
-    here = environment.describe()
-    units = "with" if has_bf16() else "without"
     head = (
         "# Speed\n\nRatios, the two sides measured in turn, by `DETBENCH_SPEED=report pytest -s"
-        f" tests/speed/test_ratios.py`; on {here['cores']} cores of {here['cpu']} ({units} bf16 units), torch"
-        f" {here['packages']['torch']}.\n"
+        f" tests/speed/test_ratios.py tests/speed/test_scale.py`; {here()}.\n"
     )
     table = ["| what | against | needed | measured | |", "|---|---|---:|---:|---|", *ROWS]
     REPORT.write_text("\n".join([head, *table]) + "\n", "utf-8")

@@ -1,6 +1,9 @@
 """What detbench takes beside what one would do without it. Run by name: ``pytest -s tests/speed``."""
 
+import contextlib
+import io
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,12 +12,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from ratios import has_bf16, in_turn, tell
+from asleep import offer, tiny
+from asleep import run as asleep
+from ratios import has_bf16, in_turn, reporting, tell
 
 from detbench import assets, backends, bench, registry, restorers, runner, store
+from detbench.ap import average_precision
 from detbench.data import images
+from detbench.report.breakdown import rescore
 from detbench.restore import Restorer
-from detbench.types import RunSpec
+from detbench.types import Detections, RunSpec
 
 FASTER = 2.5 if has_bf16() else 1.35
 """How much faster the best backend has to be than torch in fp32."""
@@ -188,6 +195,103 @@ def test_a_whole_run(street, tmp_path, home):
         FASTER,
         words=words,
     )
+
+
+def crowds(frames=1_111, classes=12):
+    """Detections and objects of as many frames as GoPro's test set has."""
+    rng = np.random.default_rng(0)
+
+    def boxes(count):
+        corner = rng.uniform(0, 1100, (count, 2))
+        return np.hstack([corner, corner + rng.uniform(20, 150, (count, 2))])
+
+    for _ in range(frames):
+        objects, others = boxes(rng.integers(2, 16)), boxes(rng.integers(10, 60))
+        label = rng.integers(0, classes, len(objects))
+        xyxy = np.vstack([objects + rng.normal(0, 4, objects.shape), others]).astype(np.float32)
+        score = np.sort(rng.uniform(0.01, 1, len(xyxy)).astype(np.float32))[::-1]
+        seen = Detections(xyxy, score, np.concatenate([label, rng.integers(0, classes, len(others))]))
+        yield seen, Detections(objects.astype(np.float32), np.ones(len(objects), np.float32), label)
+
+
+def judged(coco, evaluation, detections, reference):
+    """What a tool of the field takes for the same: boxes of all sizes, as a function of nothing."""
+
+    def annotations(frames):
+        for image, frame in enumerate(frames):
+            for (x0, y0, x1, y1), label, score in zip(
+                frame.xyxy.tolist(), frame.label.tolist(), frame.score.tolist(), strict=True
+            ):
+                box = {"image_id": image, "category_id": label, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0}
+                yield box | {"area": (x1 - x0) * (y1 - y0), "score": score}
+
+    def index(frames):
+        made = coco()
+        made.dataset = {
+            "images": [{"id": image} for image in range(len(frames))],
+            "categories": [{"id": label} for label in range(12)],
+            "annotations": [box | {"id": i} for i, box in enumerate(annotations(frames), 1)],
+        }
+        made.createIndex()
+        return made
+
+    def judge():
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = evaluation(index(reference), index(detections), "bbox")
+            found.params.areaRng, found.params.areaRngLbl = [[0, 1e10]], ["all"]
+            found.evaluate()
+            found.accumulate()
+
+    return judge
+
+
+def test_average_precision_and_counts():
+    from faster_coco_eval import COCO as FasterCOCO
+    from faster_coco_eval import COCOeval_faster
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    detections, reference = zip(*crowds(), strict=True)
+    ours, theirs = in_turn(
+        lambda: average_precision(detections, reference), judged(COCO, COCOeval, detections, reference)
+    )
+    tell("COCO's AP and AR of 1,111 frames", "pycocotools", theirs / ours, 8)
+    fewer = [frame.above(0.25) for frame in detections]
+    ours, theirs = in_turn(
+        lambda: rescore(detections, reference, 0.5, 0.25), judged(FasterCOCO, COCOeval_faster, fewer, reference)
+    )
+    tell("counts of 1,111 frames", "faster-coco-eval's evaluation", theirs / ours, 1)
+
+
+def test_four_deblurers_in_one_run(street, tmp_path):
+    """From a cache without what a detector saw, and runs that keep no restored frames."""
+    names = ["dc0", "dc250", "deblurgan_comb", "pix2pix"]
+
+    def run(names, folder):
+        options = [option for name in names for option in ("--deblurer", name)]
+        command = [sys.executable, "-m", "detbench", "run", *options, "--limit", "20", "--device", "cpu"]
+        there = {"DETBENCH_HOME": str(folder), "DETBENCH_CACHE_GB": "0"}
+        subprocess.run(
+            [*command, "--out", str(folder / "runs")], check=True, capture_output=True, env=os.environ | there
+        )
+
+    taken = []
+    for number, groups in enumerate([[names], [[name] for name in names]]):
+        folder = tmp_path / str(number)
+        for part in ("assets", "datasets"):
+            shutil.copytree(assets.home() / part, folder / part, symlinks=True)
+        started = time.perf_counter()
+        for group in groups:
+            run(group, folder)
+        taken.append(time.perf_counter() - started)
+    tell("four deblurers in one run of 20 frames", "four runs", taken[1] / taken[0], 1.15)
+
+
+def test_memory_does_not_grow(tmp_path):
+    environment = offer(tmp_path / "plug") | {"DETBENCH_HOME": str(tmp_path / "home")}
+    many = 10_000 if reporting() else 1_000
+    most = [asleep(environment, tiny(tmp_path / f"{n}", n), tmp_path / f"runs{n}")[1] for n in (100, many)]
+    tell(f"peak memory of a run of {many:,} frames", "of 100", most[1] / most[0], most=1.1)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list", "deblurers"]])
