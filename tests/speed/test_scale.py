@@ -42,12 +42,12 @@ they overlap, so that the largest, in bold, is about what a run takes.
 """
 
 WORDS = """What the design does about it: frames are decoded and scored in threads beside the networks, on whatever
-node has the shard; a frame that a deblurer restored is kept, so that another detector costs no deblurring (on a cluster only
-where `DETBENCH_HOME` is shared); what is found in sharp and blurred frames is kept likewise. Workers send finished
-shards of at most 250 frames, twice as many under way as there are workers: so the driver's memory does not grow.
-Driver and storage do not get faster with more GPUs: `--shard` on machines with storage of their own, and `merge`
-once, is what is left when they are the bottleneck. What more would bring: pictures left on the nodes, which is most
-of what is written."""
+node has the shard; a frame that a deblurer restored is kept, so that another detector costs no deblurring (on a
+cluster only where `DETBENCH_HOME` is shared); what is found in sharp and blurred frames is kept likewise. Workers
+send finished shards of at most 250 frames, twice as many under way as there are workers: so the driver's memory
+does not grow. Driver and storage do not get faster with more GPUs: `--shard` on machines with storage of their own,
+and `merge` once, is what is left when they are the bottleneck. What more would bring: pictures left on the nodes,
+which is most of what is written."""
 
 
 @pytest.fixture(scope="module")
