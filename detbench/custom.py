@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from detbench import external, registry
+from detbench.backends import Restore
 from detbench.registry import Deblurer
 from detbench.restore import Restorer
 from detbench.types import DeblurerSpec, DetbenchError, Preset, RunSpec, canonical_hash
@@ -31,7 +32,6 @@ Frame = NDArray[np.uint8]
 Given: TypeAlias = nn.Module | DeblurerSpec | Callable[[Frame], Frame]
 """A network of (B, 3, H, W) floats in [0, 1], a specification, or a function of one (H, W, 3) uint8 RGB frame."""
 
-Restore: TypeAlias = Callable[[Sequence[Frame]], list[Frame]]
 
 _ATTRIBUTES = frozenset(vars(nn.Module()))
 _INSTALLED = tuple(sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib"))

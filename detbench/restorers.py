@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from detbench.custom import Custom, Restore
+    from detbench.backends import Restore
+    from detbench.custom import Custom
 
 PROVED = 3
 """Frames that backends are tried on."""

@@ -39,7 +39,7 @@ ALLOWED = {
     "source": set(),
     "registry": {"weights", "assets", "external", "restored", "source"},
     "detectors": {"assets", "registry"},
-    "custom": {"external", "registry", "restore"},
+    "custom": {"backends", "external", "registry", "restore"},
     "loop": LEAVES | {"custom", "detectors"},
     "shards": {"store"},
     "convert": set(),
