@@ -79,6 +79,10 @@ print(wall, most, scored - before, computed() - scored)
 others scored, and then."""
 
 
+LINKS = 30_000
+"""Names of one file: file systems allow 65,000."""
+
+
 def offer(folder):
     """Write the plug-ins, and give the environment of processes that are to have them."""
     info = folder / "asleep-1.0.dist-info"
@@ -93,13 +97,17 @@ def offer(folder):
 
 
 def tiny(folder, count):
-    """So many pairs of 64x48, a hundred a clip: names of one pair of files."""
+    """So many pairs of 64x48, a hundred a clip: names of a few files."""
     rng = np.random.default_rng(0)
     shown = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48), interpolation=cv2.INTER_CUBIC)
     for side, frame in (("sharp", shown), ("blur", cv2.GaussianBlur(shown, (0, 0), 2))):
-        images.write_image(folder / side / "c0-0.png", frame)
-        for i in range(1, count):
-            (folder / side / f"c{i // 100}-{i % 100}.png").hardlink_to(folder / side / "c0-0.png")
+        for i in range(count):
+            file = folder / side / f"c{i // 100}-{i % 100}.png"
+            if i % LINKS == 0:
+                first = file
+                images.write_image(first, frame)
+            else:
+                file.hardlink_to(first)
     return folder
 
 
