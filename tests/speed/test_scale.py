@@ -74,9 +74,8 @@ def test_two_workers(tmp_path):
     environment = offer(tmp_path / "plug") | {"DETBENCH_HOME": str(tmp_path / "home")}
     data = tiny(tmp_path / "data", 240 if reporting() else 40)
     sleep = 0.5
-    one = run(environment, data, tmp_path / "one", "processes", 1, sleep)[0]
     for how, words in (("processes", "`--device cpu,cpu`"), ("ray", "`--engine ray`")):
-        two = run(environment, data, tmp_path / how, how, 2, sleep)[0]
+        one, two = (run(environment, data, tmp_path / f"{how}{count}", how, count, sleep)[0] for count in (1, 2))
         tell(f"a run by two of {words}, a network that sleeps", "by one", one / two, 1.9 if reporting() else 1.0)
 
 
