@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from detbench import assets, detectors, external, registry, runner, shards, store
+from detbench import assets, detectors, external, registry, restored, runner, shards, store
 from detbench.data import datasets
 from detbench.files import file_hash, write_file
+from detbench.loop import batch_size
 from detbench.progress import track
 from detbench.shards import Shard
-from detbench.types import DetbenchError, RunSpec
+from detbench.types import DetbenchError, FramePair, RunSpec
 
 A_WORKER = 4
 """Shards for each task that the cluster can do at once: some are slower, and one may have to be done again."""
@@ -81,9 +82,9 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
 
     What was scored before is not again.
 
-    Every node needs detbench, and the frames at the same place; weights are sent to it, once.
-    As sums are rounded by the number of threads, the
-    digits are those of a run on one machine with as many threads as a task has processors.
+    Every node needs detbench, and the frames at the same place; weights are sent to it, once. As sums are rounded by
+    the number of threads, the digits are those of a run on one machine with as many threads as a task has processors.
+    Frames that were restored elsewhere are left to that run: they need no cluster.
 
     Args:
         spec: as for ``run``.
@@ -99,24 +100,27 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
 
     spec, dataset = runner.resolved(spec)
     path = runner.place(spec, out)
-    if store.is_complete(path) or (path / store.FAILED).exists():
+    elsewhere = spec.deblurer.startswith(restored.PREFIX)
+    if elsewhere or store.is_complete(path) or (path / store.FAILED).exists():
         return
     cpus = cpus or torch.get_num_threads()
     gpus = float(spec.device != "cpu")
     there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     at_once = max(1, int(there.get("GPU", 0) if gpus else there.get("CPU", 1) // cpus))
-    frames = len(datasets.frames(spec, dataset))
-    count = min(max(A_WORKER * at_once, math.ceil(frames / MOST)), frames)
+    frames, size = datasets.frames(spec, dataset), batch_size(spec)
+    count = min(max(A_WORKER * at_once, math.ceil(len(frames) / MOST)), len(frames))
     task = ray.remote(num_cpus=min(cpus, there.get("CPU", 1)), num_gpus=gpus, max_retries=RETRIES)(one or shard)
     shards.note(path, spec)
     todo = [part for part in (Shard(i + 1, count) for i in range(count)) if not (path / part.journal).exists()]
     files = {field: (name, file_hash(file), ray.put(file.read_bytes())) for field, (name, file) in _needed(spec)}
-    made_by = _finished(task, (dataclasses.asdict(spec), files, cpus), iter(todo), 2 * at_once)
+    # Workers get their frames: were each to look through the dataset, that would soon be most of what they do.
+    parts = ((part.of(frames, size), part.journal) for part in todo)
+    made_by = _finished(task, (dataclasses.asdict(spec), files, cpus), parts, 2 * at_once)
     label = f"{spec.deblurer} on {Path(spec.dataset).name}, by Ray"
-    for part, made in track(made_by, count, label, "shards", count - len(todo)):
+    for journal, made in track(made_by, count, label, "shards", count - len(todo)):
         if isinstance(made, str):
             raise DetbenchError(made)
-        for name in sorted(made, key=lambda name: name == part.journal):  # the journal last: with it the shard is done
+        for name in sorted(made, key=lambda name: name == journal):  # the journal last: with it the shard is done
             write_file(path / name, made[name])
 
 
@@ -152,33 +156,35 @@ def _received(spec: dict[str, Any], files: Files) -> dict[str, Any]:
     return spec
 
 
-def shard(spec: dict[str, Any], files: Files, threads: int, number: int, count: int) -> Made:
-    """Score a shard, wherever this runs; gives its journal and its pictures."""
+def shard(spec: dict[str, Any], files: Files, threads: int, pairs: tuple[FramePair, ...], journal: str) -> Made:
+    """Score the frames of a shard, wherever this runs; gives its journal and its pictures."""
     import torch
 
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = runner.run_shard(RunSpec(**_received(spec, files)), Shard(number, count), Path(folder))
+            path = runner.run_share(RunSpec(**_received(spec, files)), pairs, journal, Path(folder))
         except DetbenchError as error:
             return str(error)
-        made = [path / Shard(number, count).journal, *path.glob("frames/**/*")]
+        made = [path / journal, *path.glob("frames/**/*")]
         return {file.relative_to(path).as_posix(): file.read_bytes() for file in made if file.is_file()}
 
 
-def _finished(task: Any, order: tuple[Any, ...], todo: Iterator[Shard], most: int) -> Iterator[tuple[Shard, Made]]:
-    """Shards as they are finished; so many are under way at most, so that results do not pile up."""
+def _finished(
+    task: Any, order: tuple[Any, ...], parts: Iterator[tuple[tuple[FramePair, ...], str]], most: int
+) -> Iterator[tuple[str, Made]]:
+    """Shards, by their journals, as they are finished; so many are under way at most: results do not pile up."""
     import ray
 
-    under_way: dict[Any, Shard] = {}
+    under_way: dict[Any, str] = {}
     while True:
-        while len(under_way) < most and (part := next(todo, None)):
-            under_way[task.remote(*order, part.number, part.count)] = part
+        while len(under_way) < most and (part := next(parts, None)):
+            under_way[task.remote(*order, *part)] = part[1]
         if not under_way:
             return
         (done, *_), _ = ray.wait(list(under_way))
-        part = under_way.pop(done)
+        journal = under_way.pop(done)
         try:
-            yield part, ray.get(done)
+            yield journal, ray.get(done)
         except ray.exceptions.WorkerCrashedError as error:
-            raise DetbenchError(f"The workers of shard {part.name} died {RETRIES + 1} times.") from error
+            raise DetbenchError(f"The workers of {journal} died {RETRIES + 1} times.") from error

@@ -125,11 +125,6 @@ class Loop:
     timed: bool = True
     found: int = 0
 
-    @property
-    def batch(self) -> int:
-        """How many frames are restored at once."""
-        return BATCH[self.spec.device.partition(":")[0]]
-
     def rows(self, pairs: tuple[FramePair, ...], done: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Ids and journal rows of the frames that are not done, in order.
 
@@ -138,7 +133,8 @@ class Loop:
         Frames are cut into batches before those that are done are left out: a batch that a kill cut short is worked
         on whole again, so the numbers do not depend on where that was.
         """
-        batches = [pairs[i : i + self.batch] for i in range(0, len(pairs), self.batch)]
+        size = batch_size(self.spec)
+        batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
         with ThreadPoolExecutor(2) as pool:
             scored = (
@@ -313,6 +309,11 @@ class Loop:
         )
         height, width = of.sharp.shape[:2]
         return store.row(score, (height, width), of.reference, of.seen_blurred, of.seen)
+
+
+def batch_size(spec: RunSpec) -> int:
+    """How many frames are restored at once on a resolved spec's device."""
+    return BATCH[spec.device.partition(":")[0]]
 
 
 def draws_of(spec: RunSpec, first: FramePair) -> str:

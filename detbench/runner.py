@@ -13,7 +13,7 @@ from detbench import assets, classes, detectors, environment, kept, restored, re
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash, sweep
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
-from detbench.loop import FAILED, Deblur, Loop, draws_of, seed
+from detbench.loop import FAILED, Deblur, Loop, batch_size, draws_of, seed
 from detbench.progress import say, track
 from detbench.shards import Shard
 from detbench.signature import CONVENTIONS
@@ -99,7 +99,23 @@ def run_shard(spec: RunSpec, shard: Shard, out: Path = RUNS) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     with FileLock(path / f".lock-{shard.name}"):
         shards.note(path, spec)
-        _score(spec, dataset, path, None, False, shard)
+        mine = shard.of(datasets.frames(spec, dataset), batch_size(spec))
+        _score(spec, dataset, path, share=(shard.journal, mine))
+    return path
+
+
+def run_share(spec: RunSpec, pairs: tuple[FramePair, ...], journal: str, out: Path) -> Path:
+    """The same of a resolved spec and of the frames of a shard, where somebody else has looked through the dataset.
+
+    Args:
+        spec: as from :func:`resolve`.
+        pairs: the shard's frames; of ``frames:`` with videos, which are known by all their frames, this does not do.
+        journal: the name of the shard's journal.
+        out: as for :func:`run`.
+    """
+    path = place(spec, out)
+    path.mkdir(parents=True, exist_ok=True)
+    _score(spec, datasets.Dataset(_dataset(spec), spec.dataset_hash, pairs, ""), path, share=(journal, pairs))
     return path
 
 
@@ -166,15 +182,15 @@ def _score(
     spec: RunSpec,
     dataset: datasets.Dataset,
     path: Path,
-    own: Custom | None,
-    rerun: bool,
-    shard: Shard | None = None,
+    own: Custom | None = None,
+    rerun: bool = False,
+    share: tuple[str, tuple[FramePair, ...]] | None = None,
     tried: bool = False,
 ) -> None:
     """Score the frames that are not in the journal of a run's directory, and write the whole run there.
 
-    Of a shard only its own frames are scored, into a journal of its own. Where frames may fail, all are ``tried``, and
-    those that did are written there alone.
+    Of a share, a journal's name and frames, these alone are scored, into that journal. Where frames may fail, all are
+    ``tried``, and those that did are written there alone.
     """
     _, found = detectors.settled(spec)
     floor = min(spec.conf, store.FLOOR)
@@ -187,7 +203,7 @@ def _score(
     elsewhere = spec.deblurer.startswith(restored.PREFIX)
     frames = _frames(spec, 0 if rerun or elsewhere or (own and not own.known) else kept.limit())
     started = time.monotonic()
-    journal_name = shard.journal if shard else "journal.jsonl"
+    journal_name, mine = share or ("journal.jsonl", pairs)
     with (
         _journal(_references(spec, found.source), path / f"references-{journal_name}") as references,
         store.Journal(path / journal_name) as journal,
@@ -201,20 +217,18 @@ def _score(
                 f"{spec.detector} keeps what it scores below {silent:g} to itself, for a threshold is in its file:"
                 f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:g}."
             )
-        if shard is None:
+        if share is None:
             shards.absorb(path, journal)
         if spec.skipped:
             _absorb_tried(spec, path, journal, pairs)
         # What failed is tried again, unless frames may fail: then a run that goes on is the run that was not cut short.
         done = {key.removeprefix(FAILED) for key in journal if spec.on_error == "skip" or not key.startswith(FAILED)}
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
-        mine = shard.of(pairs, loop.batch) if shard else pairs
-        others = {pair.id for pair in pairs}.difference(pair.id for pair in mine)
-        for id, row in track(loop.rows(pairs, done | others), len(mine), label, done=len(done)):
+        for id, row in track(loop.rows(mine, done), len(mine), label, done=len(done)):
             journal.add(id, row)
         if loop.found:
             say(f"{loop.found:,} restored frames were kept from before, with the times that they took then.")
-        if shard:
+        if share:
             return
         if tried:
             failed = [key for key in journal if key.startswith(FAILED)]

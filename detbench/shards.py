@@ -54,9 +54,10 @@ class Shard:
         """The name of its journal."""
         return f"journal-{self.name}.jsonl"
 
-    def of(self, pairs: Sequence[FramePair], batch: int) -> list[FramePair]:
+    def of(self, pairs: Sequence[FramePair], batch: int) -> tuple[FramePair, ...]:
         """Its frames: every so-manieth batch, so that batches are what they are in one run."""
-        return [pair for i, pair in enumerate(pairs) if i // batch % self.count == self.number - 1]
+        starts = range((self.number - 1) * batch, len(pairs), self.count * batch)
+        return tuple(pair for start in starts for pair in pairs[start : start + batch])
 
 
 def note(path: Path, spec: RunSpec) -> None:

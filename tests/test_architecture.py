@@ -61,7 +61,7 @@ ALLOWED = {
     "processes": {"data.datasets", "progress", "runner", "shards", "store"},
     "cluster": {
         *("assets", "data.datasets", "detectors", "external", "files", "progress"),
-        *("registry", "runner", "shards", "store"),
+        *("loop", "registry", "restored", "runner", "shards", "store"),
     },
     "matrix": {"data.datasets", "data.images", "registry", "runner", "store"},
     "bench": {"data.datasets", "data.images", "detectors", "environment", "match", "quality", "restorers", "runner"},

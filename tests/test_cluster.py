@@ -18,28 +18,28 @@ def invoke(*arguments):
     return CliRunner().invoke(cli.app, ["run", *map(str, arguments)])
 
 
-def dies_once(spec, files, threads, number, count):
+def dies_once(spec, files, threads, pairs, journal):
     """The first worker that does this dies at once."""
     marker = os.path.join(os.path.dirname(spec["dataset"]), "died")
     if not os.path.exists(marker):
         open(marker, "w").close()
         os._exit(1)
-    return cluster.shard(spec, files, threads, number, count)
+    return cluster.shard(spec, files, threads, pairs, journal)
 
 
-def dies(spec, files, threads, number, count):
+def dies(spec, files, threads, pairs, journal):
     os._exit(1)
 
 
-def finds_no_file(spec, files, threads, number, count):
+def finds_no_file(spec, files, threads, pairs, journal):
     """A node that has none of the driver's files."""
     assert {"deblurer"} <= files.keys()
     name, place = spec["deblurer"].split(":")
-    return cluster.shard(spec | {"deblurer": f"{name}:/nowhere/{place[-8:]}"}, files, threads, number, count)
+    return cluster.shard(spec | {"deblurer": f"{name}:/nowhere/{place[-8:]}"}, files, threads, pairs, journal)
 
 
-def refuses(spec, files, threads, number, count):
-    return f"frame {number} is broken"
+def refuses(spec, files, threads, pairs, journal):
+    return f"{pairs[0].id} is broken"
 
 
 def run_on_it(spec, out, one=None):
@@ -107,10 +107,10 @@ def test_what_was_done_is_not_done_again(eight_frames, ray, tmp_path):
     done = []
     finished = cluster._finished
 
-    def counted(task, order, todo, most):
-        for part, made in finished(task, order, todo, most):
-            done.append(part.number)
-            yield part, made
+    def counted(task, order, parts, most):
+        for journal, made in finished(task, order, parts, most):
+            done.append(int(journal.split("-")[1]))
+            yield journal, made
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "_finished", counted)
@@ -121,10 +121,10 @@ def test_what_was_done_is_not_done_again(eight_frames, ray, tmp_path):
 
 @pytest.mark.slow("starts processes")
 def test_what_goes_wrong_is_said_in_a_line(eight_frames, ray, tmp_path, monkeypatch):
-    with pytest.raises(DetbenchError, match="frame [1-8] is broken"):
+    with pytest.raises(DetbenchError, match="[0-7] is broken"):
         cluster.score(eight_frames, tmp_path / "ray", cpus=1, one=refuses)
     monkeypatch.setattr(cluster, "RETRIES", 0)
-    with pytest.raises(DetbenchError, match=r"The workers of shard \d-of-8 died 1 times"):
+    with pytest.raises(DetbenchError, match=r"The workers of journal-\d-of-8.jsonl died 1 times"):
         cluster.score(eight_frames, tmp_path / "ray", cpus=1, one=dies)
 
 

@@ -1,6 +1,6 @@
 """Two workers, and what is left when networks take no time: ``pytest -s tests/speed/test_scale.py``.
 
-``DETBENCH_SPEED=report`` makes it 100,000 frames, and writes ``reports/scale.md``; that takes a quarter of an hour.
+``DETBENCH_SPEED=report`` makes it 100,000 frames, and writes ``reports/scale.md``; that takes half an hour.
 """
 
 import pytest
@@ -9,6 +9,8 @@ from asleep import offer, run, tiny
 from ratios import REPORT, here, reporting, tell
 
 FEW, MANY = (10_000, 100_000) if reporting() else (500, 2_000)
+
+pytestmark = pytest.mark.timeout(3600)
 
 PAGE = """# Scale
 
