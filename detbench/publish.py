@@ -22,7 +22,7 @@ from detbench.features import Distances
 from detbench.files import sweep, write_file
 from detbench.lineup import CEILING, FLOOR
 from detbench.report import alternatives as words
-from detbench.report import detectors, formats, gains, plots, style, swaps, tables
+from detbench.report import detectors, formats, gains, models, plots, style, swaps, tables
 from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
@@ -40,6 +40,9 @@ RESULTS = Path("reports/results/street.tar.xz")
 
 PAGES = tuple(map(Path, ("reports/leaderboard.md", "detbench/results.json", "README.md", "reports/claims.md")))
 """The pages, in a checkout; tables and figures are beside the first."""
+
+CARDS = Path("docs/models")
+"""The model cards, in a checkout."""
 
 DATASET = RunSpec.dataset
 """What the deblurers are published on."""
@@ -95,6 +98,11 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bo
             results = results if anew else before
         groups = _written(root, results, shipped(), device)
         results.save(root / RESULTS, [run.path for run in groups[0]])
+        for run in groups[0].models:
+            target = root / CARDS / models.FIGURES / f"{run.spec.deblurer}.webp"
+            if run.path.parent == runs or not target.exists():
+                models.picture(run, target)
+        models.write(root / CARDS, groups, _curves(root / "reports", shipped()))
     drawn = next(run for run in groups[0].models if run.spec.deblurer == DRAWN)
     if drawn.path.parent == runs:  # else its frames were drawn when it was run
         for suffix in ("png", "webp"):
@@ -128,6 +136,7 @@ def again(root: Path, added: RunResult | None = None, name: str = "", by: str = 
                 raise DetbenchError(f"{name} is on the leaderboard already: give another --name.")
             results.add(added, name, by)
         groups = _written(root, results, names, "auto")
+        models.write(root / CARDS, groups, _curves(root / "reports", names))
         if added:
             results.save(root / RESULTS, [run.path for run in groups[0]])
     mark(root)
@@ -162,12 +171,10 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
     of_detectors.append(of_features.table(group, distances))
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
-    curves: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
-    for name in names:
-        if (log := reports / "training" / f"{name}-log.csv").exists():
-            measure, curve = _curve(log)
-            curves.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
-    style.save(plots.training_curves(curves), reports / "figures", "training")
+    families: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
+    for name, (measure, curve) in _curves(reports, names).items():
+        families.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
+    style.save(plots.training_curves(families), reports / "figures", "training")
 
     boards = [best.of_group(each) for each in groups]
     style.save(gains.matrix(boards), reports / "figures", "matrix")
@@ -300,6 +307,12 @@ def _group(results: Iterable[RunResult]) -> Group:
     """Runs that may be compared, as a group."""
     (group,) = collect([result.path for result in results])
     return group
+
+
+def _curves(reports: Path, names: Iterable[str]) -> dict[str, tuple[str, NDArray[np.float64]]]:
+    """What is known of the course of trainings, by the deblurer's name, as from :func:`_curve`."""
+    logs = {name: reports / "training" / f"{name}-log.csv" for name in names}
+    return {name: _curve(log) for name, log in logs.items() if log.exists()}
 
 
 def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:

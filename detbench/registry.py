@@ -47,6 +47,11 @@ class Entry:
         """First line of the file's docstring, without the name."""
         return source.title(self.file).removeprefix(f"{self.name}: ")
 
+    @property
+    def doc(self) -> str:
+        """The file's docstring."""
+        return source.doc(self.file)
+
     def stated(self, field: str) -> Any:
         """What its ``SPEC`` says of a field that is a literal there (``paper``, ``licence``, ``assets``).
 

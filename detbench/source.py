@@ -9,9 +9,14 @@ from typing import Any
 from detbench.files import source_hash
 
 
+def doc(file: Path) -> str:
+    """A file's docstring; empty if it has none."""
+    return ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+
+
 def title(file: Path) -> str:
-    """The first line of a file's docstring; empty if it has none."""
-    return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n")[0]
+    """Its first line."""
+    return doc(file).partition("\n")[0]
 
 
 def stated(file: Path, name: str, field: str) -> Any:

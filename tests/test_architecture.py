@@ -109,7 +109,10 @@ ALLOWED = {
     | {"registry", "runner", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
     | {"best", "features", "report.features", "results", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
-    | {f"report.{part}" for part in ("gains", "plots", "style", "swaps", "tables")},
+    | {f"report.{part}" for part in ("gains", "models", "plots", "style", "swaps", "tables")},
+    "report.models": LEAVES
+    | {"figure", "loop", "registry", "restorers", "table", "verdict"}
+    | {f"report.{part}" for part in ("collect", "formats", "plots", "style")},
     "claims": {"data.datasets", "data.images", "quality", "results", "stats", "weights", "registry", "runner"}
     | {"compare", "gan.recipe", "report.conclusions", "report.formats", "report.origins", "report.tables"},
     "gan.recipe": set(),

@@ -6,6 +6,7 @@ import tarfile
 
 import pandas as pd
 import pytest
+from PIL import Image
 from publishing import checkout, miniature
 from typer.testing import CliRunner
 
@@ -171,6 +172,14 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     assert page.count("| unsharp less blurred |") == 1
     assert "| unsharp " in page.split("**Without a threshold**")[1]
     assert "yolo26n 640: seen by yolo11n 640" in page
+    card = (tmp_path / "docs" / "models" / "unsharp.md").read_text()
+    assert card.startswith("# unsharp\n\n")
+    assert "It was not trained here." in card
+    assert all(f"\n| {name} {imgsz} " in card for name, imgsz in publish.DETECTORS)
+    assert re.search(r"of \d+ objects \d+ are found again that the blurred frames hide, \d+ are lost", card)
+    assert "](figures/unsharp.webp)" in card
+    with Image.open(tmp_path / "docs" / "models" / "figures" / "unsharp.webp") as picture:
+        assert picture.width > 3 * picture.height / 2
     made = {path.name for path in (tmp_path / "reports" / "tables").iterdir()}
     assert {f"{key}.{suffix}" for key in TABLES for suffix in ("md", "tex", "csv")} <= made
     state = json.loads((tmp_path / "reports" / "published.json").read_text())
@@ -187,6 +196,7 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
 def _written(root):
     """All that `detbench publish` writes as text, by path."""
     pages = [root / "README.md", *(root / "detbench").glob("*.json"), *(root / "reports").glob("*.md")]
+    pages += (root / "docs" / "models").glob("*.md")
     files = [*pages, *(root / "reports" / "tables").iterdir(), *(root / "reports" / "figures").glob("*.svg")]
     return {path.relative_to(root).as_posix(): path.read_text() for path in files}
 
@@ -218,7 +228,7 @@ def _again(root, monkeypatch):
     told = ("leaderboard", "detectors", "differences", "swap", "sizes", "features", "thresholds")
     wanted = {f"reports/tables/{key}.{suffix}" for key in told for suffix in ("md", "tex", "csv")}
     wanted |= {f"reports/figures/{key}.svg" for key in ("gains", "matrix", "scores", "f1-psnr", "f1-time")}
-    wanted |= {"README.md", "detbench/results.json", "reports/leaderboard.md"}
+    wanted |= {"README.md", "detbench/results.json", "reports/leaderboard.md", "docs/models/unsharp.md"}
     assert wanted <= changed, wanted - changed
     # These are made from the detections, and the counts alone were changed.
     assert not {path for path in changed if "errors" in path or "by-" in path or "confidence" in path}

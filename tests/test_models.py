@@ -1,0 +1,38 @@
+"""Model cards: what a training's record says is told, and a docstring is Markdown."""
+
+from detbench import registry
+from detbench.report import models
+from detbench.weights import read_record
+
+RECORD = {
+    "images_seen": 90_000,
+    "iterations": 45_000,
+    "wall_seconds": 7200.0,
+    "seed": 3,
+    "environment": {"cores": 2},
+    "init": {"from": "dc250", "sha256": "0"},
+    "recipe": {"detector": ["yolo26n"]},
+    "data": [{"folder": "photos", "files": 2036}],
+    "changes": [{"iteration": 2500, "recipe_was": {"iterations": 12_000}}],
+}
+
+
+def test_a_training_is_told():
+    assert models._training(RECORD) == [
+        "- 90,000 crops in 45,000 iterations, 2.0 hours of 2 processor cores, seed 3.",
+        "- It starts from the weights of `dc250`.",
+        "- In its loss: yolo26n.",
+        "- Files that it learnt from: 2,036 of photos.",
+        "- Changed at iteration 2,500; before: iterations 12000.",
+    ]
+    assert models._training({}) == ["It was not trained here."]
+
+
+def test_every_deblurers_docstring_and_record_can_be_told():
+    for entry in registry.entries().values():
+        (about,) = models._described(entry.doc)
+        assert about[:1].isupper() or about[:1].isdigit(), entry.name
+        assert ":mod:" not in about and "``" not in about
+        if entry.weights.exists():
+            assert " crops in " in models._training(read_record(entry.weights))[0]
+            assert any(line.startswith("| licence |") for line in models._facts(entry, read_record(entry.weights)))
