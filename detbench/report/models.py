@@ -44,8 +44,7 @@ def write(folder: Path, groups: Sequence[Group], curves: Mapping[str, tuple[str,
         if name in curves:
             measure, curve = curves[name]
             drawn = plots.training_curves({(name, measure): {name: curve}})
-            with style.styled, style.quiet():
-                style.write(drawn, folder / FIGURES / f"{name}.svg", metadata={"Date": None, "Creator": None})
+            style.save_svg(drawn, folder / FIGURES / f"{name}.svg")
         write_file(folder / f"{name}.md", card(name, groups, {path.name for path in (folder / FIGURES).glob("*")}))
         lines.append(f"| [{name}]({name}.md) | {registry.entries()[name].title} |")
     write_file(folder / "index.md", "\n".join(lines) + "\n")
@@ -158,7 +157,7 @@ def _measured(group: Group, run: RunResult) -> list[str]:
     ms = float(np.median([score.restore_ms for score in run.scores]))
     lines.append(f"{ms:,.0f} ms a frame on {run.environment.get('cpu', 'an unknown processor')}")
     harm = [each for each in group.harm if each.spec.deblurer == run.spec.deblurer]
-    lines += [f"given sharp frames, F1 {each.f1:.3f} (as they are {group.ceiling.f1:.3f})" for each in harm]
+    lines += [f"given sharp frames, F1 {each.f1:.3f} (re-encoded as JPEG 95: {group.ceiling.f1:.3f})" for each in harm]
     return [f"Before {detector_title(run.spec)}: {'; '.join(lines)}."]
 
 

@@ -101,6 +101,13 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         return _saved(figure, folder, name)
 
 
+@styled
+def save_svg(figure: Figure, path: Path) -> None:
+    """The same of one SVG."""
+    with quiet():
+        write(figure, path, metadata={"Date": None, "Creator": None})
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Draw letters that no font here has as empty boxes, without a word for each."""
