@@ -1,14 +1,18 @@
 """Two workers, and what is left when networks take no time: ``pytest -s tests/speed/test_scale.py``.
 
-``DETBENCH_SPEED=report`` makes it 100,000 frames, and writes ``reports/scale.md``; that takes half an hour.
+``DETBENCH_SPEED=report`` makes it 100,000 frames, or DETBENCH_FRAMES, and writes ``reports/scale.md``; that takes half
+an hour.
 """
+
+import os
 
 import pytest
 import scale
 from asleep import offer, run, tiny
 from ratios import REPORT, here, reporting, tell
 
-FEW, MANY = (10_000, 100_000) if reporting() else (500, 2_000)
+MANY = int(os.environ.get("DETBENCH_FRAMES", 100_000 if reporting() else 2_000))
+FEW = MANY // 10
 
 pytestmark = pytest.mark.timeout(3600)
 
