@@ -107,8 +107,8 @@ def test_on_paper(simulated, street, tmp_path):
         more = (many_mb - few_mb) * 1024 / (many - few)
         rate = min(many_rates)
         verdict = (
-            f"A frame more takes {more:.1f} KB of the driver's memory: names, hashes and scores. At least 2,000 frames a"
-            f" second were wanted of the driver, and no more memory: {'reached' if rate >= 2000 else 'not reached'}."
+            f"A frame more takes {more:.1f} KB of the driver's memory: names, hashes and scores. At least 2,000 frames"
+            f" a second were wanted of the driver, and no more memory: {'reached' if rate >= 2000 else 'not reached'}."
         )
         page = PAGE.format(
             here=here(), few=few, many=many, few_mb=few_mb, many_mb=many_mb, few_collect=few_rates[0],
