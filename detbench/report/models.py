@@ -89,8 +89,9 @@ def card(name: str, groups: Sequence[Group], pictures: set[str]) -> str:
 
 def _described(doc: str) -> list[str]:
     """A module's docstring as Markdown, without its name."""
-    text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", doc.strip()).replace("``", "`")
-    return [text.partition(": ")[2][:1].upper() + text.partition(": ")[2][1:]]
+    text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", doc.strip()).replace("``", "`").partition(": ")[2]
+    first = re.split(r"\W", text, maxsplit=1)[0]
+    return [f"`{first}`{text[len(first) :]}" if first in registry.entries() else text[:1].upper() + text[1:]]
 
 
 def _facts(entry: registry.Entry, record: Mapping[str, Any]) -> list[str]:
