@@ -100,8 +100,7 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
 
     spec, dataset = runner.resolved(spec)
     path = runner.place(spec, out)
-    elsewhere = spec.deblurer.startswith(restored.PREFIX)
-    if elsewhere or store.is_complete(path) or (path / store.FAILED).exists():
+    if spec.deblurer.startswith(restored.PREFIX) or store.is_scored(path):
         return
     cpus = cpus or torch.get_num_threads()
     gpus = float(spec.device != "cpu")

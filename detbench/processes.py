@@ -67,7 +67,7 @@ def score(spec: RunSpec, devices: Sequence[str], out: Path) -> None:
 
     spec, dataset = runner.resolved(spec)
     path = runner.place(spec, out)
-    if store.is_complete(path) or (path / store.FAILED).exists():
+    if store.is_scored(path):
         return
     shards.note(path, spec)
     threads = max(1, torch.get_num_threads() // (len(devices) if spec.device == "cpu" else 1))

@@ -232,6 +232,11 @@ def is_complete(path: Path) -> bool:
     return (path / "manifest.json").exists()
 
 
+def is_scored(path: Path) -> bool:
+    """Whether no frame of a run's directory is left to be scored: it is finished, or all were tried."""
+    return is_complete(path) or (path / FAILED).exists()
+
+
 def read(path: Path) -> RunResult:
     """Read a finished run.
 

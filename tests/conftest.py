@@ -13,7 +13,7 @@ import torch
 from faulty import tally, tries  # noqa: F401  (fixtures)
 from unsharp import Net, sharpening
 
-from detbench import assets, detectors, registry, runner
+from detbench import assets, detectors, registry, runner, store
 from detbench import baseline as gate
 from detbench.data import datasets, images
 from detbench.data.video import Reader
@@ -178,6 +178,20 @@ def stand_in(build, sha256=lambda name: "0" * 64):
     """What resolves every name to a detector made by ``build``, in place of :func:`detbench.detectors.resolve`."""
     spec = DetectorSpec(build)
     return lambda name, weights=None: detectors.Resolved(name, spec, Path(name), sha256(name), source="")
+
+
+def interrupted_after(count):
+    """A :meth:`detbench.store.Journal.add` that interrupts a run after so many frames."""
+    add, added = store.Journal.add, []
+
+    def interrupt(journal, key, row):
+        if journal.path.name == "journal.jsonl":
+            if len(added) == count:
+                raise KeyboardInterrupt
+            added.append(key)
+        add(journal, key, row)
+
+    return interrupt
 
 
 @pytest.fixture

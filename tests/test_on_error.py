@@ -6,7 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from conftest import BrightBoxes
+from conftest import BrightBoxes, interrupted_after
 from test_shards import contents
 from typer.testing import CliRunner
 
@@ -102,17 +102,8 @@ def test_what_was_found_out_is_not_found_out_again(specs, tmp_path, monkeypatch)
 @pytest.mark.parametrize("finished", [1, 2, 3, 5])
 def test_interrupted_it_goes_on_to_the_same(specs, tmp_path, monkeypatch, finished):
     whole = runner.run(specs[0][0], tmp_path / "whole")
-    add, done = store.Journal.add, []
-
-    def killed(self, key, row):
-        if self.path.name == "journal.jsonl":
-            if len(done) == finished:
-                raise KeyboardInterrupt
-            done.append(key)
-        add(self, key, row)
-
     with monkeypatch.context() as patch:
-        patch.setattr(store.Journal, "add", killed)
+        patch.setattr(store.Journal, "add", interrupted_after(finished))
         with pytest.raises(KeyboardInterrupt):
             runner.run(specs[0][0], tmp_path / "cut")
     again = runner.run(specs[0][0], tmp_path / "cut")

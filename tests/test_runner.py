@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import BrightBoxes, stand_in
+from conftest import BrightBoxes, interrupted_after, stand_in
 
 from detbench import detectors, loop, match, quality, registry, restorers, runner, store, table
 from detbench.data import images
@@ -70,16 +70,7 @@ def test_a_finished_run_answers_from_disk(spec, tmp_path, monkeypatch):
 def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypatch, nothing_kept, finished):
     whole = runner.run(spec, tmp_path / "whole")
     add = store.Journal.add
-    added = []
-
-    def interrupt(journal, key, row):
-        if journal.path.name == "journal.jsonl":
-            if len(added) == finished:
-                raise KeyboardInterrupt
-            added.append(key)
-        add(journal, key, row)
-
-    monkeypatch.setattr(store.Journal, "add", interrupt)
+    monkeypatch.setattr(store.Journal, "add", interrupted_after(finished))
     with pytest.raises(KeyboardInterrupt):
         runner.run(spec, tmp_path / "runs")
     monkeypatch.setattr(store.Journal, "add", add)

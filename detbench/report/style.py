@@ -82,6 +82,13 @@ NAMES: dict[str, Any] = {
 
 STYLE |= NAMES
 
+UNDATED: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+"""What a file of each format says of itself: nothing of the time and the version."""
+
 styled = matplotlib.style.context(["default", STYLE])  # a decorator: the style holds while a figure is made or saved
 
 
@@ -105,7 +112,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 def save_svg(figure: Figure, path: Path) -> None:
     """The same of one SVG."""
     with quiet():
-        write(figure, path, metadata={"Date": None, "Creator": None})
+        write(figure, path, metadata=UNDATED[".svg"])
 
 
 @contextmanager
@@ -120,15 +127,9 @@ def _saved(figure: Figure, folder: Path, name: str) -> list[Path]:
     if figure.get_layout_engine() is not None:  # lay out once for all three files
         figure.draw_without_rendering()
         figure.set_layout_engine(None)
-    # None leaves out what would tell the time and the version.
-    metadata: dict[str, dict[str, Any]] = {
-        ".png": {"Software": None},
-        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-        ".svg": {"Date": None, "Creator": None},
-    }
-    paths = [folder / f"{name}{suffix}" for suffix in metadata]
+    paths = [folder / f"{name}{suffix}" for suffix in UNDATED]
     for path in paths:
-        write(figure, path, metadata=metadata[path.suffix])
+        write(figure, path, metadata=UNDATED[path.suffix])
     return paths
 
 
