@@ -119,8 +119,12 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
     for journal, made in track(made_by, count, label, "shards", count - len(todo)):
         if isinstance(made, str):
             raise DetbenchError(made)
-        for name in sorted(made, key=lambda name: name == journal):  # the journal last: with it the shard is done
-            write_file(path / name, made[name])
+        rows = made.pop(journal)
+        for folder in {(path / name).parent for name in made}:
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, content in made.items():
+            (path / name).write_bytes(content)
+        write_file(path / journal, rows)  # last: with it the shard is done
 
 
 def _needed(spec: RunSpec) -> Iterator[tuple[str, tuple[str, Path]]]:

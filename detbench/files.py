@@ -10,6 +10,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,18 @@ def source_hash(path: Path) -> str:
 
     The same for all versions of Python that read the file alike.
     """
-    return canonical_hash(_plain(ast.parse(path.read_text("utf-8"))))
+    return _source_hash(path.read_text("utf-8"))
+
+
+@lru_cache(256)  # by the text: it is asked for again and again, and a file may change
+def _source_hash(text: str) -> str:
+    return canonical_hash(_plain(syntax(text)))
+
+
+@lru_cache(64)
+def syntax(text: str) -> ast.Module:
+    """The syntax tree of a Python file's text, which nobody is to change."""
+    return ast.parse(text)
 
 
 _PARTIAL = ".part-"

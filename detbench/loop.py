@@ -308,7 +308,7 @@ class Loop:
             severity=of.pair.severity,
         )
         height, width = of.sharp.shape[:2]
-        return store.row(score, (height, width), of.reference, of.seen_blurred, of.seen)
+        return store.row(score, (height, width), of.reference.above(conf), of.seen_blurred, of.seen)
 
 
 def batch_size(spec: RunSpec) -> int:

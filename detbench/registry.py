@@ -9,7 +9,9 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -124,7 +126,7 @@ class Registry(Generic[T]):
         folder = Path(package.submodule_search_locations[0])
         files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
         found = {path.stem: Entry(path.stem, f"{self._package}.{path.stem}", path, self._spec_class) for path in files}
-        for point in importlib.metadata.entry_points(group=self.group):
+        for point in _points(self.group, tuple(_state(place) for place in sys.path)):
             entry = self._offered(point)
             if entry.name in found:
                 raise DetbenchError(
@@ -168,6 +170,20 @@ class Registry(Generic[T]):
                 f"The entry point {point.name} of {_origin(point)} names {point.module}: no such module."
             )
         return Entry(point.name, point.module, Path(spec.origin), self._spec_class)
+
+
+@lru_cache
+def _points(group: str, _installed: tuple[Any, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The entry points of what is installed: reading all that packages offer takes most of a listing."""
+    return tuple(importlib.metadata.entry_points(group=group))
+
+
+def _state(place: str) -> tuple[str, int]:
+    """What shows that something was installed in one of the folders that Python imports from."""
+    try:
+        return place, Path(place).stat().st_mtime_ns
+    except OSError:
+        return place, 0
 
 
 def _origin(point: importlib.metadata.EntryPoint) -> str:

@@ -248,7 +248,7 @@ def _score(
             | ({"backend": restorers.identity(spec)} if spec.backend != "torch" else {})
             | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {})
         )
-        store.finish(path, spec, here, lambda: (journal[pair.id] for pair in pairs), detector.class_names)
+        store.finish(path, spec, here, (journal[pair.id] for pair in pairs), detector.class_names)
 
 
 def _absorb_tried(spec: RunSpec, path: Path, journal: store.Journal, pairs: Sequence[FramePair]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from detbench.files import source_hash
+from detbench.files import source_hash, syntax
 
 
 def doc(file: Path) -> str:
     """A file's docstring; empty if it has none."""
-    return ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+    return ast.get_docstring(syntax(file.read_text("utf-8"))) or ""
 
 
 def title(file: Path) -> str:
@@ -27,7 +28,7 @@ def stated(file: Path, name: str, field: str) -> Any:
     """
     if not file.exists():
         return None
-    for node in ast.parse(file.read_text("utf-8")).body:
+    for node in syntax(file.read_text("utf-8")).body:
         names = [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
         if name in names and isinstance(call := getattr(node, "value", None), ast.Call):
             for keyword in call.keywords:
@@ -59,10 +60,15 @@ def _with_siblings(file: Path) -> set[Path]:
     while todo:
         path = todo.pop()
         found.add(path)
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            siblings = (file.parent / f"{name}.py" for name in _siblings(node, file.parent.name))
-            todo += [sibling for sibling in siblings if sibling.exists() and sibling not in found]
+        siblings = (file.parent / f"{name}.py" for name in _imported(path.read_text("utf-8"), file.parent.name))
+        todo += [sibling for sibling in siblings if sibling.exists() and sibling not in found]
     return found
+
+
+@lru_cache(256)  # by the text: it is asked for again and again, and a file may change
+def _imported(text: str, package: str) -> tuple[str, ...]:
+    """Names of modules that a file's text imports from a package."""
+    return tuple(name for node in ast.walk(syntax(text)) for name in _siblings(node, package))
 
 
 def _siblings(node: ast.AST, package: str) -> list[str]:

@@ -14,8 +14,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import numpy as np
 
@@ -30,8 +31,8 @@ TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}
 FAILED = "failed.json"
 """Of a directory: the frames that its run cannot be scored on, after all were tried."""
 
-SIDES = ("sharp", "blurred", "restored")
-"""What a detector looks at of each frame."""
+SEEN = ("blurred", "restored")
+"""What a detector looks at of each frame, beside the sharp one that is the reference."""
 
 FLOOR = 0.01
 """Detections are kept down to this score, so that other thresholds can be tried and AP computed without a new run."""
@@ -48,24 +49,28 @@ class Journal(Mapping[str, dict[str, Any]]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places: dict[str, tuple[int, int]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            whole = 0
-            with path.open("rb") as lines:
-                for line in lines:
-                    try:
-                        key, _ = json.loads(line)
-                    except ValueError:
-                        break
-                    if not line.endswith(b"\n"):
-                        break
-                    self._places[key] = (whole, len(line))
-                    whole += len(line)
-            if whole < path.stat().st_size:  # else nothing is cut off, and others may be adding to it
-                os.truncate(path, whole)
         self._file = path.open("ab")
         self._reader = path.open("rb", buffering=0)
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """Where each row begins, and its length; looked for when it is first needed, for there may be many."""
+        places, whole = dict[str, tuple[int, int]](), 0
+        with self.path.open("rb") as lines:
+            for line in lines:
+                try:
+                    key, _ = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                places[key] = (whole, len(line))
+                whole += len(line)
+        if whole < self.path.stat().st_size:  # else nothing is cut off, and others may be adding to it
+            os.truncate(self.path, whole)
+            self._file.seek(0, os.SEEK_END)
+        return places
 
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Append one row and hand it to the operating system.
@@ -76,6 +81,7 @@ class Journal(Mapping[str, dict[str, Any]]):
         self._append(key, json.dumps([key, row]).encode() + b"\n")
 
     def _append(self, key: str, line: bytes) -> None:
+        places = self._places  # before it is added to
         try:
             self._file.write(line)
             self._file.flush()
@@ -85,7 +91,7 @@ class Journal(Mapping[str, dict[str, Any]]):
                     f"The disk is full: free some space for {self.path} and run again to go on."
                 ) from error
             raise
-        self._places[key] = (self._file.tell() - len(line), len(line))
+        places[key] = (self._file.tell() - len(line), len(line))
 
     def take(self, other: Journal) -> None:
         """Append those rows of another journal that are not here, as they are."""
@@ -144,19 +150,22 @@ def row(
     Args:
         score: of the frame.
         size: its height and width in pixels.
-        sharp: what was seen in the sharp frame, down to :data:`FLOOR`; of the others likewise.
-        blurred: in the blurred one.
+        sharp: what is to be found in it: the reference objects.
+        blurred: what was seen in the blurred one, down to :data:`FLOOR`.
         restored: in the restored one.
     """
-    made: dict[str, Any] = {"score": {**vars(score)}, "size": size}
-    return made | dict(zip(SIDES, map(detections_to_json, (sharp, blurred, restored)), strict=True))
+    # Text, for whoever scores to make: one process finishes what many have scored.
+    made: dict[str, Any] = {"score": {**vars(score)}, "size": size, "sharp": coco.rows(sharp)}
+    return made | {
+        side: _text(coco.boxes(0, coco.rows(seen))) for side, seen in zip(SEEN, (blurred, restored), strict=True)
+    }
 
 
 def finish(
     path: Path,
     spec: RunSpec,
     environment: Mapping[str, Any],
-    rows: Callable[[], Iterable[Mapping[str, Any]]],
+    rows: Iterable[Mapping[str, Any]],
     class_names: Mapping[int, str],
 ) -> None:
     """Write a complete run.
@@ -165,36 +174,38 @@ def finish(
         path: the run's directory.
         spec: what was run.
         environment: where and how.
-        rows: of the frames in their order, as from :func:`row`, from the first on whenever it is called. Of what was
-            seen in sharp frames, that which reaches ``spec.conf`` is written, as the reference.
+        rows: of the frames in their order, as from :func:`row`.
         class_names: of the detector's labels.
     """
-    scores, sizes = [], []
-    for each in rows():
-        scores.append(FrameScore(**each["score"]))
-        sizes.append(tuple(each["size"]))
-    fields = [field.name for field in dataclasses.fields(FrameScore)]
-    with replacing(path / "frames.csv") as partial, partial.open("w", newline="", **TEXT) as file:
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        writer.writerows(map(vars, scores))
-    # The reference is COCO's ground truth, so that pycocotools can score the others against it.
-    names = [f"{score.id}.webp" for score in scores]
-    truth = coco.ground_truth(names, sizes, class_names, f"what {spec.detector} sees in the sharp frames")
+    names: list[str] = []
+    sizes: list[tuple[int, int]] = []
+
+    def truth() -> str:
+        """The reference is COCO's ground truth, so that pycocotools can score the others against it."""
+        whole = coco.ground_truth(names, sizes, class_names, f"what {spec.detector} sees in the sharp frames")
+        del whole["annotations"]
+        return "], " + json.dumps(whole)[1:]
+
     with ExitStack() as stack:
-        add = {
-            side: stack.enter_context(_growing(path / f"detections-{side}.json", truth if side == "sharp" else []))
-            for side in SIDES
+        file = stack.enter_context(_written(path / "frames.csv", newline=""))
+        table = csv.DictWriter(file, [field.name for field in dataclasses.fields(FrameScore)])
+        table.writeheader()
+        objects = stack.enter_context(_growing(path / "detections-sharp.json", '{"annotations": [', truth))
+        seen = {
+            side: stack.enter_context(_growing(path / f"detections-{side}.json", "[", lambda: "]")) for side in SEEN
         }
         count = 0
-        for number, each in enumerate(rows(), 1):
-            objects = coco.boxes(number, **detections_to_json(detections_from_json(each["sharp"]).above(spec.conf)))
+        for number, each in enumerate(rows, 1):
+            table.writerow(each["score"])
+            names.append(f"{each['score']['id']}.webp")
+            sizes.append(tuple(each["size"]))
             # From 1: pycocotools takes a match with id 0 for none.
-            add["sharp"]([coco.annotation(count + i, box) for i, box in enumerate(objects, 1)])
-            count += len(objects)
-            for side in ("blurred", "restored"):
-                add[side](coco.boxes(number, **each[side]))
-    _write_json(path / "manifest.json", manifest(spec, environment, len(scores)))
+            found = enumerate(coco.boxes(number, each["sharp"]), count + 1)
+            objects(_text([coco.annotation(i, box) for i, box in found]))
+            count += len(each["sharp"])
+            for side, add in seen.items():
+                add(each[side].replace('"image_id": 0,', f'"image_id": {number},'))
+    _write_json(path / "manifest.json", manifest(spec, environment, len(names)))
 
 
 def manifest(spec: RunSpec, environment: Mapping[str, Any], frames: int) -> dict[str, Any]:
@@ -361,22 +372,32 @@ def _from_coco(boxes: list[dict[str, Any]]) -> Detections:
 
 
 @contextmanager
-def _growing(path: Path, data: Any) -> Iterator[Callable[[list[Any]], None]]:
-    """Write JSON whose last, empty list gets the items that are added, some at a time: it may be large."""
-    text = json.dumps(data)
-    head = text.rstrip("]}")
-    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+def _written(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """A file to write to, that is there when all is written."""
+    with replacing(path) as partial, partial.open("w", newline=newline, **TEXT) as file:
+        yield file
+
+
+@contextmanager
+def _growing(path: Path, head: str, tail: Callable[[], str]) -> Iterator[Callable[[str], None]]:
+    """Write JSON in which one list gets the items that are added, as from :func:`_text`: it may be large."""
+    with _written(path) as file:
         file.write(head)
         between = ""
 
-        def add(items: list[Any]) -> None:
+        def add(items: str) -> None:
             nonlocal between
             if items:
-                file.write(between + json.dumps(items)[1:-1])
+                file.write(between + items)
                 between = ", "
 
         yield add
-        file.write(text.removeprefix(head) + "\n")
+        file.write(tail() + "\n")
+
+
+def _text(items: list[Any]) -> str:
+    """Items of a list in JSON."""
+    return json.dumps(items)[1:-1]
 
 
 def _write_json(path: Path, data: Any) -> None:

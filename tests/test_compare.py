@@ -177,7 +177,7 @@ def test_comparing_with_loco_reads_the_runs_detections(run, tmp_path):
         sure = [Detections(r.xyxy, np.ones_like(r.score), r.label) for r in reference]
         frames = zip(result.scores, sure, reference, strict=True)
         rows = [store.row(score, (80, 80), sharp, blurred, crowd(rng, 9)) for score, sharp, blurred in frames]
-        store.finish(result.path, result.spec, result.environment, rows.__iter__, {0: "a", 1: "b"})
+        store.finish(result.path, result.spec, result.environment, rows, {0: "a", 1: "b"})
         written.append(store.read(result.path))
     comparison = compare.compare(written, threshold="leave-one-clip-out", resamples=100)
     detections = store.read_detections(written[1].path)

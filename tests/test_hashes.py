@@ -74,7 +74,7 @@ def test_what_changed_just_now_is_not_remembered(folder, read):
     assert len(read) == 6
 
 
-@pytest.mark.parametrize("content", ["", "[1, 2]", "{", '{"a.png": [1]}', '{"a.png": []}'])
+@pytest.mark.parametrize("content", ["", "[1, 2]", "{", '{"a.png": [1]}', '{"a.png": ""}'])
 def test_a_damaged_memory_is_none(folder, home, later, content):
     hashes.hash_files(files(folder), folder)
     (place,) = (home / "hashes").iterdir()
@@ -93,3 +93,18 @@ def test_names_that_are_no_utf8(folder, later):
     path.write_bytes(b"1")
     for _ in range(2):
         assert hashes.hash_files([path], folder)
+
+
+def test_what_passed_a_check_is_not_checked_again(home):
+    asked = []
+
+    def wrong():
+        asked.append("wrong")
+        raise ValueError
+
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            hashes.once("a" * 64, wrong)
+    for identity in ("a", "a", "b"):
+        hashes.once(identity * 64, lambda of=identity: asked.append(of))
+    assert asked == ["wrong", "wrong", "a", "b"]

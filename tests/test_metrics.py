@@ -39,7 +39,7 @@ def test_a_new_metric_is_found_everywhere(run, tmp_path, monkeypatch):
     for result in (floor, better):
         result.path.mkdir()
         rows = [store.row(score, (9, 9), *[Detections.empty()] * 3) for score in result.scores]
-        store.finish(result.path, result.spec, result.environment, rows.__iter__, {})
+        store.finish(result.path, result.spec, result.environment, rows, {})
     outcomes = {outcome.metric: outcome for outcome in check.judge(floor, better).outcomes}
     assert (outcomes["missed"].heading, outcomes["missed"].baseline) == ("missed", pytest.approx(share))
     assert outcomes["recall"].word == outcomes["missed"].word == "improved"

@@ -30,7 +30,7 @@ def written(tmp_path):
     path = tmp_path / "run"
     path.mkdir()
     rows = [store.row(score, (32, 64), *its) for score, its in zip(SCORES, zip(*seen, strict=True), strict=True)]
-    store.finish(path, RunSpec("identity"), {"cpu": "x"}, lambda: rows, {0: "car"})
+    store.finish(path, RunSpec("identity"), {"cpu": "x"}, rows, {0: "car"})
     return path
 
 

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -95,7 +96,12 @@ def cards() -> dict[str, Card]:
         folder = Path(__file__).parents[2] / "datasets"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     texts = {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in files}
-    return {name: parse(name, text, texts) for name, text in texts.items()}
+    return dict(_parsed(tuple(texts.items())))
+
+
+@lru_cache(4)  # by the texts: cards are asked for several times a run
+def _parsed(named: tuple[tuple[str, str], ...]) -> dict[str, Card]:
+    return {name: parse(name, text, dict(named)) for name, text in named}
 
 
 def parse(name: str, text: str, others: Mapping[str, str] | None = None) -> Card:

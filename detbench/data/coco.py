@@ -133,11 +133,7 @@ def ground_truth(
         description: what they are.
         frames: the boxes in each, which come last; none for who adds them.
     """
-    found = [
-        box
-        for number, frame in enumerate(frames, 1)
-        for box in boxes(number, frame.xyxy.tolist(), frame.score.tolist(), frame.label.tolist())
-    ]
+    found = [box for number, frame in enumerate(frames, 1) for box in boxes(number, rows(frame))]
     return {
         "info": {"description": description, "version": "1"},  # pycocotools 2.0.9 and later want it
         "licenses": [],
@@ -158,16 +154,16 @@ def annotation(id: int, box: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": id, "area": width * height, "iscrowd": 0, "segmentation": outline, **box}
 
 
-def boxes(
-    image: int, xyxy: Sequence[Sequence[float]], score: Sequence[float], label: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Detections in COCO's results format, boxes as x, y, width, height; arguments as in :class:`Detections`."""
+def boxes(image: int, rows: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """Rows as from :func:`rows`, of the image with this number, in COCO's results format."""
+    return [{"image_id": image, "category_id": label, "bbox": box, "score": score} for label, *box, score in rows]
+
+
+def rows(seen: Detections) -> list[list[float]]:
+    """Label, x, y, width, height and score of each detection, rounded as in COCO's files here."""
     return [
-        {
-            "image_id": image,
-            "category_id": its_label,
-            "bbox": [round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3)],
-            "score": round(its_score, 6),
-        }
-        for (x0, y0, x1, y1), its_score, its_label in zip(xyxy, score, label, strict=True)
+        [label, round(x0, 3), round(y0, 3), round(x1 - x0, 3), round(y1 - y0, 3), round(score, 6)]
+        for (x0, y0, x1, y1), score, label in zip(
+            seen.xyxy.tolist(), seen.score.tolist(), seen.label.tolist(), strict=True
+        )
     ]

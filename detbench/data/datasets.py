@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detbench.data import build, layouts, make, protocols
 from detbench.data.cards import Card, cards
 from detbench.data.clips import EACH, by_number, by_pattern
-from detbench.data.hashes import hash_files
+from detbench.data.hashes import hash_files, once
 from detbench.data.images import image_size, read_image, write_image
 from detbench.files import code
 from detbench.progress import say, track
@@ -145,7 +145,7 @@ def _laid_out(folder: Path, layout: layouts.Layout, clips: str, lenient: bool = 
     """The frames of a layout, checked, with their clips."""
     if layout.halves:
         layout = _cut_apart(folder, layout)
-    _refuse_others(layout.pairs, lenient)
+    _refuse_one_name(layout.pairs)
     pairs = list(layout.pairs)
     if clips:
         pairs = _patterned(pairs, clips)
@@ -157,6 +157,8 @@ def _laid_out(folder: Path, layout: layouts.Layout, clips: str, lenient: bool = 
     files = [path for pair in pairs for path in (pair.sharp, pair.blurred, *pair.others)]
     pixels = hash_files(files, Path(os.path.commonpath(files)))
     identity = canonical_hash([pixels, [pair.clip for pair in pairs]])
+    if not lenient:
+        once(identity, partial(_refuse_unequal, pairs))
     return Dataset((folder if folder.is_dir() else folder.parent).resolve().name, identity, tuple(pairs), pixels)
 
 
@@ -196,12 +198,10 @@ def _patterned(pairs: Sequence[FramePair], pattern: str) -> list[FramePair]:
     return [replace(pair, clip=clip) for pair, clip in zip(pairs, clips, strict=True)]
 
 
-def _refuse_others(pairs: Sequence[FramePair], lenient: bool) -> None:
-    """Stop if frames share a name or, unless that is found when they are read, differ in size from their partner."""
+def _refuse_one_name(pairs: Sequence[FramePair]) -> None:
+    """Stop if frames share a name."""
     ids: dict[str, Path] = {}
     for pair in pairs:
-        if not lenient:
-            refuse_unequal(pair, *(_size(path, path.stat().st_mtime_ns) for path in (pair.sharp, pair.blurred)))
         if pair.id in ids:
             raise DetbenchError(f"{pair.sharp} and {ids[pair.id]} get the same name, {pair.id}: rename one.")
         ids[pair.id] = pair.sharp
@@ -216,10 +216,10 @@ def refuse_unequal(pair: FramePair, sharp: Sequence[int], blurred: Sequence[int]
         )
 
 
-@cache
-def _size(path: Path, _changed: int) -> tuple[int, int]:
-    """An image's size: a run loads its dataset several times."""
-    return image_size(path)
+def _refuse_unequal(pairs: Sequence[FramePair]) -> None:
+    """Stop if a frame cannot be read, or differs in size from its partner."""
+    for pair in pairs:
+        refuse_unequal(pair, image_size(pair.sharp), image_size(pair.blurred))
 
 
 def _cut_apart(folder: Path, layout: layouts.Layout) -> layouts.Layout:

@@ -1,16 +1,20 @@
-"""What stands for many files: a hash of their names and contents, of which those of unchanged files are remembered."""
+"""What stands for many files: a hash of their names and contents, of which those of unchanged files are remembered.
+
+What was found to hold of such files is remembered likewise.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from detbench import assets
+from detbench.data.images import parts_below
 from detbench.files import file_hash, write_file
 from detbench.types import canonical_hash
 
@@ -25,20 +29,42 @@ def hash_files(files: Sequence[Path], below: Path) -> str:
     status) and its number on the disk stay what they were.
     """
     place = assets.home() / "hashes" / f"{canonical_hash(os.fspath(below.resolve()))[:16]}.json"
-    known: dict[str, list[object]] = {}
+    known: dict[str, str] = {}
     with suppress(OSError, ValueError, AttributeError):
         found = json.loads(place.read_text("utf-8"))
-        known = {name: its for name, its in found.items() if isinstance(its, list)}
-    names = [path.relative_to(below).as_posix() for path in files]
-    stats = [path.stat() for path in files]
-    states = [[stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] for stat in stats]
-    todo = [i for i, name in enumerate(names) if known.get(name, [])[:-1] != states[i]]
+        known = {name: its for name, its in found.items() if isinstance(its, str)}
+    names = ["/".join(parts_below(path, below)) or "." for path in files]
+    states = [_state(path) for path in files]
+    todo = [i for i, name in enumerate(names) if known.get(name, "").rpartition(" ")[0] != states[i][0]]
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         new = dict(zip(todo, pool.map(file_hash, [files[i] for i in todo]), strict=True))
-    hashes = [new.get(i) or known[name][-1] for i, name in enumerate(names)]
+    hashes = [new.get(i) or known[name].rpartition(" ")[2] for i, name in enumerate(names)]
     settled = time.time_ns() - SETTLED_NS
-    if learnt := {i for i in new if max(stats[i].st_mtime_ns, stats[i].st_ctime_ns) < settled}:
-        known |= {names[i]: [*states[i], new[i]] for i in learnt}
+    if learnt := {i for i in new if states[i][1] < settled}:
+        known |= {names[i]: f"{states[i][0]} {new[i]}" for i in learnt}
         with suppress(OSError):  # a shared cache may be read-only
             write_file(place, json.dumps(known))
     return canonical_hash([[name, each] for name, each in zip(names, hashes, strict=True)])
+
+
+def once(identity: str, check: Callable[[], None]) -> None:
+    """Check what files are, which a hash stands for, unless they passed before.
+
+    Args:
+        identity: all that the outcome depends on.
+        check: raises what is wrong.
+    """
+    place = assets.home() / "hashes" / f"{identity[:16]}.checked"
+    with suppress(OSError):
+        if place.exists():
+            return
+    check()
+    with suppress(OSError):  # a shared cache may be read-only
+        write_file(place, "")
+
+
+def _state(path: Path) -> tuple[str, int]:
+    """What changes with a file, as text: there may be many; and when it changed last, in nanoseconds."""
+    stat = path.stat()
+    changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}", changed

@@ -256,8 +256,9 @@ def below(folder: Path) -> Iterator[Path]:
     """All files below a folder, linked folders included (which ``rglob`` leaves out), each folder once."""
     seen = {folder.resolve()}
     for root, folders, names in os.walk(folder, followlinks=True):
-        yield from (Path(root) / name for name in sorted(names))
-        places = {name: (Path(root) / name).resolve() for name in sorted(folders)}
+        here = Path(root)
+        yield from (here / name for name in sorted(names))
+        places = {name: (here / name).resolve() for name in sorted(folders)}
         folders[:] = [name for name, place in places.items() if place not in seen]
         seen.update(places.values())  # a link may point up, or two at one folder
 
