@@ -85,6 +85,7 @@ def test_a_journal_drops_the_line_that_a_kill_cut_short(tmp_path, cut):
     with store.Journal(path) as journal:
         assert journal == {"a": {"x": 0.1}}
         journal.add("b", {"x": math.inf})
+        assert journal == {"a": {"x": 0.1}, "b": {"x": math.inf}}
     assert path.read_bytes() == whole
 
 
