@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from detbench.types import DeblurerSpec, DetbenchError, DetectorSpec, Preset, RunResult, RunSpec
 
 if TYPE_CHECKING:
-    from detbench.runner import benchmark, run
+    from detbench.benchmarks import benchmark
+    from detbench.runner import run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,8 +29,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the loop when it is first wanted: `detbench --help` must not wait for it."""
-    if name in ("benchmark", "run"):
+    if name in (rooms := {"benchmark": "benchmarks", "run": "runner"}):
         import importlib
 
-        return getattr(importlib.import_module("detbench.runner"), name)
+        return getattr(importlib.import_module(f"detbench.{rooms[name]}"), name)
     raise AttributeError(f"module 'detbench' has no attribute {name!r}")

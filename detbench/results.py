@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import runner, store
+from detbench import benchmarks, runner, store
 from detbench.files import plain, replacing
 from detbench.lineup import BY
 from detbench.types import DetbenchError, RunResult, RunSpec
@@ -74,7 +74,7 @@ class Results:
         Args:
             specs: on the same frames with the same settings.
         """
-        return [self.run(spec) for spec in runner.framed(specs, [{}])]
+        return [self.run(spec) for spec in benchmarks.framed(specs, [{}])]
 
     def measured(self, key: str, measure: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
         """What was measured under a key; measured now, where it was not.

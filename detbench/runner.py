@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detbench import assets, classes, detectors, environment, kept, restored, restorers, shards, store
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash, sweep
-from detbench.lineup import CEILING, FLOOR, Lineup, lined_up, role
+from detbench.lineup import FLOOR, role
 from detbench.loop import FAILED, Deblur, Loop, batch_size, draws_of, seed
 from detbench.progress import say, track
 from detbench.shards import Shard
@@ -57,7 +57,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     own = _taken(spec, deblurer)
     spec, dataset = resolved(spec, own)
     if spec.on_error == "skip":
-        spec = replace(spec, on_error="stop", skipped=spec.skipped or _failing([spec], dataset, out, own, rerun))
+        spec = replace(spec, on_error="stop", skipped=spec.skipped or tried([spec], dataset, out, own, rerun))
     path = place(spec, out)
     if store.is_complete(path):
         say(f"{spec.deblurer} on {_dataset(spec)}: finished before, read from {path}")
@@ -119,41 +119,27 @@ def run_share(spec: RunSpec, pairs: tuple[FramePair, ...], journal: str, out: Pa
     return path
 
 
-def failing(specs: Sequence[RunSpec], out: Path = RUNS) -> tuple[str, ...]:
-    """Ids of the frames that any of several runs fails on, so that all leave out the same ones.
+def tried(
+    specs: Sequence[RunSpec],
+    dataset: datasets.Dataset,
+    out: Path,
+    own: Custom | None = None,
+    rerun: bool = False,
+) -> tuple[str, ...]:
+    """Ids of the frames that any of several runs fails on, after all that can be were scored.
 
-    All other frames are scored on the way, for :func:`run` with these ``skipped``; which they are is kept in the runs'
-    directories.
+    Which they are is kept in the runs' directories, for :func:`run` with these ``skipped``.
 
     Args:
-        specs: whose ``on_error`` is ``skip``, on the same frames.
+        specs: resolved, of runs whose ``on_error`` is ``skip``.
+        dataset: whose frames they share.
         out: as for :func:`run`.
+        own: the deblurer, where it was handed over.
+        rerun: as for :func:`run`.
 
     Raises:
         DetbenchError: as for :func:`run`; or there is no frame that all can be scored on.
     """
-    found = [resolved(spec) for spec in specs]
-    return _failing([spec for spec, _ in found], found[0][1], out)
-
-
-def without_failing(specs: Sequence[RunSpec], out: Path = RUNS) -> list[RunSpec]:
-    """Specs of runs on any frames, without those that may fail and do, in any run on the same frames."""
-    skipped = {}
-    for key in dict.fromkeys((spec.dataset_hash, spec.limit) for spec in specs if spec.on_error == "skip"):
-        alike = [spec for spec in specs if (spec.dataset_hash, spec.limit) == key and spec.on_error == "skip"]
-        skipped[key] = failing(alike, out)
-    return [
-        replace(spec, on_error="stop", skipped=skipped[spec.dataset_hash, spec.limit])
-        if spec.on_error == "skip"
-        else spec
-        for spec in specs
-    ]
-
-
-def _failing(
-    specs: Sequence[RunSpec], dataset: datasets.Dataset, out: Path, own: Custom | None = None, rerun: bool = False
-) -> tuple[str, ...]:
-    """The same of resolved specs; ``own`` and ``rerun`` as for :func:`_score`."""
     from filelock import FileLock
 
     failed: dict[str, str] = {}
@@ -205,10 +191,17 @@ def _score(
     started = time.monotonic()
     journal_name, mine = share or ("journal.jsonl", pairs)
     with (
-        _journal(_references(spec, found.source), path / f"references-{journal_name}") as references,
+        _journal(_references(spec, found.source, share), path / f"references-{journal_name}") as references,
         store.Journal(path / journal_name) as journal,
     ):
-        deblurer = _by_pairs(spec, own, pairs)
+        if share is None:
+            shards.absorb(path, journal)
+        if spec.skipped:
+            _absorb_tried(spec, path, journal, pairs)
+        # What failed is tried again, unless frames may fail: then a run that goes on is the run that was not cut short.
+        done = {key.removeprefix(FAILED) for key in journal if spec.on_error == "skip" or not key.startswith(FAILED)}
+        # Where others have scored all, no network is needed.
+        deblurer = _by_pairs(spec, own, pairs) if any(pair.id not in done for pair in mine) else _idle
         loop = Loop(spec, deblurer, detector, references, frames, path, truth, counted, timed=not elsewhere)
         exported = found.weights is not None and found.weights.suffix == ".onnx"
         silent = loop.silent_below(pairs[:PROBED]) if exported else 0.0
@@ -217,12 +210,6 @@ def _score(
                 f"{spec.detector} keeps what it scores below {silent:g} to itself, for a threshold is in its file:"
                 f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:g}."
             )
-        if share is None:
-            shards.absorb(path, journal)
-        if spec.skipped:
-            _absorb_tried(spec, path, journal, pairs)
-        # What failed is tried again, unless frames may fail: then a run that goes on is the run that was not cut short.
-        done = {key.removeprefix(FAILED) for key in journal if spec.on_error == "skip" or not key.startswith(FAILED)}
         label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
         for id, row in track(loop.rows(mine, done), len(mine), label, done=len(done)):
             journal.add(id, row)
@@ -249,6 +236,11 @@ def _score(
             | ({"shift_px": alignment.mean_shift(pairs)} if role(spec) == "floor" else {})
         )
         store.finish(path, spec, here, (journal[pair.id] for pair in pairs), detector.class_names)
+
+
+def _idle(pairs: Sequence[FramePair], given: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """The deblurer of a run in which nothing is left to be restored."""
+    raise AssertionError(f"{len(pairs)} frames are left to be restored")
 
 
 def _absorb_tried(spec: RunSpec, path: Path, journal: store.Journal, pairs: Sequence[FramePair]) -> None:
@@ -352,76 +344,6 @@ def _by_pairs(spec: RunSpec, own: Custom | None, pairs: Sequence[FramePair]) -> 
     return lambda _, given: restore(given)
 
 
-def benchmark(specs: RunSpec | Sequence[RunSpec], out: Path = RUNS) -> Lineup:
-    """Runs of one or several deblurers between their floor and their ceiling.
-
-    Args:
-        specs: what to run, on the same frames with the same settings.
-        out: as for :func:`run`.
-
-    Returns:
-        The blurred frames as they are, the deblurers, and the sharp frames re-encoded as JPEG 95.
-    """
-    return benchmarks([specs] if isinstance(specs, RunSpec) else specs, [{}], out)[0]
-
-
-def benchmarks(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path = RUNS) -> list[Lineup]:
-    """A benchmark for each of several detectors or settings of theirs.
-
-    All look at one deblurer's frames before the next deblurer's turn: the cache then has them, if it has room for
-    one deblurer's, and each frame is restored once.
-
-    Args:
-        specs: as for :func:`benchmark`.
-        views: for each benchmark, the fields of the specs that change, such as ``{"detector": "yolo11n"}``.
-        out: as for :func:`run`.
-
-    Returns:
-        For each view what :func:`benchmark` gives.
-
-    Raises:
-        DetbenchError: as for :func:`run`; or there is no object to be found in any of the frames.
-    """
-    check(specs, views, out)
-    if specs[0].on_error == "skip":
-        skipped = failing(framed(specs, views), out)
-        specs = [replace(spec, on_error="stop", skipped=skipped) for spec in specs]
-    floor, ceiling = floor_and_ceiling(specs[0])
-    floors = [run(replace(floor, **view), out) for view in views]
-    for result in floors:
-        if not result.counts.objects:
-            what = f"{result.spec.truth} has none" if result.spec.truth else f"{result.spec.detector} sees none"
-            where = f"in {len(result.scores)} sharp frames" + " of these classes" * bool(result.spec.classes)
-            raise DetbenchError(f"There is nothing to be found: {what} {where}. Give other frames, or a lower --conf.")
-    results = [floors, *([run(replace(each, **view), out) for view in views] for each in (*specs, ceiling))]
-    return [lined_up(of_view) for of_view in zip(*results, strict=True)]
-
-
-def check(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path = RUNS) -> None:
-    """Find mistakes before anything is run; arguments as for :func:`benchmarks`.
-
-    Raises:
-        DetbenchError: an unknown name, or a deblurer that cannot run.
-    """
-    for view in views:
-        resolve(replace(specs[0], **view))
-    for spec in specs:
-        if not all(store.is_complete(place(resolve(replace(spec, **view)), out)) for view in views):
-            restorers.check(spec)
-
-
-def framed(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]]) -> list[RunSpec]:
-    """All specs that a benchmark of these runs, floors first and ceilings last; arguments as for :func:`benchmarks`."""
-    floor, ceiling = floor_and_ceiling(specs[0])
-    return [replace(spec, **view) for spec in (floor, *specs, ceiling) for view in views]
-
-
-def floor_and_ceiling(spec: RunSpec) -> tuple[RunSpec, RunSpec]:
-    """The blurred frames as they are and the sharp ones re-encoded, on the same frames with the same settings."""
-    bare = replace(spec, weights=None, seed=0, precision="fp32", backend="torch")
-    return replace(bare, deblurer=FLOOR, input="blurred"), replace(bare, deblurer=CEILING, input="sharp")
-
-
 def _journal(shared: Path, own: Path) -> store.Journal:
     """The journal in the cache; where that may only be read, one of the run's own with the same rows."""
     try:
@@ -432,8 +354,11 @@ def _journal(shared: Path, own: Path) -> store.Journal:
         return store.Journal(own)
 
 
-def _references(spec: RunSpec, source: str) -> Path:
-    """Where detections on sharp and blurred frames are kept: one file for all that they depend on."""
+def _references(spec: RunSpec, source: str, share: tuple[str, tuple[FramePair, ...]] | None) -> Path:
+    """Where detections on sharp and blurred frames are kept: one file for all that they depend on.
+
+    A share has its own: to look through all frames' for a few would soon be most of the work.
+    """
     versions = environment.describe()["packages"]
     kind = spec.device.partition(":")[0]
     parts = [
@@ -447,7 +372,8 @@ def _references(spec: RunSpec, source: str) -> Path:
         versions,
     ]
     parts += [spec.noise] if spec.noise else []
-    return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}.jsonl"
+    of_share = f"-{share[0].removeprefix('journal-').removesuffix('.jsonl')}" if share else ""
+    return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}{of_share}.jsonl"
 
 
 def _frames(spec: RunSpec, limit: float) -> kept.Frames:

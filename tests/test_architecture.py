@@ -58,6 +58,7 @@ ALLOWED = {
     }
     | {"weights"},
     "runner": LEAVES | {"custom", "detectors", "loop", "restorers", "shards"},
+    "benchmarks": LEAVES | {"lineup", "restorers", "runner", "store"},
     "processes": {"data.datasets", "progress", "runner", "shards", "store"},
     "cluster": {
         *("assets", "data.datasets", "detectors", "external", "files", "progress"),
@@ -77,7 +78,7 @@ ALLOWED = {
     "reference": {"assets", "store", "match"} | DATA,
     "figure": {"table", "match", "data.datasets", "data.images", "data.video", "progress", "report.style", "store"},
     "alternatives": {"data.datasets", "data.images", "quality", "results", "stats", "store", "thresholds"},
-    "results": {"runner", "store"},
+    "results": {"benchmarks", "runner", "store"},
     "export": {"convert", "registry", "sessions"},
     "cache": {"assets", "data.cards", "runner", "store"},
     "report.alternatives": {"alternatives", "stats", "report.formats"},
@@ -138,7 +139,7 @@ ALLOWED = {
     | {f"gan.{part}" for part in ("data", "detector", "prepare", "recipe", "sources", "step", "training", "tune")}
     | {"gan.validate"},
     "gan.tune": {"data.images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
-    "gan.ablation": {"registry", "runner", "gan.train"},
+    "gan.ablation": {"benchmarks", "registry", "gan.train"},
     "gan.distil": {"progress", "registry", "weights", "gan.data", "gan.sources"},
     "testing": {"assets", "detectors", "restore"}
     | {f"gan.{part}" for part in ("discriminators", "initialise", "losses", "recipe")},

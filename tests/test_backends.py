@@ -11,7 +11,7 @@ from conftest import scene
 from torch import nn
 from unsharp import Net
 
-from detbench import backends, convert, restorers, runner
+from detbench import backends, benchmarks, convert, restorers, runner
 from detbench.lineup import lined_up
 from detbench.restore import Restorer
 from detbench.signature import Signature
@@ -214,8 +214,8 @@ def test_what_was_chosen_is_remembered(home, clock):
 
 
 def test_a_runs_backend_is_in_its_name_signature_and_environment(unsharp_spec, tmp_path):
-    whole = runner.benchmark([unsharp_spec], tmp_path)
-    other = runner.benchmark([replace(unsharp_spec, backend="onnx")], tmp_path)
+    whole = benchmarks.benchmark([unsharp_spec], tmp_path)
+    other = benchmarks.benchmark([replace(unsharp_spec, backend="onnx")], tmp_path)
     assert whole.models[0].path != other.models[0].path
     assert other.models[0].environment["backend"].startswith("onnx ")
     assert "computed" not in str(whole.signature)

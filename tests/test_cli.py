@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import detbench
-from detbench import assets, cli, runner, store
+from detbench import assets, benchmarks, cli, runner, store
 from detbench.data import images
 
 SMALL = ["--limit", "2", "--device", "cpu"]
@@ -241,5 +241,5 @@ def test_the_list_of_deblurers_fits_a_screen():
 def test_the_public_names():
     nouns = ["DeblurerSpec", "DetbenchError", "DetectorSpec", "Preset", "RunResult", "RunSpec"]
     assert detbench.__all__ == [*nouns, "__version__", "benchmark", "run"]
-    assert detbench.benchmark is runner.benchmark
+    assert detbench.benchmark is benchmarks.benchmark
     assert detbench.run is runner.run

@@ -14,7 +14,7 @@ from conftest import scene
 from typer.testing import CliRunner
 
 from detbench import baseline as gate
-from detbench import cli, publish, quality, registry, runner
+from detbench import benchmarks, cli, publish, quality, registry, runner
 from detbench.baseline import update
 from detbench.data import images
 from detbench.types import RunSpec
@@ -26,7 +26,7 @@ def invoke(*arguments):
 
 @pytest.fixture
 def runs(data, tmp_path):
-    runner.benchmark(RunSpec("unsharp", dataset=str(data), conf=0.7, device="cpu"), tmp_path / "runs")
+    benchmarks.benchmark(RunSpec("unsharp", dataset=str(data), conf=0.7, device="cpu"), tmp_path / "runs")
     return {path.name.split("-")[1]: path for path in (tmp_path / "runs").iterdir()}
 
 

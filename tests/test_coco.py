@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detbench import cli, match, runner, store
+from detbench import benchmarks, cli, match, runner, store
 from detbench.data.coco import read_truth
 from detbench.data.images import list_images
 from detbench.types import DetbenchError, Detections, RunSpec
@@ -170,7 +170,7 @@ def test_the_command_prints_both_tables(pairs, truth, tmp_path, capsys):
 def test_only_some_classes_count(pairs, bright_boxes, tmp_path, capsys):
     spec = RunSpec("identity", dataset=str(pairs), device="cpu", classes=("Box",))
     assert runner.run(spec, tmp_path).counts.objects == 18
-    assert "|classes:Box|" in str(runner.benchmark(spec, tmp_path).signature)
+    assert "|classes:Box|" in str(benchmarks.benchmark(spec, tmp_path).signature)
     with pytest.raises(DetbenchError, match="yolo26n has no class 'boat'. Among its classes: box"):
         runner.run(RunSpec(**vars(spec) | {"classes": ["boat"]}), tmp_path)
 
@@ -180,4 +180,4 @@ def test_labels_that_do_not_count_are_in_no_score(pairs, bright_boxes, tmp_path,
     spec = RunSpec("identity", dataset=str(pairs), device="cpu", classes=("ball",))
     assert runner.run(spec, tmp_path).counts.objects == 0
     with pytest.raises(DetbenchError, match="nothing to be found: yolo26n sees none in 6 sharp frames of these"):
-        runner.benchmark(spec, tmp_path)
+        benchmarks.benchmark(spec, tmp_path)

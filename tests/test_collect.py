@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from detbench import runner
+from detbench import benchmarks, runner
 from detbench.lineup import role
 from detbench.report.collect import collect
 from detbench.types import DetbenchError, RunSpec
@@ -19,7 +19,7 @@ def spec(pairs, bright_boxes):
 @pytest.fixture
 def runs(spec, tmp_path):
     """Floor, unsharp and ceiling in one folder."""
-    runner.benchmark(spec, tmp_path / "runs")
+    benchmarks.benchmark(spec, tmp_path / "runs")
     return tmp_path / "runs"
 
 
@@ -52,7 +52,7 @@ def test_seeds_are_told_apart(spec, runs):
 
 
 def test_other_settings_are_refused_by_name_or_grouped(spec, runs):
-    runner.benchmark(dataclasses.replace(spec, conf=0.7, match_iou=0.6), runs)
+    benchmarks.benchmark(dataclasses.replace(spec, conf=0.7, match_iou=0.6), runs)
     with pytest.raises(DetbenchError, match=r"differ in conf \((0.55 and 0.7|0.7 and 0.55)\), match_iou .*--group"):
         collect([runs])
     groups = collect([runs], split=True)

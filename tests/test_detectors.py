@@ -7,7 +7,7 @@ import pytest
 from conftest import BrightBoxes, boxes, stand_in
 
 import detbench.detectors
-from detbench import runner, store
+from detbench import benchmarks, store
 from detbench.lineup import role
 from detbench.report import detectors, formats, origins, tables
 from detbench.report.collect import Group, collect
@@ -133,9 +133,9 @@ class Sharper(BrightBoxes):
 
 def test_both_tables_are_made_from_stored_runs(pairs, bright_boxes, tmp_path, monkeypatch):
     spec = RunSpec("unsharp", dataset=str(pairs), conf=0.55, device="cpu")
-    one = runner.benchmark(spec, tmp_path / "runs")
+    one = benchmarks.benchmark(spec, tmp_path / "runs")
     monkeypatch.setattr(detbench.detectors, "resolve", stand_in(Sharper, lambda name: "1" * 64))
-    other = runner.benchmark(dataclasses.replace(spec, detector="yolo11n"), tmp_path / "runs")
+    other = benchmarks.benchmark(dataclasses.replace(spec, detector="yolo11n"), tmp_path / "runs")
     both = [collect([result.path for result in results])[0] for results in (one, other)]
     rows = [row for part in detectors.gains(both).parts for row in part.rows]
     assert [row[0] for row in rows] == ["blurred", "unsharp", "sharp, JPEG 95"]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from detbench import runner
+from detbench import benchmarks, runner
 from detbench.data import images
 from detbench.report import groups
 from detbench.report.collect import collect
@@ -24,7 +24,7 @@ def files(folder):
 @pytest.mark.slow("draws all plots of a report twice")
 def test_a_report_has_every_section_and_is_the_same_every_time(spec, tmp_path):
     runs = tmp_path / "runs"
-    runner.benchmark([spec, dataclasses.replace(spec, seed=1)], runs)
+    benchmarks.benchmark([spec, dataclasses.replace(spec, seed=1)], runs)
     runner.run(dataclasses.replace(spec, input="sharp"), runs)
     runner.run(dataclasses.replace(spec, deblurer="identity", imgsz=960), runs)
     (runs / "data-half-00000000").mkdir()
@@ -79,7 +79,7 @@ def test_poor_data_is_shown_for_what_it_is(spec, pairs, tmp_path, poor):
 def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
     other = dataclasses.replace(spec, imgsz=960)
     for each in (spec, other):
-        runner.benchmark([dataclasses.replace(each, seed=seed) for seed in range(3)], tmp_path / "runs")
+        benchmarks.benchmark([dataclasses.replace(each, seed=seed) for seed in range(3)], tmp_path / "runs")
     text = groups.write(collect([tmp_path / "runs"], split=True), tmp_path / "out").read_text()
     assert len(list((tmp_path / "out").glob("*/index.html"))) == 2
     assert "Does it hold before another detector?" in text
@@ -88,7 +88,7 @@ def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
 
 @pytest.mark.slow("draws all plots of a report")
 def test_frames_that_changed_since_are_not_shown(spec, pairs, tmp_path):
-    runner.benchmark(spec, tmp_path / "runs")
+    benchmarks.benchmark(spec, tmp_path / "runs")
     images.write_image(pairs / "blur" / "frame0.png", np.full((48, 64, 3), 60, np.uint8))
     text = groups.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
     assert "Leaderboard</h2>" in text

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import CLIPS
 
-from detbench import features, restorers, runner, stats
+from detbench import benchmarks, features, restorers, runner, stats
 from detbench.data import images
 from detbench.features import Distances
 from detbench.gan.detector import FrozenDetector, terms
@@ -23,7 +23,7 @@ def lineup(traffic, stocked, tmp_path):
         images.write_image(tmp_path / "data" / "sharp" / f"{i}.png", frame)
         images.write_image(tmp_path / "data" / "blur" / f"{i}.png", cv2.GaussianBlur(frame, (0, 0), 2))
     spec = RunSpec("unsharp", dataset=str(tmp_path / "data"), imgsz=320, device="cpu")
-    return runner.benchmark(spec, tmp_path / "runs")
+    return benchmarks.benchmark(spec, tmp_path / "runs")
 
 
 def test_it_is_the_term_of_the_loss_frame_by_frame(lineup, traffic):

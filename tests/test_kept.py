@@ -12,7 +12,7 @@ from conftest import BrightBoxes, stand_in
 from test_runner import Noise, untimed
 from typer.testing import CliRunner
 
-from detbench import cli, detectors, kept, loop, registry, restore, restorers, runner, store
+from detbench import benchmarks, cli, detectors, kept, loop, registry, restore, restorers, runner, store
 from detbench.data import images
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
 
@@ -281,5 +281,5 @@ def test_a_mistake_in_the_last_detector_shows_first(spec, restored, monkeypatch)
 
     monkeypatch.setattr(detectors, "resolve", resolve)
     with pytest.raises(DetbenchError, match="brihgt"):
-        runner.benchmarks([spec], [{"detector": "dim"}, {"detector": "brihgt"}])
+        benchmarks.benchmarks([spec], [{"detector": "dim"}, {"detector": "brihgt"}])
     assert not restored

@@ -10,7 +10,7 @@ from conftest import BrightBoxes, interrupted_after
 from test_shards import contents
 from typer.testing import CliRunner
 
-from detbench import cli, compare, detectors, loop, restorers, runner, store
+from detbench import benchmarks, cli, compare, detectors, loop, restorers, runner, store
 from detbench.data import images
 from detbench.shards import Shard, gather
 from detbench.signature import Signature
@@ -62,9 +62,9 @@ def without(pairs, tmp_path):
 @pytest.mark.parametrize("batch", [1, 4])
 def test_all_runs_are_what_they_are_without_the_frame(specs, without, tmp_path, monkeypatch, batch, capsys):
     monkeypatch.setitem(loop.BATCH, "cpu", batch)
-    found = runner.benchmark(specs[0], tmp_path / "runs")
+    found = benchmarks.benchmark(specs[0], tmp_path / "runs")
     fewer = [dataclasses.replace(spec, dataset=str(without), on_error="stop") for spec in specs[0]]
-    expected = runner.benchmark(fewer, tmp_path / "others")
+    expected = benchmarks.benchmark(fewer, tmp_path / "others")
     for mine, its in zip(found, expected, strict=True):
         assert ids(mine) == ["frame0", "frame1", "frame3", "frame4", "frame5"]
         assert scores(mine) == scores(its)
@@ -89,13 +89,13 @@ def test_where_nothing_fails_nothing_changes(specs, tmp_path):
 
 
 def test_what_was_found_out_is_not_found_out_again(specs, tmp_path, monkeypatch):
-    first = runner.benchmark(specs[0], tmp_path)
+    first = benchmarks.benchmark(specs[0], tmp_path)
     specs[1].clear()
-    assert [*runner.benchmark(specs[0], tmp_path)] == [*first]
+    assert [*benchmarks.benchmark(specs[0], tmp_path)] == [*first]
     assert specs[1] == []
     # With another deblurer the same frames are left out, and what was tried is finished.
     more = [*specs[0], dataclasses.replace(specs[0][0], deblurer="identity")]
-    assert [ids(result) for result in runner.benchmark(more, tmp_path)] == [ids(first.floor)] * 4
+    assert [ids(result) for result in benchmarks.benchmark(more, tmp_path)] == [ids(first.floor)] * 4
     assert "unsharp" not in specs[1]
 
 
@@ -126,10 +126,10 @@ def test_frames_that_cannot_be_read(specs, pairs, tmp_path, damage):
         images.write_image(file, cv2.resize(images.read_image(file), (32, 32)))
     else:
         file.write_bytes(file.read_bytes()[: 200 if damage == "cut short" else 0])
-    made = runner.benchmark(specs[0], tmp_path / "runs")
+    made = benchmarks.benchmark(specs[0], tmp_path / "runs")
     assert all(ids(result) == ["frame0", "frame1", "frame3", "frame5"] for result in made)
     with pytest.raises(DetbenchError, match=r"frame4"):
-        runner.benchmark(dataclasses.replace(specs[0][1], on_error="stop"), tmp_path / "others")
+        benchmarks.benchmark(dataclasses.replace(specs[0][1], on_error="stop"), tmp_path / "others")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Kernel size"), MemoryError(), ValueError("odd")])
@@ -155,7 +155,7 @@ def test_a_detector_that_fails(specs, pairs, tmp_path, monkeypatch):
         return look(self, frame)
 
     monkeypatch.setattr(BrightBoxes, "look", fails)
-    made = runner.benchmark(specs[0], tmp_path)
+    made = benchmarks.benchmark(specs[0], tmp_path)
     assert all(ids(result) == ["frame1", "frame3", "frame4", "frame5"] for result in made)
 
 
@@ -169,11 +169,11 @@ def test_a_disk_that_is_full_is_no_frame_that_fails(specs, tmp_path, monkeypatch
 
 
 def test_shards_leave_out_the_same(specs, tmp_path):
-    whole = [result.path for result in runner.benchmark(specs[0], tmp_path / "whole")]
-    for spec in runner.framed(specs[0], [{}]):
+    whole = [result.path for result in benchmarks.benchmark(specs[0], tmp_path / "whole")]
+    for spec in benchmarks.framed(specs[0], [{}]):
         for number in (1, 2, 3):
             runner.run_shard(spec, Shard(number, 3), tmp_path / "parts")
-    merged = runner.without_failing(gather([tmp_path / "parts"], tmp_path / "joined"), tmp_path / "joined")
+    merged = benchmarks.without_failing(gather([tmp_path / "parts"], tmp_path / "joined"), tmp_path / "joined")
     for spec in merged:
         made = runner.run(spec, tmp_path / "joined").path
         (its,) = (path for path in whole if path.name == made.name)

@@ -8,7 +8,7 @@ import re
 import pytest
 from browser import NEEDED, Browser
 
-from detbench import runner
+from detbench import benchmarks
 from detbench.report import groups
 from detbench.report.collect import collect
 from detbench.types import RunSpec
@@ -70,7 +70,7 @@ def report(tmp_path_factory):
 @pytest.fixture
 def page(report, data):
     if not (report / "index.html").exists():
-        runner.benchmark(RunSpec("unsharp", dataset=str(data), conf=0.7, device="cpu"), report / "runs")
+        benchmarks.benchmark(RunSpec("unsharp", dataset=str(data), conf=0.7, device="cpu"), report / "runs")
         groups.write(collect([report / "runs"]), report)
     return report / "index.html"
 

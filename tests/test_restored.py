@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from detbench import cli, runner
+from detbench import benchmarks, cli, runner
 from detbench.data import datasets, images
 from detbench.data.images import read_image
 from detbench.types import DetbenchError, RunSpec
@@ -69,13 +69,13 @@ def test_folders_of_clips_and_of_sides_are_understood(tmp_path, bright_boxes):
 def test_missing_and_misnamed_frames_are_listed(harm, message, pairs, hers, bright_boxes, tmp_path):
     harm(hers)
     with pytest.raises(DetbenchError, match=message):
-        runner.benchmark(spec(pairs, hers), tmp_path / "runs")
+        benchmarks.benchmark(spec(pairs, hers), tmp_path / "runs")
 
 
 def test_what_lacks_frames_is_refused_before_anything_runs(pairs, hers, bright_boxes, tmp_path):
     (hers / "frame3.png").unlink()
     with pytest.raises(DetbenchError, match="lacks 1 of 6"):
-        runner.benchmark(spec(pairs, hers), tmp_path / "runs")
+        benchmarks.benchmark(spec(pairs, hers), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import BrightBoxes, interrupted_after, stand_in
 
-from detbench import detectors, loop, match, quality, registry, restorers, runner, store, table
+from detbench import benchmarks, detectors, loop, match, quality, registry, restorers, runner, store, table
 from detbench.data import images
 from detbench.files import code
 from detbench.lineup import Lineup, name
@@ -91,7 +91,7 @@ def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch, not
 
 
 def test_floor_and_ceiling_frame_the_deblurer(spec, tmp_path):
-    lineup = runner.benchmark(spec, tmp_path / "runs")
+    lineup = benchmarks.benchmark(spec, tmp_path / "runs")
     floor, result, ceiling = lineup
     assert [name(r) for r in lineup] == ["blurred", "unsharp", "sharp, JPEG 95"]
     assert floor.f1 <= result.f1 <= ceiling.f1
@@ -104,7 +104,7 @@ def test_floor_and_ceiling_frame_the_deblurer(spec, tmp_path):
 def test_where_there_is_nothing_to_be_found_there_is_no_score(spec, tmp_path):
     nothing = dataclasses.replace(spec, conf=1.0)
     with pytest.raises(DetbenchError, match="nothing to be found: yolo26n sees none in 6 sharp frames. Give other"):
-        runner.benchmark(nothing, tmp_path / "runs")
+        benchmarks.benchmark(nothing, tmp_path / "runs")
     runs = [runner.run(dataclasses.replace(nothing, deblurer=name), tmp_path / "runs") for name in ("identity", "dc0")]
     for row in table.rows(Lineup(runs[0], (), runs[1])):
         assert [row[key] for key in ("precision", "recall", "f1", "gap_closed")] == [None] * 4

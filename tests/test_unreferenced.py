@@ -9,7 +9,7 @@ from conftest import boxes, scene
 from test_make import film
 from typer.testing import CliRunner
 
-from detbench import cli, restorers, runner, unreferenced
+from detbench import benchmarks, cli, restorers, unreferenced
 from detbench.data import images
 from detbench.data.images import read_image
 from detbench.report import unreferenced as words
@@ -106,7 +106,9 @@ def test_the_verdict_has_the_sign_of_the_gain_that_is_hidden(street, tmp_path, m
     base = RunSpec("", dataset=str(tmp_path / "pairs"), device="cpu")
     gains = {}
     for name in ways:
-        lineup = runner.benchmark(RunSpec(**vars(base) | {"deblurer": f"frames:{tmp_path / name}"}), tmp_path / "runs")
+        lineup = benchmarks.benchmark(
+            RunSpec(**vars(base) | {"deblurer": f"frames:{tmp_path / name}"}), tmp_path / "runs"
+        )
         gains[name] = lineup.models[0].f1 - lineup.floor.f1
     assert gains["sharper"] > 0.1 and gains["worse"] < -0.05
 

@@ -222,7 +222,8 @@ def run(
             detector_weights=str(detector_weights) if detector_weights else None,
         )
         from detbench import registry, table, unreferenced
-        from detbench.runner import benchmarks, framed, run_shard
+        from detbench.benchmarks import benchmarks, framed
+        from detbench.runner import run_shard
         from detbench.shards import Shard
 
         keys = table.chosen(columns) if columns else table.SHOWN
@@ -268,7 +269,7 @@ def _run_matrix(
         what = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise DetbenchError(f"{config} says what is run: leave out {what}.")
     from detbench import best, matrix, table
-    from detbench.runner import benchmarks
+    from detbench.benchmarks import benchmarks
 
     matrices = matrix.read(config)
     rows = matrix.plan(matrices, out, best.guess)
@@ -296,10 +297,10 @@ def _score_by_processes(
     specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path, devices: Sequence[str]
 ) -> None:
     """Score a benchmark's frames by a process for each device."""
-    from detbench import processes, runner
+    from detbench import benchmarks, processes
 
-    runner.check(specs, views, out)
-    for spec in runner.framed(specs, views):
+    benchmarks.check(specs, views, out)
+    for spec in benchmarks.framed(specs, views):
         processes.score(spec, devices, out)
 
 
@@ -307,11 +308,11 @@ def _score_on_cluster(
     specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Path, address: str | None, cpus: int | None
 ) -> None:
     """Score a benchmark's frames on a Ray cluster."""
-    from detbench import cluster, runner
+    from detbench import benchmarks, cluster
 
-    runner.check(specs, views, out)
+    benchmarks.check(specs, views, out)
     with cluster.connected(address):
-        for spec in runner.framed(specs, views):
+        for spec in benchmarks.framed(specs, views):
             cluster.score(spec, out, cpus)
 
 
@@ -327,11 +328,11 @@ def merge(
 ) -> None:
     """Join what `detbench run --shard` scored into runs: the same as without shards, times aside."""
     with errors():
-        from detbench import runner
+        from detbench import benchmarks, runner
         from detbench.shards import gather
 
         place = out or folders[0]
-        for spec in runner.without_failing(gather(folders, place), place):
+        for spec in benchmarks.without_failing(gather(folders, place), place):
             print(runner.run(spec, place).path)
 
 

@@ -153,10 +153,10 @@ def tune(
     """
     with errors("the same command goes on from the last checkpoint"):
         from detbench import compare as module
+        from detbench.benchmarks import benchmarks
         from detbench.gan import schedule
         from detbench.gan.tune import tune as tune_
         from detbench.report.conclusions import sentences
-        from detbench.runner import benchmarks
         from detbench.table import SHOWN
 
         detectors = list(dict.fromkeys(detector or [DEFAULTS.detector]))

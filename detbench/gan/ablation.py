@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from detbench import registry, runner
+from detbench import benchmarks, registry
 from detbench.gan.train import train
 from detbench.types import RunResult, RunSpec
 
@@ -70,7 +70,7 @@ def ablate(
                 device=device,
             )
             weights = str(place / "last.safetensors")
-            scored = runner.benchmarks([RunSpec(NAME, str(validation), weights=weights)], views, out / "runs")
+            scored = benchmarks.benchmarks([RunSpec(NAME, str(validation), weights=weights)], views, out / "runs")
             found.setdefault("blurred", [[lineup.floor for lineup in scored]])
             found.setdefault(variant, []).append([lineup.models[0] for lineup in scored])
     return found

@@ -8,7 +8,7 @@ import pytest
 from conftest import scene
 from typer.testing import CliRunner
 
-from detbench import cli, figure, runner, store
+from detbench import benchmarks, cli, figure, store
 from detbench.data import datasets, images
 from detbench.report import groups
 from detbench.report.collect import collect
@@ -32,7 +32,7 @@ def hostile(tmp_path):
 @pytest.mark.slow("draws all plots of a report")
 def test_they_survive_run_report_and_figures(hostile, tmp_path, bright_boxes):
     spec = RunSpec("unsharp", dataset=str(hostile), conf=0.55, device="cpu")
-    lineup = runner.benchmark(spec, tmp_path / "runs")
+    lineup = benchmarks.benchmark(spec, tmp_path / "runs")
     wanted = {os.fsdecode(name) for name in HOSTILE}
     assert {score.id for score in store.read(lineup.models[0].path).scores} == wanted
     page = groups.write(collect([tmp_path / "runs"]), tmp_path / "page").read_text("utf-8")

@@ -11,7 +11,7 @@ from conftest import scene
 from faulty import CALLS, fail_and_repeat
 from test_kills import bytes_of, weights
 
-from detbench import baseline, export, figure, reference, runner
+from detbench import baseline, benchmarks, export, figure, reference, runner
 from detbench.data import images, make
 from detbench.deblur import deblur
 from detbench.kept import Frames
@@ -95,7 +95,7 @@ def test_exports(monkeypatch, fails):
 
 
 def test_reports(spec, tmp_path, fails):
-    runner.benchmark([spec], tmp_path / "runs")
+    benchmarks.benchmark([spec], tmp_path / "runs")
     (group,) = collect([tmp_path / "runs"])
     fails("reports", lambda out: Report(group, out).write(), least=1)
 

@@ -54,10 +54,13 @@ def here():
 
 
 def _write():
-    """The page of what was told so far."""
+    """The page of what was told so far, and of what was told before of other things."""
     head = (
         "# Speed\n\nRatios, the two sides measured in turn, by `DETBENCH_SPEED=report pytest -s"
         f" tests/speed/test_ratios.py tests/speed/test_scale.py`; {here()}.\n"
     )
-    table = ["| what | against | needed | measured | |", "|---|---|---:|---:|---|", *ROWS]
+    before = REPORT.read_text("utf-8").splitlines() if REPORT.exists() else []
+    known = [line for line in before if line.startswith("| ") and not line.startswith("| what ")]
+    rows = {row.split(" | ")[0]: row for row in [*known, *ROWS]}
+    table = ["| what | against | needed | measured | |", "|---|---|---:|---:|---|", *rows.values()]
     REPORT.write_text("\n".join([head, *table]) + "\n", "utf-8")

@@ -151,7 +151,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(2)
-from detbench import registry, runner
+from detbench import benchmarks, registry, runner
 from detbench.types import DeblurerSpec, Preset, RunSpec
 data, backend, precision, out = sys.argv[1:]
 def build():
@@ -159,7 +159,7 @@ def build():
     return registry.get("deblurgan_comb").build(width=64)
 mine = DeblurerSpec(build, presets={"default": Preset(multiple_of=4)}, value_range=(-1.0, 1.0))
 spec = RunSpec("wide", dataset=data, device="cpu", backend=backend, precision=precision)
-floor, ceiling = runner.floor_and_ceiling(spec)
+floor, ceiling = benchmarks.floor_and_ceiling(spec)
 runner.run(floor, Path(out))
 runner.run(spec, Path(out), deblurer=mine)
 """
