@@ -39,7 +39,10 @@ FAILED = "failed/"
 """What the key of a journal's row begins with that says why a frame cannot be scored."""
 
 IN_FLIGHT = 4
-"""Batches that are decoded ahead of the networks, and as many that are scored behind them."""
+"""Batches that are decoded ahead of the networks, and as many frames, or one a helper, that are scored behind them."""
+
+HELPERS = 8
+"""Threads that decode and score beside the networks, at most: as many keep up with a GPU."""
 
 
 class Batch(NamedTuple):
@@ -136,13 +139,14 @@ class Loop:
         size = batch_size(self.spec)
         batches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
         todo = [batch for batch in batches if any(pair.id not in done for pair in batch)]
-        with ThreadPoolExecutor(2) as pool:
+        threads = helpers(self.spec.device)
+        with ThreadPoolExecutor(threads) as pool:
             scored = (
                 pool.submit(self._row, restored)
                 for batch in _ahead(pool, self._read, todo)
                 for restored in self._look(batch)
             )
-            for id, row in _behind(scored):
+            for id, row in _behind(scored, max(IN_FLIGHT, threads)):
                 if id.removeprefix(FAILED) not in done:
                     yield id, row
 
@@ -316,6 +320,14 @@ def batch_size(spec: RunSpec) -> int:
     return BATCH[spec.device.partition(":")[0]]
 
 
+def helpers(device: str) -> int:
+    """How many threads decode and score beside the networks, of those that torch may use: few where these need them."""
+    import torch
+
+    mine = torch.get_num_threads()
+    return min(max(2, mine // 4 if device == "cpu" else mine), HELPERS)
+
+
 def draws_of(spec: RunSpec, first: FramePair) -> str:
     """What the random draws of a batch depend on, which begins with a pair: not on where a run was interrupted."""
     return f"{spec.seed} {first.id}"
@@ -338,7 +350,7 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: Iter
     return _behind(pool.submit(function, item) for item in items)
 
 
-def _behind(futures: Iterable[Future[Any]]) -> Iterator[Any]:
+def _behind(futures: Iterable[Future[Any]], in_flight: int = IN_FLIGHT) -> Iterator[Any]:
     """Results of futures, in order, a few of them left in flight; an error comes after what was begun before it."""
     waiting: deque[Future[Any]] = deque()
     iterator, failure = iter(futures), None
@@ -350,7 +362,7 @@ def _behind(futures: Iterable[Future[Any]]) -> Iterator[Any]:
         except DetbenchError as error:
             failure = error
             break
-        if len(waiting) > IN_FLIGHT:
+        if len(waiting) > in_flight:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

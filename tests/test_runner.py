@@ -90,6 +90,20 @@ def test_batches_of_a_gpu_give_the_same_numbers(spec, tmp_path, monkeypatch, not
     assert untimed(runner.run(spec, tmp_path / "batched")) == untimed(alone)
 
 
+def test_more_threads_that_score_give_the_same_numbers(spec, tmp_path, monkeypatch, nothing_kept):
+    few = runner.run(spec, tmp_path / "few")
+    monkeypatch.setattr(loop, "helpers", lambda device: loop.HELPERS)
+    assert untimed(runner.run(spec, tmp_path / "many")) == untimed(few)
+
+
+@pytest.mark.parametrize(
+    ("threads", "device", "helpers"), [(1, "cpu", 2), (16, "cpu", 4), (64, "cpu", 8), (6, "cuda", 6), (64, "cuda:1", 8)]
+)
+def test_threads_that_score_are_few_where_networks_need_them(monkeypatch, threads, device, helpers):
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    assert loop.helpers(device) == helpers
+
+
 def test_floor_and_ceiling_frame_the_deblurer(spec, tmp_path):
     lineup = benchmarks.benchmark(spec, tmp_path / "runs")
     floor, result, ceiling = lineup
