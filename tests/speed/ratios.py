@@ -55,10 +55,8 @@ def here():
 
 def _write():
     """The page of what was told so far, and of what was told before of other things."""
-    head = (
-        "# Speed\n\nRatios, the two sides measured in turn, by `DETBENCH_SPEED=report pytest -s"
-        f" tests/speed/test_ratios.py tests/speed/test_scale.py`; {here()}.\n"
-    )
+    command = "DETBENCH_SPEED=report pytest -s -n0 tests/speed"
+    head = f"# Speed\n\nRatios, the two sides measured in turn, by `{command}`; {here()}.\n"
     before = REPORT.read_text("utf-8").splitlines() if REPORT.exists() else []
     known = [line for line in before if line.startswith("| ") and not line.startswith("| what ")]
     rows = {row.split(" | ")[0]: row for row in [*known, *ROWS]}
