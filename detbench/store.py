@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,9 @@ FAILED = "failed.json"
 
 SEEN = ("blurred", "restored")
 """What a detector looks at of each frame, beside the sharp one that is the reference."""
+
+OWN_ID = re.compile(r'"id": (\d+)')
+"""The number of an object among those of its frame, in a row's text."""
 
 FLOOR = 0.01
 """Detections are kept down to this score, so that other thresholds can be tried and AP computed without a new run."""
@@ -155,7 +159,8 @@ def row(
         restored: in the restored one.
     """
     # Text, for whoever scores to make: one process finishes what many have scored.
-    made: dict[str, Any] = {"score": {**vars(score)}, "size": size, "sharp": coco.rows(sharp)}
+    objects = _text([coco.annotation(i, box) for i, box in enumerate(coco.boxes(0, coco.rows(sharp)), 1)])
+    made: dict[str, Any] = {"score": {**vars(score)}, "size": size, "sharp": objects}
     return made | {
         side: _text(coco.boxes(0, coco.rows(seen))) for side, seen in zip(SEEN, (blurred, restored), strict=True)
     }
@@ -199,12 +204,10 @@ def finish(
             table.writerow(each["score"])
             names.append(f"{each['score']['id']}.webp")
             sizes.append(tuple(each["size"]))
-            # From 1: pycocotools takes a match with id 0 for none.
-            found = enumerate(coco.boxes(number, each["sharp"]), count + 1)
-            objects(_text([coco.annotation(i, box) for i, box in found]))
-            count += len(each["sharp"])
-            for side, add in seen.items():
-                add(each[side].replace('"image_id": 0,', f'"image_id": {number},'))
+            of_frame, found = OWN_ID.subn(_counted_from(count), each["sharp"])
+            count += found
+            for add, text in ((objects, of_frame), *((seen[side], each[side]) for side in SEEN)):
+                add(text.replace('"image_id": 0,', f'"image_id": {number},'))
     _write_json(path / "manifest.json", manifest(spec, environment, len(names)))
 
 
@@ -393,6 +396,11 @@ def _growing(path: Path, head: str, tail: Callable[[], str]) -> Iterator[Callabl
 
         yield add
         file.write(tail() + "\n")
+
+
+def _counted_from(count: int) -> Callable[[re.Match[str]], str]:
+    """Makes an object's number one among those of all frames; from 1 on: pycocotools takes a match with 0 for none."""
+    return lambda found: f'"id": {count + int(found[1])}'
 
 
 def _text(items: list[Any]) -> str:

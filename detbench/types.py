@@ -7,7 +7,6 @@ needed, so every other module may import this one and ``detbench --help`` stays 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -394,4 +393,6 @@ class RunResult:
 
 def canonical_hash(data: Any) -> str:
     """The SHA-256 (hexadecimal) of plain data's canonical JSON: independent of key order and white space."""
+    import hashlib  # `detbench --help` needs none
+
     return hashlib.sha256(json.dumps(data, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
