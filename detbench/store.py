@@ -158,7 +158,7 @@ def row(
         blurred: what was seen in the blurred one, down to :data:`FLOOR`.
         restored: in the restored one.
     """
-    # Text, for whoever scores to make: one process finishes what many have scored.
+    # Text, which those make who score: one process finishes what many have scored, and numbers images and objects.
     objects = _text([coco.annotation(i, box) for i, box in enumerate(coco.boxes(0, coco.rows(sharp)), 1)])
     made: dict[str, Any] = {"score": {**vars(score)}, "size": size, "sharp": objects}
     return made | {
@@ -185,7 +185,7 @@ def finish(
     names: list[str] = []
     sizes: list[tuple[int, int]] = []
 
-    def truth() -> str:
+    def after_objects() -> str:
         """The reference is COCO's ground truth, so that pycocotools can score the others against it."""
         whole = coco.ground_truth(names, sizes, class_names, f"what {spec.detector} sees in the sharp frames")
         del whole["annotations"]
@@ -195,7 +195,7 @@ def finish(
         file = stack.enter_context(_written(path / "frames.csv", newline=""))
         table = csv.DictWriter(file, [field.name for field in dataclasses.fields(FrameScore)])
         table.writeheader()
-        objects = stack.enter_context(_growing(path / "detections-sharp.json", '{"annotations": [', truth))
+        objects = stack.enter_context(_growing(path / "detections-sharp.json", '{"annotations": [', after_objects))
         seen = {
             side: stack.enter_context(_growing(path / f"detections-{side}.json", "[", lambda: "]")) for side in SEEN
         }
@@ -204,9 +204,9 @@ def finish(
             table.writerow(each["score"])
             names.append(f"{each['score']['id']}.webp")
             sizes.append(tuple(each["size"]))
-            of_frame, found = OWN_ID.subn(_counted_from(count), each["sharp"])
+            numbered, found = OWN_ID.subn(_counted_from(count), each["sharp"])
             count += found
-            for add, text in ((objects, of_frame), *((seen[side], each[side]) for side in SEEN)):
+            for add, text in ((objects, numbered), *((seen[side], each[side]) for side in SEEN)):
                 add(text.replace('"image_id": 0,', f'"image_id": {number},'))
     _write_json(path / "manifest.json", manifest(spec, environment, len(names)))
 

@@ -131,7 +131,7 @@ def ground_truth(
         sizes: (height, width) of each in pixels.
         class_names: of the boxes' labels.
         description: what they are.
-        frames: the boxes in each, which come last; none for who adds them.
+        frames: the boxes in each; none for who adds them.
     """
     found = [box for number, frame in enumerate(frames, 1) for box in boxes(number, rows(frame))]
     return {
