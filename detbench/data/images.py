@@ -176,14 +176,11 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DetbenchError(f"{folder} is not a folder: give an existing folder of images.")
-    files = [
-        path
-        for path in (below(folder) if recursive else folder.iterdir())
-        if not _hidden(parts_below(path, folder)) and path.is_file()
-    ]
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    found = below(folder) if recursive else (path for path in folder.iterdir() if path.is_file())
+    files = [(path, parts) for path in found if not _hidden(parts := parts_below(path, folder))]
+    suffixes = [path.suffix.lower() for path, _ in files]
+    images = [each for each, suffix in zip(files, suffixes, strict=True) if suffix in IMAGE_SUFFIXES]
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES | OTHER_SUFFIXES
-    suffixes = (path.suffix.lower() for path in files)
     others = Counter(suffix or "without a suffix" for suffix in suffixes if suffix not in known)
     kinds = ", ".join(f"{kind} ({count})" for kind, count in others.most_common())
     if not images:
@@ -193,7 +190,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
         )
     if others:
         _say_once(f"{folder}: {others.total()} file{'s' * (others.total() > 1)} skipped: {kinds}")
-    return sorted(images, key=lambda path: _natural_key(parts_below(path, folder)))
+    return [path for path, _ in sorted(images, key=lambda each: _natural_key(each[1]))]
 
 
 @contextmanager
@@ -254,13 +251,22 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def below(folder: Path) -> Iterator[Path]:
     """All files below a folder, linked folders included (which ``rglob`` leaves out), each folder once."""
-    seen = {folder.resolve()}
-    for root, folders, names in os.walk(folder, followlinks=True):
-        here = Path(root)
-        yield from (here / name for name in sorted(names))
-        places = {name: (here / name).resolve() for name in sorted(folders)}
-        folders[:] = [name for name, place in places.items() if place not in seen]
-        seen.update(places.values())  # a link may point up, or two at one folder
+    seen, todo = {folder.resolve()}, [folder]
+    while todo:
+        here, folders = todo.pop(), list[Path]()
+        entries = list[os.DirEntry[str]]()
+        with suppress(OSError):  # what may not be read is nothing to us
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        for entry in entries:  # which know what they are, links apart: asking the disk takes half of a listing
+            if os.path.isfile(entry) if entry.is_symlink() else entry.is_file():
+                yield here / entry.name
+            elif os.path.isdir(entry) if entry.is_symlink() else entry.is_dir():
+                folders.append(here / entry.name)
+        new = dict[Path, Path]()
+        for each in sorted(folders, key=Path.is_symlink):
+            new.setdefault(each.resolve(), each)  # two links may point at one folder
+        todo += sorted((each for place, each in new.items() if place not in seen), reverse=True)  # or one may point up
+        seen.update(new)
 
 
 def parts_below(path: Path, folder: Path) -> tuple[str, ...]:
@@ -277,12 +283,15 @@ def _say_once(message: str) -> None:
     say(message)
 
 
+_DIGITS = re.compile(r"(\d+)")
+
+
 def _natural_key(names: Sequence[str]) -> tuple[list[list[str | int]], str]:
     """Digits compare as numbers and case does not matter; the plain path decides between what is left equal.
 
     Two lines of our own, since natsort would be one package more on the bare machines that trainings must run on.
     """
-    parts = [re.split(r"(\d+)", part.casefold()) for part in names]
+    parts = [_DIGITS.split(part.casefold()) for part in names]
     return [[int(piece) if piece.isdecimal() else piece for piece in part] for part in parts], "/".join(names)
 
 
