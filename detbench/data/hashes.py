@@ -22,6 +22,10 @@ SETTLED_NS = 2 * 10**9
 """A file that changed as recently is not remembered: a second change could come within one tick of the disk's clock."""
 
 
+AT_ONCE = 1_000
+"""Files that are handed out to be hashed: what stands for each of them takes more memory than its name."""
+
+
 def hash_files(files: Sequence[Path], below: Path) -> str:
     """One SHA-256 (hexadecimal) for many files: their names below a folder, and their contents.
 
@@ -29,22 +33,32 @@ def hash_files(files: Sequence[Path], below: Path) -> str:
     status) and its number on the disk stay what they were.
     """
     place = assets.home() / "hashes" / f"{canonical_hash(os.fspath(below.resolve()))[:16]}.json"
+    names = ["/".join(parts_below(path, below)) or "." for path in files]
+    hashes = _hashes(files, names, place)
+    return canonical_hash([[name, each] for name, each in zip(names, hashes, strict=True)])
+
+
+def _hashes(files: Sequence[Path], names: Sequence[str], place: Path) -> list[str]:
+    """The SHA-256 (hexadecimal) of each file's content, out of the memory in a file, or computed and kept there."""
     known: dict[str, str] = {}
     with suppress(OSError, ValueError, AttributeError):
         found = json.loads(place.read_text("utf-8"))
-        known = {name: its for name, its in found.items() if isinstance(its, str)}
-    names = ["/".join(parts_below(path, below)) or "." for path in files]
+        if all(isinstance(its, str) for its in found.values()):
+            known = found
     states = [_state(path) for path in files]
-    todo = [i for i, name in enumerate(names) if known.get(name, "").rpartition(" ")[0] != states[i][0]]
+    todo = [i for i, name in enumerate(names) if known.get(name, "").rpartition(" ")[0] != states[i]]
+    new: dict[int, str] = {}
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
-        new = dict(zip(todo, pool.map(file_hash, [files[i] for i in todo]), strict=True))
+        for start in range(0, len(todo), AT_ONCE):
+            some = todo[start : start + AT_ONCE]
+            new.update(zip(some, pool.map(file_hash, [files[i] for i in some]), strict=True))
     hashes = [new.get(i) or known[name].rpartition(" ")[2] for i, name in enumerate(names)]
     settled = time.time_ns() - SETTLED_NS
-    if learnt := {i for i in new if states[i][1] < settled}:
-        known |= {names[i]: f"{states[i][0]} {new[i]}" for i in learnt}
+    if learnt := [i for i in new if _changed(states[i]) < settled]:
+        known |= {names[i]: f"{states[i]} {new[i]}" for i in learnt}
         with suppress(OSError):  # a shared cache may be read-only
             write_file(place, json.dumps(known))
-    return canonical_hash([[name, each] for name, each in zip(names, hashes, strict=True)])
+    return hashes
 
 
 def once(identity: str, check: Callable[[], None]) -> None:
@@ -63,8 +77,12 @@ def once(identity: str, check: Callable[[], None]) -> None:
         write_file(place, "")
 
 
-def _state(path: Path) -> tuple[str, int]:
-    """What changes with a file, as text: there may be many; and when it changed last, in nanoseconds."""
+def _state(path: Path) -> str:
+    """What changes with a file: its size, when its content and its status changed, in nanoseconds, and its number."""
     stat = path.stat()
-    changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}", changed
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+
+
+def _changed(state: str) -> int:
+    """When a file changed last, by its state."""
+    return max(map(int, state.split()[1:3]))
