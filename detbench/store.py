@@ -272,6 +272,7 @@ def read(path: Path) -> RunResult:
         )
     measured = ("psnr_db", "ssim", "restore_ms", "detect_ms")
     kinds = dict.fromkeys(("id", "clip", "severity"), str) | dict.fromkeys(measured, float)
+    names = [field.name for field in dataclasses.fields(FrameScore)]
     later = {"severity": ""}  # fields that runs did not have at first
     scores = []
     if not (path / "frames.csv").exists():
@@ -279,9 +280,8 @@ def read(path: Path) -> RunResult:
     with (path / "frames.csv").open(newline="", **TEXT) as file:
         for row in (reader := csv.DictReader(file)):
             try:
-                values: dict[str, Any] = {
-                    f.name: kinds.get(f.name, int)((later | row)[f.name]) for f in dataclasses.fields(FrameScore)
-                }
+                whole = later | row
+                values: dict[str, Any] = {name: kinds.get(name, int)(whole[name]) for name in names}
             except (KeyError, TypeError, ValueError) as error:
                 raise DetbenchError(
                     f"{file.name}, line {reader.line_num} is damaged ({error}): remove {path} and run it again."
