@@ -191,7 +191,7 @@ def _score(
     started = time.monotonic()
     journal_name, mine = share or ("journal.jsonl", pairs)
     with (
-        _journal(_references(spec, found.source, share), path / f"references-{journal_name}") as references,
+        _journal(_references(spec, found.source, journal_name), path / f"references-{journal_name}") as references,
         store.Journal(path / journal_name) as journal,
     ):
         if share is None:
@@ -354,7 +354,7 @@ def _journal(shared: Path, own: Path) -> store.Journal:
         return store.Journal(own)
 
 
-def _references(spec: RunSpec, source: str, share: tuple[str, tuple[FramePair, ...]] | None) -> Path:
+def _references(spec: RunSpec, source: str, journal_name: str) -> Path:
     """Where detections on sharp and blurred frames are kept: one file for all that they depend on.
 
     A share has its own: to look through all frames' for a few would soon be most of the work.
@@ -372,8 +372,7 @@ def _references(spec: RunSpec, source: str, share: tuple[str, tuple[FramePair, .
         versions,
     ]
     parts += [spec.noise] if spec.noise else []
-    of_share = f"-{share[0].removeprefix('journal-').removesuffix('.jsonl')}" if share else ""
-    return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}{of_share}.jsonl"
+    return assets.home() / "detections" / f"{canonical_hash(parts)[:16]}{journal_name.removeprefix('journal')}"
 
 
 def _frames(spec: RunSpec, limit: float) -> kept.Frames:
