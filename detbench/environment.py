@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu() if _has_mps() else None,
     }
+
+
+def machine(described: Mapping[str, Any]) -> str:
+    """In words, what :func:`describe` says of the hardware: processor, threads, GPU."""
+    processor, threads = described.get("cpu", "an unknown processor"), described.get("threads", "?")
+    return f"{processor}, {threads} threads, {described.get('gpu') or 'no GPU'}"
 
 
 def commit() -> dict[str, Any]:

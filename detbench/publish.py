@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from detbench import alternatives, best, claims, features, figure, lineup, registry, runner, swap
 from detbench.data.cards import cards
 from detbench.detectors import adapted
+from detbench.environment import machine
 from detbench.features import Distances
 from detbench.files import sweep, write_file
 from detbench.lineup import CEILING, FLOOR
@@ -358,7 +359,6 @@ def _page(
     remarks: Sequence[str],
 ) -> str:
     """``leaderboard.md``: the same without and with noise; between the two, several detectors and alternatives."""
-    machine = report.group.floor.environment
     concluded = "".join(f"- {sentence}\n" for sentence in remarks)
     answer = "".join(f"- {sentence}\n" for sentence in words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))
@@ -367,10 +367,10 @@ def _page(
         f" `detbench publish`, which makes it again.\n\n{_ranking(report.group, report.board)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
-        f"*Deblurring and detection together, on {machine.get('cpu', 'an unknown processor')},"
-        f" {machine.get('threads', '?')} threads, {machine.get('gpu') or 'no GPU'}. Hollow: the blurred frames as they"
-        f" are, at {LARGER_IMGSZ} in place of 640 pixels, against the objects that the others are scored against. A"
-        " point among others has no name: the table has them all.*\n\n"
+        f"*Deblurring and detection together, on {machine(report.group.floor.environment)}."
+        f"{tables.machines(report.group)} Hollow: the blurred frames as they are, at {LARGER_IMGSZ} in place of 640"
+        " pixels, against the objects that the others are scored against. A point among others has no name: the table"
+        " has them all.*\n\n"
         "![F1 against PSNR](figures/f1-psnr.svg)\n\n"
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"

@@ -94,14 +94,14 @@ ALLOWED = {
     "report.gains": {"best", "report.style", "verdict"},
     "report.roofline": {"bench", "report.style"},
     "report.scatter": {"stats", "report.style"},
-    "report.tables": {"compare", "table", "verdict"}
+    "report.tables": {"compare", "environment", "table", "verdict"}
     | {f"report.{part}" for part in ("breakdown", "collect", "formats", "origins")},
     "report.detectors": {"classes", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
     "report.page": {"data.datasets", "store", "data.images", "match"},
     "report.breakdown": {"ap", "match", "thresholds"},
     "report.plots": {"stats", "tide", "report.breakdown", "report.style"},
-    "report.document": {"ap", "data.datasets", "progress", "stats", "store", "thresholds", "tide"}
+    "report.document": {"ap", "data.datasets", "environment", "progress", "stats", "store", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
     "report.groups": {"best", "swap"}

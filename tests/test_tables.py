@@ -199,6 +199,14 @@ def test_the_leaderboard_without_costs(group):
     assert "ms/frame" not in formats.markdown(short)
 
 
+def test_times_of_another_machine_are_said_to_be(group):
+    assert " are of " not in formats.markdown(tables.leaderboard(group))
+    first, second = group.models
+    other = dataclasses.replace(second, environment=second.environment | {"cpu": "Abacus", "threads": 10})
+    noted = formats.markdown(tables.leaderboard(dataclasses.replace(group, models=(first, other))))
+    assert "Times of dc250 are of Abacus, 10 threads, no GPU, not of an unknown processor, ? threads, no GPU." in noted
+
+
 def test_the_better_f1_comes_first_on_the_leaderboard(group, tmp_path):
     better = run(tmp_path, "srn", 8, 0, 2)
     group = dataclasses.replace(group, models=(*group.models, better))

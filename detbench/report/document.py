@@ -12,6 +12,7 @@ from detbench import stats, store, tide
 from detbench.ap import average_precision
 from detbench.counts import Counts
 from detbench.data import datasets
+from detbench.environment import machine
 from detbench.files import sweep, write_file
 from detbench.lineup import name as lineup_name
 from detbench.metrics import METRICS, Sums
@@ -392,8 +393,7 @@ class Report:
                 f"Frames that cannot be read, or that a deblurer failed on, are left out of all: {', '.join(skipped)}."
                 if skipped
                 else "",
-                f"Machine: {environment.get('cpu', 'unknown')}, {environment.get('threads', '?')} threads,"
-                f" {environment.get('gpu') or 'no GPU'}.",
+                f"Machine: {machine(environment)}.{tables.machines(self.group)}",
                 "Precision, recall and F1 count all objects of all frames against what the same detector sees in the"
                 " sharp frames. PSNR and SSIM are means over frames.",
                 f"Versions: {packages}." if packages else "",

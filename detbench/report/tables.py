@@ -14,6 +14,7 @@ import numpy as np
 
 from detbench import compare, table
 from detbench.compare import Comparison
+from detbench.environment import machine
 from detbench.lineup import BY
 from detbench.metrics import METRICS, Sums, compared, metric
 from detbench.report import origins
@@ -83,7 +84,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             f" for {_all(runs)}, the intervals without. Bold: the best, where it is told apart from the"
             " second. Gap closed: share of the way from the floor's F1 (blurred) to the ceiling's (sharp, JPEG 95)."
             " Recovered, lost and hallucinated count objects."
-            + (" ms/frame: deblurring alone, the median of the frames." if costs else ""),
+            + (f" ms/frame: deblurring alone, the median of the frames.{machines(group)}" if costs else ""),
             *(_seen(seen, met) if seen and (costs or met) else []),
             *(
                 f"{MADE_ELSEWHERE.strip()} {row['deblurer']}: {by} (Not run here; times of another machine.)"
@@ -93,6 +94,15 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
         ),
         "leaderboard",
     )
+
+
+def machines(group: Group) -> str:
+    """Where the deblurers' times are of several machines, which are not of the floor's; empty where all are of one."""
+    usual, others = machine(group.floor.environment), dict[str, list[str]]()
+    for run in group.ranked:
+        if BY not in run.environment and (its := machine(run.environment)) != usual:
+            others.setdefault(its, []).append(run.spec.deblurer)
+    return "".join(f" Times of {', '.join(names)} are of {its}, not of {usual}." for its, names in others.items())
 
 
 def shortlist(group: Group) -> Table:
