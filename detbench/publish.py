@@ -23,7 +23,7 @@ from detbench.features import Distances
 from detbench.files import sweep, write_file
 from detbench.lineup import CEILING, FLOOR
 from detbench.report import alternatives as words
-from detbench.report import detectors, formats, gains, models, plots, style, swaps, tables
+from detbench.report import detectors, findings, formats, gains, models, plots, style, swaps, tables
 from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences
@@ -39,7 +39,12 @@ REPORTS = Path(__file__).parent.parent / "reports"
 RESULTS = Path("reports/results/street.tar.xz")
 """What the published pages are made from, in a checkout."""
 
-PAGES = tuple(map(Path, ("reports/leaderboard.md", "detbench/results.json", "README.md", "reports/claims.md")))
+PAGES = tuple(
+    map(
+        Path,
+        ("reports/leaderboard.md", "detbench/results.json", "README.md", "reports/claims.md", "reports/findings.md"),
+    )
+)
 """The pages, in a checkout; tables and figures are beside the first."""
 
 CARDS = Path("docs/models")
@@ -187,7 +192,10 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
     }
     for path, text in written.items():
         write_file(path, text)
-    claims.write(reports / "claims.md", results, base, names)
+    tested = claims.write(reports / "claims.md", results, base, names)
+    of_families = {name: registry.entries()[name].stated("family") for name in names}
+    told = findings.Findings(groups, noisy, carried, weighed, tested, of_families)
+    write_file(reports / "findings.md", findings.page((reports / findings.PROSE).read_text("utf-8"), told))
     return groups
 
 

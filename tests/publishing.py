@@ -8,12 +8,17 @@ from conftest import BrightBoxes, stand_in
 
 from detbench import detectors, publish
 from detbench.features import Distances
+from detbench.report import findings
 from detbench.types import RunSpec
 
 
 def checkout(root):
     """A folder with what ``publish`` writes into."""
     (root / "detbench").mkdir(parents=True)
+    (root / "reports").mkdir()
+    (root / "reports" / findings.PROSE).write_text(
+        "`unsharp`: {{ gain('unsharp') }} of F1{{ so(surely('unsharp')) }}.\n"
+    )
     (root / "README.md").write_text(f"{publish.START} {publish.END}\n")
     return root
 
@@ -25,6 +30,6 @@ def miniature(data, monkeypatch):
     monkeypatch.setattr(publish, "RunSpec", partial(RunSpec, dataset=str(data), conf=0.7))
     monkeypatch.setattr(publish, "shipped", lambda: ["unsharp"])
     monkeypatch.setattr(publish, "DRAWN", "unsharp")
-    monkeypatch.setattr(publish.claims, "write", lambda *_: None)
+    monkeypatch.setattr(publish.claims, "write", lambda *_: [])
     apart = Distances(np.ones(12), {"unsharp": np.full(12, 0.8)}, [str(i) for i in range(12)])
     monkeypatch.setattr(publish.features, "measure", lambda group: apart)

@@ -104,13 +104,15 @@ ALLOWED = {
     "report.document": {"ap", "data.datasets", "environment", "progress", "stats", "store", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
+    "report.findings": {"alternatives", "claims", "compare", "stats", "swap", "verdict"}
+    | {f"report.{part}" for part in ("breakdown", "collect", "document")},
     "report.groups": {"best", "swap"}
     | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
     "publish": LEAVES
     | {"registry", "runner", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
     | {"best", "features", "report.features", "results", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
-    | {f"report.{part}" for part in ("gains", "models", "plots", "style", "swaps", "tables")},
+    | {f"report.{part}" for part in ("findings", "gains", "models", "plots", "style", "swaps", "tables")},
     "report.models": LEAVES
     | {"figure", "loop", "registry", "restorers", "table", "verdict"}
     | {f"report.{part}" for part in ("collect", "formats", "plots", "style")},

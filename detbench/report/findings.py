@@ -1,0 +1,251 @@
+"""The findings: prose with a blank for each number and verdict, which is looked up when the page is written.
+
+The prose is a template in Jinja's language, ``reports/findings.jinja``. What it may ask for are the public members of
+:class:`Findings`; what it says in words it ties to the numbers by :meth:`Findings.so`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jinja2
+import numpy as np
+
+from detbench import alternatives, stats
+from detbench.claims import Claim
+from detbench.compare import LEVEL, compare
+from detbench.lineup import CEILING, FLOOR, detector_title
+from detbench.metrics import Sums, metric
+from detbench.report.breakdown import severities
+from detbench.report.collect import Group
+from detbench.report.document import statistic
+from detbench.stats import Interval
+from detbench.swap import Pair
+from detbench.types import DetbenchError, RunResult
+from detbench.verdict import verdicts
+
+PROSE = "findings.jinja"
+"""The template, beside the page that is made of it."""
+
+UNTRUE = " **(no longer so)**"
+"""What follows a sentence that the numbers do not bear out any more: it is to be written anew."""
+
+
+def page(template: str, found: Findings) -> str:
+    """The page.
+
+    Args:
+        template: in Jinja's language, asking for members of :class:`Findings`.
+        found: what they are looked up in.
+
+    Raises:
+        DetbenchError: it asks for what is not there.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    members = {name: getattr(found, name) for name in dir(found) if not name.startswith("_")}
+    try:
+        return environment.from_string(template).render(members)
+    except jinja2.TemplateError as error:
+        raise DetbenchError(f"The findings cannot be written: {error}.") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the prose may ask for. Deblurers are named as on the leaderboard, detectors as ``yolo11n 640``.
+
+    Where a function takes them, ``before`` is the detector (the leaderboard's by default), ``noise`` asks for the
+    frames with noise, ``severity`` for those whose blur is of that severity, and ``sharp`` for what a deblurer makes of
+    frames that are sharp already. They raise :class:`DetbenchError` where there is no such run.
+
+    Attributes:
+        groups: one a detector, on the same frames; the first is the leaderboard's.
+        noisy: that one's with noise on the frames.
+        pairs: of deblurers, before all detectors.
+        weighed: what else the effort could go into.
+        tested: all claims.
+        families: of the deblurers, by their names.
+    """
+
+    groups: Sequence[Group]
+    noisy: Group
+    pairs: Sequence[Pair]
+    weighed: alternatives.Table
+    tested: Sequence[Claim]
+    families: Mapping[str, str]
+
+    def value(
+        self,
+        name: str,
+        measure: str = "f1",
+        before: str = "",
+        noise: bool = False,
+        severity: str = "",
+        sharp: bool = False,
+    ) -> str:
+        """A run's value of a metric (:data:`detbench.metrics.METRICS`), as tables print it."""
+        run = self._run(name, before, noise, severity, sharp)
+        of = metric(measure)
+        return of.form.format(of.of(Sums.of(run.scores).total()).item())
+
+    def difference(
+        self,
+        name: str,
+        over: str = FLOOR,
+        measure: str = "f1",
+        before: str = "",
+        noise: bool = False,
+        severity: str = "",
+        sharp: bool = False,
+    ) -> Interval:
+        """A run's value less another's on the same frames, paired over clips; of one comparison, not corrected.
+
+        On sharp frames the other is the ceiling, whatever ``over`` says.
+        """
+        run = self._run(name, before, noise, severity, sharp)
+        other = self._run(CEILING if sharp else over, before, noise, severity, sharp)
+        (found,) = [each for each in compare([other, run]).differences if each.metric == measure]
+        return found.interval
+
+    def gain(self, name: str, over: str = FLOOR, measure: str = "f1", **where: str | bool) -> str:
+        """The :meth:`difference` as text, with its interval."""
+        found = self.difference(name, over, measure, **where)  # type: ignore[arg-type]
+        return found.format(metric(measure).form)
+
+    def surely(self, name: str, over: str = FLOOR, measure: str = "f1", **where: str | bool) -> str:
+        """Whether it is ``above`` the other for sure, or ``below``, or neither: empty."""
+        found = self.difference(name, over, measure, **where)  # type: ignore[arg-type]
+        return "above" if found.low > 0 else "below" if found.high < 0 else ""
+
+    def gap(self, name: str, before: str = "") -> str:
+        """The share of the way from the blurred frames' F1 to the ceiling's that a deblurer goes, in per cent."""
+        floor, run, ceiling = (self._run(each, before).f1 for each in (FLOOR, name, CEILING))
+        return f"{(run - floor) / (ceiling - floor):.0%}".replace("%", " %")
+
+    def judged(self, word: str, before: str = "", noise: bool = False) -> list[str]:
+        """The deblurers whose verdict, after Holm's correction for all, begins with a word: ``helps``, say."""
+        group = self._group(before, noise)
+        found = verdicts(group.compared)
+        return [run.spec.deblurer for run in group.ranked if str(found[run.spec.deblurer]).startswith(word)]
+
+    def above(self, measure: str) -> list[str]:
+        """The deblurers that are above the blurred frames in a metric for sure, after the same correction."""
+        found = self.groups[0].compared.differences
+        return [
+            each.model for each in found if each.metric == measure and each.interval.low > 0 and each.p_holm < LEVEL
+        ]
+
+    def helped(self, name: str) -> list[str]:
+        """The detectors before which a deblurer helps, after the same correction."""
+        return [title for title in self._titles if name in self.judged("helps", title)]
+
+    def everywhere(self) -> list[str]:
+        """The deblurers that help before every detector."""
+        return [
+            run.spec.deblurer
+            for run in self.groups[0].ranked
+            if len(self.helped(run.spec.deblurer)) == len(self.groups)
+        ]
+
+    def claim(self, key: str) -> str:
+        """A claim's verdict.
+
+        Raises:
+            DetbenchError: there is no such claim.
+        """
+        found = [claim.verdict for claim in self.tested if claim.key == key]
+        if not found:
+            raise DetbenchError(f"There is no claim {key}.")
+        return found[0]
+
+    def claims(self, published: bool = True) -> str:
+        """How many claims of the publications, or of this project, have which verdict."""
+        found = Counter(claim.verdict for claim in self.tested if bool(claim.source) == published)
+        return ", ".join(f"{verdict}: {count}" for verdict, count in found.most_common())
+
+    def carried(self, verdict: str) -> int:
+        """How many pairs of deblurers have a verdict over all detectors (:mod:`detbench.swap`)."""
+        return sum(pair.verdict == verdict for pair in self.pairs if "blurred" not in (pair.one, pair.other))
+
+    def ranked_alike(self, measure: str = "psnr_db", noise: bool = False) -> Interval:
+        """Spearman's correlation of the ranks by F1 and by another metric, over the deblurers."""
+        group = self._group(noise=noise)
+        frames = [Sums.of(run.scores).values for run in group.models]
+        clips = [score.clip for score in group.floor.scores]
+        return stats.bootstrap_rank_correlation(frames, frames, statistic("f1"), statistic(measure), clips)
+
+    def instead(self, what: str, severity: str = "") -> str:
+        """F1 gained by an alternative (the name of a row of :mod:`detbench.alternatives`, or how it begins)."""
+        rows = [row for row in self.weighed.rows if row.name.startswith(what)]
+        if not rows:
+            raise DetbenchError(f"There is no alternative {what}.")
+        frames = np.array([severity in ("", its) for its in self.weighed.severity])
+        return self.weighed.gain(rows[0], frames).format("{:.3f}")
+
+    @property
+    def deblurers(self) -> list[str]:
+        """All of them, the best F1 first."""
+        return [run.spec.deblurer for run in self.groups[0].ranked]
+
+    def of(self, *families: str) -> list[str]:
+        """The deblurers of some families, likewise."""
+        return [name for name in self.deblurers if self.families[name] in families]
+
+    @property
+    def clips(self) -> int:
+        """How many there are."""
+        return len({score.clip for score in self.groups[0].floor.scores})
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return len(self.groups[0].floor.scores)
+
+    @property
+    def objects(self) -> int:
+        """How many the leaderboard's detector sees in the sharp frames."""
+        return int(self.groups[0].floor.counts.objects)
+
+    @staticmethod
+    def names(of: Iterable[str]) -> str:
+        """In code's letters, as a list in a sentence; none for none."""
+        *most, last = [f"`{name}`" for name in of] or ["none"]
+        return f"{', '.join(most)} and {last}" if most else last
+
+    @staticmethod
+    def interval(of: Interval) -> str:
+        """As text, to two digits."""
+        return of.format("{:.2f}")
+
+    @staticmethod
+    def so(condition: object) -> str:
+        """Nothing where the words before it are true, and else :data:`UNTRUE`."""
+        return "" if condition else UNTRUE
+
+    @cached_property
+    def _titles(self) -> Mapping[str, Group]:
+        return {detector_title(group.floor.spec): group for group in self.groups}
+
+    def _group(self, before: str = "", noise: bool = False) -> Group:
+        if before and before not in self._titles:
+            raise DetbenchError(f"There is no detector {before}: there are {', '.join(self._titles)}.")
+        return self.noisy if noise else self._titles[before] if before else self.groups[0]
+
+    def _run(
+        self, name: str, before: str = "", noise: bool = False, severity: str = "", sharp: bool = False
+    ) -> RunResult:
+        group = self._group(before, noise)
+        ends = {FLOOR: group.floor, CEILING: group.ceiling}
+        runs = {run.spec.deblurer: run for run in (group.harm if sharp else group.models)} | ends
+        if name not in runs:
+            raise DetbenchError(f"There is no run of {name}{' on sharp frames' * sharp} here.")
+        if not severity:
+            return runs[name]
+        chosen = {
+            score.id
+            for score, its in zip(group.floor.scores, severities(group.floor.scores), strict=True)
+            if its == severity
+        }
+        return replace(runs[name], scores=tuple(score for score in runs[name].scores if score.id in chosen))
