@@ -25,6 +25,7 @@ from detbench import detectors, kept, match, quality, store
 from detbench.data import datasets, images
 from detbench.data.coco import Truth
 from detbench.files import code
+from detbench.journal import Journal
 from detbench.types import DetbenchError, Detections, FramePair, FrameScore, RunSpec
 
 Frame = NDArray[np.uint8]
@@ -120,7 +121,7 @@ class Loop:
     spec: RunSpec
     restorer: Deblur
     detector: detectors.Detector
-    references: store.Journal
+    references: Journal
     kept: kept.Frames
     path: Path
     truth: Truth | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from detbench import assets, classes, detectors, environment, kept, restored, restorers, shards, store
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash, sweep
+from detbench.journal import Journal
 from detbench.lineup import FLOOR, role
 from detbench.loop import FAILED, Deblur, Loop, batch_size, draws_of, seed
 from detbench.progress import say, track
@@ -192,7 +193,7 @@ def _score(
     journal_name, mine = share or ("journal.jsonl", pairs)
     with (
         _journal(_references(spec, found.source, journal_name), path / f"references-{journal_name}") as references,
-        store.Journal(path / journal_name) as journal,
+        Journal(path / journal_name) as journal,
     ):
         if share is None:
             shards.absorb(path, journal)
@@ -243,12 +244,12 @@ def _idle(pairs: Sequence[FramePair], given: Sequence[NDArray[np.uint8]]) -> lis
     raise AssertionError(f"{len(pairs)} frames are left to be restored")
 
 
-def _absorb_tried(spec: RunSpec, path: Path, journal: store.Journal, pairs: Sequence[FramePair]) -> None:
+def _absorb_tried(spec: RunSpec, path: Path, journal: Journal, pairs: Sequence[FramePair]) -> None:
     """Take over what was scored before it was known which frames are left out."""
     before = place(replace(spec, skipped=()), path.parent)
     if not (before / store.FAILED).exists():
         return
-    with store.Journal(before / "journal.jsonl") as tried:
+    with Journal(before / "journal.jsonl") as tried:
         for pair in pairs:
             if pair.id in tried and pair.id not in journal:
                 shown = store.preview(before, pair.id)
@@ -344,14 +345,14 @@ def _by_pairs(spec: RunSpec, own: Custom | None, pairs: Sequence[FramePair]) -> 
     return lambda _, given: restore(given)
 
 
-def _journal(shared: Path, own: Path) -> store.Journal:
+def _journal(shared: Path, own: Path) -> Journal:
     """The journal in the cache; where that may only be read, one of the run's own with the same rows."""
     try:
-        return store.Journal(shared)
+        return Journal(shared)
     except OSError:
         if shared.is_file() and not own.exists():
             own.write_bytes(shared.read_bytes())
-        return store.Journal(own)
+        return Journal(own)
 
 
 def _references(spec: RunSpec, source: str, journal_name: str) -> Path:

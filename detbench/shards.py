@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from detbench import store
 from detbench.files import write_file
+from detbench.journal import Journal
 from detbench.types import DetbenchError, FramePair, RunSpec
 
 SPEC = "spec.json"
@@ -65,10 +65,10 @@ def note(path: Path, spec: RunSpec) -> None:
     write_file(path / SPEC, json.dumps(dataclasses.asdict(spec), indent=1) + "\n")
 
 
-def absorb(path: Path, journal: store.Journal) -> None:
+def absorb(path: Path, journal: Journal) -> None:
     """Take the rows of all shards in a directory into a run's journal."""
     for file in sorted(path.glob("journal-*.jsonl")):
-        with store.Journal(file) as shard:
+        with Journal(file) as shard:
             journal.take(shard)
 
 

@@ -13,10 +13,11 @@ import torch
 from faulty import tally, tries  # noqa: F401  (fixtures)
 from unsharp import Net, sharpening
 
-from detbench import assets, detectors, registry, runner, store
+from detbench import assets, detectors, registry, runner
 from detbench import baseline as gate
 from detbench.data import datasets, images
 from detbench.data.video import Reader
+from detbench.journal import Journal
 from detbench.types import DeblurerSpec, Detections, DetectorSpec, FrameScore, RunResult, RunSpec
 from detbench.weights import save_weights
 
@@ -181,8 +182,8 @@ def stand_in(build, sha256=lambda name: "0" * 64):
 
 
 def interrupted_after(count):
-    """A :meth:`detbench.store.Journal.add` that interrupts a run after so many frames."""
-    add, added = store.Journal.add, []
+    """A :meth:`detbench.Journal.add` that interrupts a run after so many frames."""
+    add, added = Journal.add, []
 
     def interrupt(journal, key, row):
         if journal.path.name == "journal.jsonl":

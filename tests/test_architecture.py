@@ -13,7 +13,7 @@ import detbench
 ROOT = Path(detbench.__file__).parent.parent
 EVERYWHERE = {"types", "files", "classes", "counts", "metrics", "lineup", "signature"}
 DATA = {f"data.{path.stem}" for path in (ROOT / "detbench" / "data").glob("[a-z]*.py")}
-LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets"}
+LEAVES = EVERYWHERE | DATA | {"progress", "weights", "environment", "assets", "journal"}
 LEAVES |= {"ap", "restore", "restored", "match", "quality", "stats", "store", "thresholds", "tide", "deblur", "kept"}
 DETECTORS = {
     "assets",
@@ -41,7 +41,7 @@ ALLOWED = {
     "detectors": {"assets", "registry"},
     "custom": {"backends", "external", "registry", "restore"},
     "loop": LEAVES | {"custom", "detectors"},
-    "shards": {"store"},
+    "shards": {"journal", "store"},
     "convert": set(),
     "backends": {"assets", "convert", "environment", "progress", "quality", "sessions"},
     "restore": {"backends", "environment"},
@@ -123,7 +123,7 @@ ALLOWED = {
     "gan.losses": {"gan.vgg"},
     "gan.discriminators": set(),
     "gan.initialise": set(),
-    "gan.detector": {"assets", "detectors", "detectors.yolo", "progress", "store", "gan.recipe"},
+    "gan.detector": {"assets", "detectors", "detectors.yolo", "journal", "progress", "gan.recipe"},
     "gan.step": {f"gan.{part}" for part in ("data", "detector", "discriminators", "initialise", "losses", "recipe")},
     "gan.sources": {"data.datasets", "data.images", "data.pairing", "data.video", "weights"},
     "gan.data": {"data.blur", "quality", "gan.recipe", "gan.sources"},

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from detbench import benchmarks, cli, compare, detectors, loop, restorers, runner, store
 from detbench.data import images
+from detbench.journal import Journal
 from detbench.shards import Shard, gather
 from detbench.signature import Signature
 from detbench.types import DetbenchError, RunSpec
@@ -103,7 +104,7 @@ def test_what_was_found_out_is_not_found_out_again(specs, tmp_path, monkeypatch)
 def test_interrupted_it_goes_on_to_the_same(specs, tmp_path, monkeypatch, finished):
     whole = runner.run(specs[0][0], tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(store.Journal, "add", interrupted_after(finished))
+        patch.setattr(Journal, "add", interrupted_after(finished))
         with pytest.raises(KeyboardInterrupt):
             runner.run(specs[0][0], tmp_path / "cut")
     again = runner.run(specs[0][0], tmp_path / "cut")
@@ -163,7 +164,7 @@ def test_a_disk_that_is_full_is_no_frame_that_fails(specs, tmp_path, monkeypatch
     def full(self, key, row):
         raise DetbenchError("The disk is full")
 
-    monkeypatch.setattr(store.Journal, "add", full)
+    monkeypatch.setattr(Journal, "add", full)
     with pytest.raises(DetbenchError, match="disk is full"):
         runner.run(specs[0][1], tmp_path)
 

@@ -12,6 +12,7 @@ from conftest import BrightBoxes, interrupted_after, stand_in
 from detbench import benchmarks, detectors, loop, match, quality, registry, restorers, runner, store, table
 from detbench.data import images
 from detbench.files import code
+from detbench.journal import Journal
 from detbench.lineup import Lineup, name
 from detbench.signature import Signature
 from detbench.types import DeblurerSpec, DetbenchError, RunSpec
@@ -69,11 +70,11 @@ def test_a_finished_run_answers_from_disk(spec, tmp_path, monkeypatch):
 @pytest.mark.parametrize("finished", [0, 1, 3, 5])
 def test_an_interrupted_run_goes_on_to_the_same_result(spec, tmp_path, monkeypatch, nothing_kept, finished):
     whole = runner.run(spec, tmp_path / "whole")
-    add = store.Journal.add
-    monkeypatch.setattr(store.Journal, "add", interrupted_after(finished))
+    add = Journal.add
+    monkeypatch.setattr(Journal, "add", interrupted_after(finished))
     with pytest.raises(KeyboardInterrupt):
         runner.run(spec, tmp_path / "runs")
-    monkeypatch.setattr(store.Journal, "add", add)
+    monkeypatch.setattr(Journal, "add", add)
     with pytest.raises(DetbenchError, match="no finished run"):
         store.read(tmp_path / "runs" / whole.path.name)
     resumed = runner.run(spec, tmp_path / "runs")
@@ -207,17 +208,17 @@ def test_a_stochastic_deblurer_depends_on_the_seed_alone(spec, tmp_path, monkeyp
     first, again = (runner.run(spec, tmp_path / name) for name in ("first", "again"))
     assert untimed(first) == untimed(again)
     assert untimed(runner.run(dataclasses.replace(spec, seed=1), tmp_path / "other")) != untimed(first)
-    add = store.Journal.add
+    add = Journal.add
 
     def interrupt(journal, key, row):
         if key == "frame3":
             raise KeyboardInterrupt
         add(journal, key, row)
 
-    monkeypatch.setattr(store.Journal, "add", interrupt)
+    monkeypatch.setattr(Journal, "add", interrupt)
     with pytest.raises(KeyboardInterrupt):
         runner.run(spec, tmp_path / "cut")
-    monkeypatch.setattr(store.Journal, "add", add)
+    monkeypatch.setattr(Journal, "add", add)
     assert untimed(runner.run(spec, tmp_path / "cut")) == untimed(first)
 
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detbench import cli, runner, store
+from detbench.journal import Journal
 from detbench.shards import Shard, gather
 from detbench.types import DetbenchError, RunSpec
 
@@ -44,7 +45,7 @@ def test_a_shard_goes_on_where_it_was_and_scores_nothing_twice(spec, tmp_path, m
     journal = (path / "journal-1-of-3.jsonl").read_bytes()
     (path / "journal-1-of-3.jsonl").write_bytes(journal.splitlines(keepends=True)[0])
     runner.run_shard(spec, Shard(1, 3), tmp_path)
-    with store.Journal(path / "journal-1-of-3.jsonl") as whole:
+    with Journal(path / "journal-1-of-3.jsonl") as whole:
         assert len(whole) == 4
     assert not store.is_complete(path)
 

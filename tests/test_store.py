@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from detbench import store
+from detbench.journal import Journal
 from detbench.types import DetbenchError, Detections, FrameScore, RunSpec
 
 
@@ -77,12 +78,12 @@ def test_damage_is_named(written, file, damage, message):
 @pytest.mark.parametrize("cut", [1, 5, 20])
 def test_a_journal_drops_the_line_that_a_kill_cut_short(tmp_path, cut):
     path = tmp_path / "journal.jsonl"
-    with store.Journal(path) as journal:
+    with Journal(path) as journal:
         journal.add("a", {"x": 0.1})
         journal.add("b", {"x": math.inf})
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    with store.Journal(path) as journal:
+    with Journal(path) as journal:
         assert journal == {"a": {"x": 0.1}}
         journal.add("b", {"x": math.inf})
         assert journal == {"a": {"x": 0.1}, "b": {"x": math.inf}}
@@ -90,26 +91,26 @@ def test_a_journal_drops_the_line_that_a_kill_cut_short(tmp_path, cut):
 
 
 def test_a_journal_takes_the_rows_of_another_as_they_are(tmp_path):
-    with store.Journal(tmp_path / "a.jsonl") as one, store.Journal(tmp_path / "b.jsonl") as other:
+    with Journal(tmp_path / "a.jsonl") as one, Journal(tmp_path / "b.jsonl") as other:
         one.add("a", {"x": 0.1})
         other.add("a", {"x": 2})
         other.add("b", {"x": math.inf})
         one.take(other)
         assert one == {"a": {"x": 0.1}, "b": {"x": math.inf}}
         assert list(one) == ["a", "b"]
-    with store.Journal(tmp_path / "a.jsonl") as again:
+    with Journal(tmp_path / "a.jsonl") as again:
         assert again == {"a": {"x": 0.1}, "b": {"x": math.inf}}
 
 
 def test_two_processes_add_to_one_journal(tmp_path):
-    with store.Journal(tmp_path / "j.jsonl") as one, store.Journal(tmp_path / "j.jsonl") as other:
+    with Journal(tmp_path / "j.jsonl") as one, Journal(tmp_path / "j.jsonl") as other:
         for i in range(40):  # lines longer and shorter than a buffer
             one.add(f"a{i}", {"x": ["o" * i] * 700})
             other.add(f"b{i}", {"x": ["t" * (40 - i)] * 700})
         for i in range(40):
             assert one[f"a{i}"] == {"x": ["o" * i] * 700}
             assert other[f"b{i}"] == {"x": ["t" * (40 - i)] * 700}
-    with store.Journal(tmp_path / "j.jsonl") as both:
+    with Journal(tmp_path / "j.jsonl") as both:
         assert len(both) == 80
 
 
@@ -121,7 +122,7 @@ class Full:
 
 
 def test_a_full_disk_is_said_so(tmp_path, monkeypatch):
-    with store.Journal(tmp_path / "journal.jsonl") as journal:
+    with Journal(tmp_path / "journal.jsonl") as journal:
         monkeypatch.setattr(journal, "_file", Full())
         with pytest.raises(DetbenchError, match=r"disk is full.*journal\.jsonl.*run again"):
             journal.add("a", {})

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from detbench.data.images import VIDEO_SUFFIXES, read_image, write_image
 from detbench.data.video import Reader, media
 from detbench.files import code, file_hash, sweep, write_file
+from detbench.journal import Journal
 from detbench.progress import track
-from detbench.store import Journal
 from detbench.types import DetbenchError, canonical_hash
 
 Frame = NDArray[np.uint8]

@@ -20,9 +20,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from detbench import assets, detectors, store
+from detbench import assets, detectors
 from detbench.detectors import yolo
 from detbench.gan.recipe import Recipe
+from detbench.journal import Journal
 from detbench.progress import track
 from detbench.types import DetbenchError, canonical_hash
 
@@ -218,7 +219,7 @@ def find_objects(
     found = detectors.resolve(detector)
     sha256, look = found.sha256, found.build(conf=CONFIDENCE, nms_iou=0.7, imgsz=imgsz, device=device)
     keys = [canonical_hash([sha256, imgsz, list(p.shape), hash_pixels(p)])[:16] for p in pictures]
-    with store.Journal(assets.home() / "detections" / f"objects-{sha256[:8]}-{imgsz}.jsonl") as kept:
+    with Journal(assets.home() / "detections" / f"objects-{sha256[:8]}-{imgsz}.jsonl") as kept:
         todo = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in kept}
         for key, picture in track(todo.items(), len(todo), f"{detector} looks for objects", "pictures"):
             kept.add(key, {"xyxy": look([picture])[0].xyxy.round(1).tolist()})

@@ -4,8 +4,9 @@ import pwd
 
 import pytest
 
-from detbench import assets, runner, store
+from detbench import assets, runner
 from detbench.data import build
+from detbench.journal import Journal
 from detbench.types import DetbenchError
 
 
@@ -27,18 +28,17 @@ def test_a_cache_that_may_only_be_read_is_enough(tmp_path, monkeypatch):
     shared, own = tmp_path / "shared.jsonl", tmp_path / "run" / "references.jsonl"
     shared.write_text('["a", {"x": 1}]\n')
     own.parent.mkdir()
-    journal = store.Journal
 
     def refused(path):
         if path == shared:
             raise PermissionError(13, "Permission denied", str(path))
-        return journal(path)
+        return Journal(path)
 
-    monkeypatch.setattr(store, "Journal", refused)
+    monkeypatch.setattr(runner, "Journal", refused)
     with runner._journal(shared, own) as found:
         assert found == {"a": {"x": 1}}
         found.add("b", {"x": 2})
-    with journal(own) as found:
+    with Journal(own) as found:
         assert found == {"a": {"x": 1}, "b": {"x": 2}}
     assert shared.read_text() == '["a", {"x": 1}]\n'
 
