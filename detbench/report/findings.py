@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypedDict, Unpack
 
 import jinja2
 import numpy as np
@@ -34,6 +35,22 @@ UNTRUE = " **(no longer so)**"
 """What follows a sentence that the numbers do not bear out any more: it is to be written anew."""
 
 
+class Where(TypedDict, total=False):
+    """Which of the runs, where a function takes it.
+
+    Attributes:
+        before: the detector; the leaderboard's by default.
+        noise: with noise on the frames.
+        severity: on the frames whose blur is of that severity.
+        sharp: what the deblurer makes of frames that are sharp already.
+    """
+
+    before: str
+    noise: bool
+    severity: str
+    sharp: bool
+
+
 def page(template: str, found: Findings) -> str:
     """The page.
 
@@ -56,9 +73,7 @@ def page(template: str, found: Findings) -> str:
 class Findings:
     """What the prose may ask for. Deblurers are named as on the leaderboard, detectors as ``yolo11n 640``.
 
-    Where a function takes them, ``before`` is the detector (the leaderboard's by default), ``noise`` asks for the
-    frames with noise, ``severity`` for those whose blur is of that severity, and ``sharp`` for what a deblurer makes of
-    frames that are sharp already. They raise :class:`DetbenchError` where there is no such run.
+    Functions raise :class:`DetbenchError` where there is no such run.
 
     Attributes:
         groups: one a detector, on the same frames; the first is the leaderboard's.
@@ -76,47 +91,28 @@ class Findings:
     tested: Sequence[Claim]
     families: Mapping[str, str]
 
-    def value(
-        self,
-        name: str,
-        measure: str = "f1",
-        before: str = "",
-        noise: bool = False,
-        severity: str = "",
-        sharp: bool = False,
-    ) -> str:
+    def value(self, name: str, measure: str = "f1", **where: Unpack[Where]) -> str:
         """A run's value of a metric (:data:`detbench.metrics.METRICS`), as tables print it."""
-        run = self._run(name, before, noise, severity, sharp)
-        of = metric(measure)
+        run, of = self._run(name, **where), metric(measure)
         return of.form.format(of.of(Sums.of(run.scores).total()).item())
 
-    def difference(
-        self,
-        name: str,
-        over: str = FLOOR,
-        measure: str = "f1",
-        before: str = "",
-        noise: bool = False,
-        severity: str = "",
-        sharp: bool = False,
-    ) -> Interval:
+    def difference(self, name: str, over: str = FLOOR, measure: str = "f1", **where: Unpack[Where]) -> Interval:
         """A run's value less another's on the same frames, paired over clips; of one comparison, not corrected.
 
         On sharp frames the other is the ceiling, whatever ``over`` says.
         """
-        run = self._run(name, before, noise, severity, sharp)
-        other = self._run(CEILING if sharp else over, before, noise, severity, sharp)
+        run, other = self._run(name, **where), self._run(CEILING if where.get("sharp") else over, **where)
         (found,) = [each for each in compare([other, run]).differences if each.metric == measure]
         return found.interval
 
-    def gain(self, name: str, over: str = FLOOR, measure: str = "f1", **where: str | bool) -> str:
+    def gain(self, name: str, over: str = FLOOR, measure: str = "f1", **where: Unpack[Where]) -> str:
         """The :meth:`difference` as text, with its interval."""
-        found = self.difference(name, over, measure, **where)  # type: ignore[arg-type]
+        found = self.difference(name, over, measure, **where)
         return found.format(metric(measure).form)
 
-    def surely(self, name: str, over: str = FLOOR, measure: str = "f1", **where: str | bool) -> str:
+    def surely(self, name: str, over: str = FLOOR, measure: str = "f1", **where: Unpack[Where]) -> str:
         """Whether it is ``above`` the other for sure, or ``below``, or neither: empty."""
-        found = self.difference(name, over, measure, **where)  # type: ignore[arg-type]
+        found = self.difference(name, over, measure, **where)
         return "above" if found.low > 0 else "below" if found.high < 0 else ""
 
     def gap(self, name: str, before: str = "") -> str:
