@@ -39,11 +39,9 @@ REPORTS = Path(__file__).parent.parent / "reports"
 RESULTS = Path("reports/results/street.tar.xz")
 """What the published pages are made from, in a checkout."""
 
-PAGES = tuple(
-    map(
-        Path,
-        ("reports/leaderboard.md", "detbench/results.json", "README.md", "reports/claims.md", "reports/findings.md"),
-    )
+PAGES = (
+    *(Path("reports") / page for page in ("leaderboard.md", "claims.md", "findings.md")),
+    *(Path("detbench/results.json"), Path("README.md")),
 )
 """The pages, in a checkout; tables and figures are beside the first."""
 
@@ -177,10 +175,11 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
     of_detectors.append(of_features.table(group, distances))
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
-    families: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
+    families = {name: registry.entries()[name].stated("family") for name in names}
+    curves: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
     for name, (measure, curve) in _curves(reports, names).items():
-        families.setdefault((registry.entries()[name].stated("family"), measure), {})[name] = curve
-    style.save(plots.training_curves(families), reports / "figures", "training")
+        curves.setdefault((families[name], measure), {})[name] = curve
+    style.save(plots.training_curves(curves), reports / "figures", "training")
 
     boards = [best.of_group(each) for each in groups]
     style.save(gains.matrix(boards), reports / "figures", "matrix")
@@ -193,8 +192,7 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
     for path, text in written.items():
         write_file(path, text)
     tested = claims.write(reports / "claims.md", results, base, names)
-    of_families = {name: registry.entries()[name].stated("family") for name in names}
-    told = findings.Findings(groups, noisy, carried, weighed, tested, of_families)
+    told = findings.Findings(groups, noisy, carried, weighed, tested, families)
     write_file(reports / "findings.md", findings.page((reports / findings.PROSE).read_text("utf-8"), told))
     return groups
 

@@ -182,7 +182,7 @@ def stand_in(build, sha256=lambda name: "0" * 64):
 
 
 def interrupted_after(count):
-    """A :meth:`detbench.Journal.add` that interrupts a run after so many frames."""
+    """A :meth:`detbench.journal.Journal.add` that interrupts a run after so many frames."""
     add, added = Journal.add, []
 
     def interrupt(journal, key, row):

@@ -105,7 +105,7 @@ ALLOWED = {
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
     "report.findings": {"alternatives", "claims", "compare", "stats", "swap", "verdict"}
-    | {f"report.{part}" for part in ("breakdown", "collect", "document")},
+    | {f"report.{part}" for part in ("breakdown", "collect", "scatter")},
     "report.groups": {"best", "swap"}
     | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
     "publish": LEAVES

@@ -15,7 +15,6 @@ from detbench.data import datasets
 from detbench.environment import machine
 from detbench.files import sweep, write_file
 from detbench.lineup import name as lineup_name
-from detbench.metrics import METRICS, Sums
 from detbench.progress import say
 from detbench.report import breakdown, conclusions, formats, gains, page, plots, scatter, style, tables
 from detbench.report.collect import Group
@@ -217,12 +216,7 @@ class Report:
             for other in group.alternatives
         }
         time = scatter.f1_against_time(self.runs, group.floor, group.ceiling, others)
-        frames = [Sums.of(run.scores).values for run in self.runs.values()]
-        correlation = (
-            stats.bootstrap_rank_correlation(frames, frames, statistic("f1"), statistic("psnr_db"), self.clips)
-            if frames
-            else None
-        )
+        correlation = scatter.ranked_alike(group.models, "f1", "psnr_db") if group.models else None
         psnr = scatter.f1_against_psnr(self.runs, group.floor, group.ceiling, correlation)
         words = [
             "Times are of this machine, deblurring and detection together.",
@@ -413,11 +407,6 @@ class Report:
             say(f"The page shows no frames: {dataset.name} has changed since its runs were made.")
             return None
         return page.gallery(list(self.runs.values()), self.labels, dataset.pairs, self.out)
-
-
-def statistic(metric: str) -> stats.Statistic:
-    """A metric as a function of the sums of what :class:`Sums` holds."""
-    return lambda values: METRICS[metric].of(Sums(values))
 
 
 def title(group: Group) -> str:

@@ -15,14 +15,14 @@ from typing import TypedDict, Unpack
 import jinja2
 import numpy as np
 
-from detbench import alternatives, stats
+from detbench import alternatives
 from detbench.claims import Claim
 from detbench.compare import LEVEL, compare
 from detbench.lineup import CEILING, FLOOR, detector_title
 from detbench.metrics import Sums, metric
 from detbench.report.breakdown import severities
 from detbench.report.collect import Group
-from detbench.report.document import statistic
+from detbench.report.scatter import ranked_alike
 from detbench.stats import Interval
 from detbench.swap import Pair
 from detbench.types import DetbenchError, RunResult
@@ -139,11 +139,8 @@ class Findings:
 
     def everywhere(self) -> list[str]:
         """The deblurers that help before every detector."""
-        return [
-            run.spec.deblurer
-            for run in self.groups[0].ranked
-            if len(self.helped(run.spec.deblurer)) == len(self.groups)
-        ]
+        helped = [self.judged("helps", title) for title in self._titles]
+        return [name for name in self.deblurers if all(name in names for names in helped)]
 
     def claim(self, key: str) -> str:
         """A claim's verdict.
@@ -161,16 +158,14 @@ class Findings:
         found = Counter(claim.verdict for claim in self.tested if bool(claim.source) == published)
         return ", ".join(f"{verdict}: {count}" for verdict, count in found.most_common())
 
-    def carried(self, verdict: str) -> int:
-        """How many pairs of deblurers have a verdict over all detectors (:mod:`detbench.swap`)."""
-        return sum(pair.verdict == verdict for pair in self.pairs if "blurred" not in (pair.one, pair.other))
+    def carried(self, verdict: str = "") -> int:
+        """How many pairs of deblurers have a verdict over all detectors (:mod:`detbench.swap`); any, by default."""
+        deblurers = [pair for pair in self.pairs if "blurred" not in (pair.one, pair.other)]
+        return sum(verdict in ("", pair.verdict) for pair in deblurers)
 
     def ranked_alike(self, measure: str = "psnr_db", noise: bool = False) -> Interval:
         """Spearman's correlation of the ranks by F1 and by another metric, over the deblurers."""
-        group = self._group(noise=noise)
-        frames = [Sums.of(run.scores).values for run in group.models]
-        clips = [score.clip for score in group.floor.scores]
-        return stats.bootstrap_rank_correlation(frames, frames, statistic("f1"), statistic(measure), clips)
+        return ranked_alike(self._group(noise=noise).models, "f1", measure)
 
     def instead(self, what: str, severity: str = "") -> str:
         """F1 gained by an alternative (the name of a row of :mod:`detbench.alternatives`, or how it begins)."""

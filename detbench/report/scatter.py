@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from matplotlib.transforms import Bbox
 
 from detbench import stats
+from detbench.metrics import METRICS, Sums
 from detbench.report.style import (
     BLACK,
     CEILING,
@@ -81,6 +82,23 @@ def f1_against_psnr(
             text += f" [{_signed(correlation.low)}, {_signed(correlation.high)}]"
     figure.axes[0].set_title(text, loc="left")
     return figure
+
+
+def ranked_alike(runs: Sequence[RunResult], one: str, other: str) -> stats.Interval:
+    """Do two metrics rank deblurers alike? Spearman's rank correlation, with its interval over clips.
+
+    Args:
+        runs: on the same frames in the same order, one a deblurer; at least one.
+        one: a key of :data:`detbench.metrics.METRICS`.
+        other: likewise.
+    """
+
+    def statistic(key: str) -> stats.Statistic:
+        return lambda sums: METRICS[key].of(Sums(sums))
+
+    frames = [Sums.of(run.scores).values for run in runs]
+    clips = [score.clip for score in runs[0].scores]
+    return stats.bootstrap_rank_correlation(frames, frames, statistic(one), statistic(other), clips)
 
 
 def _signed(value: float) -> str:
