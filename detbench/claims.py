@@ -1,8 +1,8 @@
 """The publications' claims and our own, tested on our runs: what was printed, what we find, and a verdict.
 
 A claim says that one deblurer is better than another in some measures. Ours are paired differences with 95 %
-intervals over clips, from the same frames. An interval tells how far the frames matter; how far another training of
-the same recipe would differ it does not tell.
+intervals over clips, from the same frames. Such an interval tells how far the frames matter; how far another training
+of the same recipe would differ is told where there are further ones (:mod:`detbench.retrained`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import quality, registry, runner, stats
+from detbench import quality, registry, retrained, runner, stats
 from detbench.compare import compare
 from detbench.data import images
 from detbench.files import write_file
@@ -28,6 +28,7 @@ from detbench.metrics import metric
 from detbench.report import origins
 from detbench.report.conclusions import caution
 from detbench.report.formats import Column, Part, Table, markdown
+from detbench.report.retrained import tables
 from detbench.report.tables import caveat, printed
 from detbench.results import Results
 from detbench.signature import Signature
@@ -55,6 +56,7 @@ class Finding:
         margin: where it is claimed that the two are about equal, the largest difference that is still about equal.
         detector: which looked, and at which ``imgsz``.
         signature: what the numbers must be quoted with; empty where there are none.
+        retrained: the same difference between two further trainings, of one seed each; empty if there are none.
     """
 
     better: str
@@ -67,19 +69,31 @@ class Finding:
     margin: float | None = None
     detector: tuple[str, int] = (RunSpec.detector, DetectorSpec.imgsz)
     signature: str = ""
+    retrained: tuple[float, ...] = ()
+
+    @property
+    def over_trainings(self) -> stats.Interval | None:
+        """The mean difference of the further trainings; None if there are none."""
+        return stats.student(self.retrained) if self.retrained else None
 
     @property
     def verdict(self) -> str:
-        """What this says of the claim."""
+        """What this says of the claim: undecided where further trainings say otherwise than the frames do."""
         if self.gain is None:
             return UNTESTED
+        found = self._judged(self.gain)
+        again = self.over_trainings
+        return found if again is None or self._judged(again) == found else UNDECIDED
+
+    def _judged(self, gain: stats.Interval) -> str:
+        """What an interval says."""
         if self.margin is not None:
-            inside = max(-self.gain.low, self.gain.high) <= self.margin
-            outside = max(self.gain.low, -self.gain.high) > self.margin
+            inside = max(-gain.low, gain.high) <= self.margin
+            outside = max(gain.low, -gain.high) > self.margin
             return HOLDS if inside else FAILS if outside else UNDECIDED
-        if max(-self.gain.low, self.gain.high) < _min_effect(self.measure):
+        if max(-gain.low, gain.high) < _min_effect(self.measure):
             return SAME
-        return HOLDS if self.gain.low > 0 else FAILS if self.gain.high < 0 else UNDECIDED
+        return HOLDS if gain.low > 0 else FAILS if gain.high < 0 else UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -128,13 +142,6 @@ def verify(results: Results, base: RunSpec, runnable: Collection[str]) -> list[C
     """
     there = {*runnable, FLOOR}
     settled = results.run(replace(base, deblurer=FLOOR)).spec
-
-    def grid(name: str, noise: float) -> NDArray[np.float64]:
-        spec = replace(base, deblurer=name, noise=noise)
-        weights = results.run(spec).spec.deblurer_hash[:8]
-        key = f"grid artefacts of {name} {weights}{f', noise {noise:g}' * bool(noise)}"
-        return results.measured(key, lambda: _grid(spec))
-
     claims = []
     for entry in _entries():
         findings = []
@@ -151,12 +158,17 @@ def verify(results: Results, base: RunSpec, runnable: Collection[str]) -> list[C
             if there.issuperset(names):
                 asked = replace(base, noise=noise, detector=detector[0], imgsz=detector[1])
                 better, worse = (results.run(replace(asked, deblurer=name)) for name in names)
+                signature = str(Signature.of(better))
+                again = retrained.differences(names[0], names[1], measure, signature)
                 if metric(measure).better == "lower":
-                    values = (grid(names[0], noise), grid(names[1], noise))
-                    ours, gain = _less(values, [score.clip for score in better.scores])
+                    first, second = (
+                        grid_artefacts(results, replace(base, deblurer=name, noise=noise)) for name in names
+                    )
+                    again = tuple(-difference for difference in again)
+                    ours, gain = _less((first, second), [score.clip for score in better.scores])
                 else:
                     ours, gain = _more((better, worse), measure)
-                finding = replace(finding, ours=ours, gain=gain, signature=str(Signature.of(better)))
+                finding = replace(finding, ours=ours, gain=gain, signature=signature, retrained=again)
             findings.append(finding)
         notes = [entry["note"]] if "note" in entry else []
         if table:
@@ -197,7 +209,18 @@ def page(claims: Sequence[Claim], floor: RunResult) -> str:
         source = f"Claimed in: {claim.source}." if claim.source else "A claim of this project, of no publication."
         parts.append(f"## {claim.says}\n\n{source} **Verdict: {claim.verdict}.**\n")
         parts.append(markdown(_table(claim)))
-    return "\n".join([*parts, _budget(claims)])
+    parts.append(_budget(claims))
+    if again := retrained.scores():
+        parts += [_TRAINED_AGAIN, *map(markdown, tables(again))]
+    return "\n".join(parts)
+
+
+_TRAINED_AGAIN = """## Trained again
+
+Means of several trainings, and the least and the greatest of them. The trainings of one recipe differ in nothing but
+their seed; all of a table begin with the same weights, which ship. They are scored as the leaderboard's are, and none
+of them ships. Made by `python -m detbench.gan.retrain`.
+"""
 
 
 def _intro(floor: RunResult) -> str:
@@ -214,13 +237,16 @@ Made by `detbench claims`, which makes it again. Differences are paired, of the 
   where 0 is in it (where two are claimed to be about equal: inside a margin, beyond it, or across its ends);
 - is *not tested* where a deblurer has no weights.
 
+Intervals tell how far the *frames* matter. How far the *trainings* do stands beside them where recipes were trained
+again with other seeds, as the mean difference and Student's 95 % interval of it; a row of which the two say different
+things is undecided. Elsewhere a recipe is judged by one training, and another may differ by more.
+
 A claim has its rows' least favourable verdict: *does not hold*, before *not tested*, *undecided*, *no difference that
 matters* and *holds*.
 
 Intervals are not corrected for the number of claims, as the leaderboard's p-values are for the number of deblurers:
-what is shown here may not be there. They tell how far the *frames* matter; each recipe is judged by one training with
-one seed, and another may differ by more. The frames are ours, not the publications', and so are the sizes of the
-networks and of their trainings ([below](#what-was-compared)): what does not hold here may hold there.
+what is shown here may not be there. The frames are ours, not the publications', and so are the sizes of the networks
+and of their trainings ([below](#what-was-compared)): what does not hold here may hold there.
 {cautions}"""
 
 
@@ -235,7 +261,10 @@ def summary(claims: Sequence[Claim]) -> Table:
 
 def _table(claim: Claim) -> Table:
     """Published numbers and ours, one row a finding, a part for each detector, without noise and with it."""
-    headings = ("first, second", "measure", "published", "ours", "difference", "verdict")
+    again = any(finding.retrained for finding in claim.findings)
+    headings = ["first, second", "measure", "published", "ours", "difference", "verdict"]
+    if again:
+        headings.insert(-1, "over trainings")
     parts = []
     several = len({finding.detector for finding in claim.findings}) > 1
     for detector, noise in dict.fromkeys((finding.detector, finding.noise) for finding in claim.findings):
@@ -243,8 +272,8 @@ def _table(claim: Claim) -> Table:
         who = f"{detector[0]} at {detector[1]} pixels, " if several else ""
         heading = f"{who}with noise of variance {noise:g}" if noise else f"{who}without noise"
         signature = next((finding.signature for finding in findings if finding.signature), "")
-        parts.append(Part(tuple(map(_cells, findings)), heading, signature, ranked=False))
-    notes = [*claim.notes, *_in_the_loss(claim), *_unequal(claim)]
+        parts.append(Part(tuple(_cells(finding, again) for finding in findings), heading, signature, ranked=False))
+    notes = [*claim.notes, *_in_the_loss(claim), *_unequal(claim), *_retrained(claim)]
     if any(metric(finding.measure).better == "lower" for finding in claim.findings):
         notes.append(
             "Grid artefacts: the power of the error (restored less sharp) at the frequencies of a grid of up to"
@@ -260,15 +289,17 @@ def _min_effect(measure: str) -> float:
     return metric(measure).min_effect or 0.0
 
 
-def _cells(finding: Finding) -> tuple[str | None, ...]:
-    """A finding's row."""
+def _cells(finding: Finding, again: bool) -> tuple[str | None, ...]:
+    """A finding's row, with or without a cell for further trainings."""
     of = metric(finding.measure)
+    over = finding.over_trainings
     return (
         ", ".join("blurred" if name == FLOOR else name for name in (finding.better, finding.worse)),
         of.heading,
         ", ".join(finding.published) or None,
         ", ".join(of.form.format(value) for value in finding.ours) or None,
         finding.gain.format(of.form) if finding.gain else None,
+        *([over.format(of.form) if over else None] if again else []),
         finding.verdict,
     )
 
@@ -283,6 +314,22 @@ def _in_the_loss(claim: Claim) -> list[str]:
     """Which detectors the deblurers of a claim were trained through: of these it says less than of others."""
     through = origins.in_the_loss({name: _record(name) or {} for name in (*claim.names, *registry.entries())})
     return [f"In the loss of {name}: {', '.join(through[name])}." for name in claim.names if name in through]
+
+
+def _retrained(claim: Claim) -> list[str]:
+    """What was trained again for a claim, and from where on."""
+    if not any(finding.retrained for finding in claim.findings):
+        return []
+    told = {
+        f"{score.recipe} {score.iterations:,} from {score.start}'s weights on": None
+        for score in retrained.scores()
+        if score.recipe in claim.names
+    }
+    count = max(len(finding.retrained) for finding in claim.findings)
+    return [
+        f"Over trainings: {count} of each recipe, with another seed each, of its own losses' iterations alone:"
+        f" {', '.join(told)} (`python -m detbench.gan.retrain`)."
+    ]
 
 
 def _unequal(claim: Claim) -> list[str]:
@@ -333,8 +380,15 @@ def _less(
     return ours, stats.bootstrap_difference(second, first, stats.mean, clips)
 
 
+def grid_artefacts(results: Results, spec: RunSpec) -> NDArray[np.float64]:
+    """(frames,) grid artefacts in dB of what a run restores, measured once (:func:`detbench.quality.grid_db`)."""
+    weights = results.run(spec).spec.deblurer_hash[:8]
+    key = f"grid artefacts of {spec.deblurer} {weights}{f', noise {spec.noise:g}' * bool(spec.noise)}"
+    return results.measured(key, lambda: _grid(spec))
+
+
 def _grid(spec: RunSpec) -> NDArray[np.float64]:
-    """(frames,) grid artefacts of a deblurer."""
+    """(frames,) the same, measured."""
     frames = runner.restored_frames(spec)
     return np.array([quality.grid_db(frame, images.read_image(pair.sharp)) for pair, frame in frames])
 

@@ -154,6 +154,30 @@ def interval(estimate: float, resampled: NDArray[np.float64], level: float = 0.9
     return Interval(estimate, float(low), float(high), min(1.0, 2 * (beyond + 1) / (len(resampled) + 1)))
 
 
+def student(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of a few independent values, with Student's interval and p-value.
+
+    Args:
+        values: such as a difference, one for each of several trainings.
+        level: of the interval, in (0, 1).
+
+    Returns:
+        The mean; the interval's ends and p are NaN for a single value.
+
+    Raises:
+        ValueError: no values.
+    """
+    if not values:
+        raise ValueError("there are no values")
+    if len(values) == 1:
+        return Interval(float(values[0]))
+    from scipy.stats import ttest_1samp
+
+    tested = ttest_1samp(values, 0.0)
+    low, high = tested.confidence_interval(level)
+    return Interval(float(np.mean(values)), float(low), float(high), float(tested.pvalue))
+
+
 def bootstrap_difference(
     a: NDArray[Any],
     b: NDArray[Any],

@@ -86,6 +86,7 @@ ALLOWED = {
     "report.swaps": {"stats", "swap", "report.formats"},
     "features": {"data.images", "gan.detector", "progress", "runner", "stats"},
     "report.features": {"features", "stats", "report.formats"},
+    "report.retrained": {"retrained", "report.formats"},
     "report.collect": {"store", "table", "compare"},
     "report.origins": set(),
     "report.conclusions": {"compare", "stats", "data.alignment", "verdict"},
@@ -116,7 +117,9 @@ ALLOWED = {
     "report.models": LEAVES
     | {"figure", "loop", "registry", "restorers", "table", "verdict"}
     | {f"report.{part}" for part in ("collect", "formats", "plots", "style")},
+    "retrained": set(),
     "claims": {"data.datasets", "data.images", "quality", "results", "stats", "weights", "registry", "runner"}
+    | {"retrained", "report.retrained"}
     | {"compare", "gan.recipe", "report.conclusions", "report.formats", "report.origins", "report.tables"},
     "gan.recipe": set(),
     "gan.vgg": {"assets", "progress"},
@@ -141,7 +144,8 @@ ALLOWED = {
     | {f"gan.{part}" for part in ("data", "detector", "prepare", "recipe", "sources", "step", "training", "tune")}
     | {"gan.validate"},
     "gan.tune": {"data.images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
-    "gan.ablation": {"benchmarks", "registry", "gan.train"},
+    "gan.retrain": {"claims", "compare", "progress", "registry", "results", "retrained"}
+    | {f"gan.{part}" for part in ("recipe", "schedule", "train", "training")},
     "gan.distil": {"progress", "registry", "weights", "gan.data", "gan.sources"},
     "testing": {"assets", "detectors", "restore"}
     | {f"gan.{part}" for part in ("discriminators", "initialise", "losses", "recipe")},

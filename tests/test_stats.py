@@ -121,6 +121,16 @@ def test_the_interval_of_a_mean_is_the_textbook_one():
     assert interval.high == pytest.approx(gain.mean() + error, abs=0.05 * error)
 
 
+def test_the_interval_of_a_few_values_is_students():
+    found = stats.student([1.0, 2.0, 3.0])
+    assert (found.estimate, found.low, found.high) == pytest.approx((2.0, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+    assert found.p == pytest.approx(0.0741799)
+    assert stats.student([1.0]).estimate == 1.0
+    assert math.isnan(stats.student([1.0]).low)
+    with pytest.raises(ValueError, match="no values"):
+        stats.student([])
+
+
 def test_frames_of_one_clip_count_as_one_observation():
     """Copying every frame nine times adds no knowledge; only the clustered interval knows that."""
     rng = np.random.default_rng(0)
