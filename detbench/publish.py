@@ -6,17 +6,15 @@ import csv
 import json
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, best, claims, features, figure, lineup, registry, runner, swap
-from detbench.data.cards import cards
+from detbench import alternatives, best, claims, features, figure, lineup, published, registry, runner, swap
 from detbench.detectors import adapted
 from detbench.environment import machine
 from detbench.features import Distances
@@ -33,9 +31,6 @@ from detbench.results import Results
 from detbench.signature import Signature
 from detbench.types import DetbenchError, RunResult, RunSpec
 
-REPORTS = Path(__file__).parent.parent / "reports"
-"""The published state, in a checkout."""
-
 RESULTS = Path("reports/results/street.tar.xz")
 """What the published pages are made from, in a checkout."""
 
@@ -48,17 +43,8 @@ PAGES = (
 CARDS = Path("docs/models")
 """The model cards, in a checkout."""
 
-DATASET = RunSpec.dataset
-"""What the deblurers are published on."""
-
-DETECTORS = (
-    *(("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416), ("yolo26n", 320)),
-    *(("yolox_nano", 416), ("nanodet_m", 416)),
-)
-"""Detectors, each with its ``imgsz``, before which the deblurers are published; the first is the leaderboard's."""
-
 CROSS_CHECKS = ((0, 1), (1, 0))
-"""Which two of :data:`DETECTORS`, of different families: the second confirms what the first detects, or does not."""
+"""Which two of :data:`detbench.published.DETECTORS`, of different families: the second confirms what the first detects, or does not."""
 
 LARGER_IMGSZ = 960
 """The detector's ``imgsz`` in the run that spends the time on larger frames instead of on deblurring."""
@@ -71,9 +57,6 @@ DRAWN = "fastsrn_task"
 
 BIGGER, SMALLER = "yolo26m", (416, 320)
 """The larger detector and the smaller working sizes that it is weighed against."""
-
-MARK = " (older weights)"
-"""What a row is marked with that was made with older weights than those that are here."""
 
 START, END = "<!-- leaderboard: written by `detbench publish` -->", "<!-- end of the leaderboard -->"
 
@@ -100,19 +83,19 @@ def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bo
             before = Results.load(root / RESULTS, Path(scratch), runs)
             results.added = before.added  # which cannot be run here
             results = results if anew else before
-        groups = _written(root, results, shipped(), device)
+        groups = _written(root, results, published.shipped(), device)
         results.save(root / RESULTS, [run.path for run in groups[0]])
         for run in groups[0].models:
             target = root / CARDS / models.FIGURES / f"{run.spec.deblurer}.webp"
             if run.path.parent == runs or not target.exists():
                 models.picture(run, target)
-        models.write(root / CARDS, groups, _curves(root / "reports", shipped()))
+        models.write(root / CARDS, groups, _curves(root / "reports", published.shipped()))
     drawn = next(run for run in groups[0].models if run.spec.deblurer == DRAWN)
     if drawn.path.parent == runs:  # else its frames were drawn when it was run
         for suffix in ("png", "webp"):
             figure.write(drawn, root / "reports" / "figures" / f"{DRAWN}-street.{suffix}")
-    write_file(root / "reports" / "published.json", json.dumps(state(groups), indent=1) + "\n")
-    mark(root)  # of weights that came while all this ran
+    write_file(root / "reports" / "published.json", json.dumps(published.state(groups), indent=1) + "\n")
+    published.mark(root)  # of weights that came while all this ran
     return [root / path for path in (*PAGES, RESULTS)]
 
 
@@ -132,7 +115,7 @@ def again(root: Path, added: RunResult | None = None, name: str = "", by: str = 
         DetbenchError: the results are not there, or do not have all that the pages tell of; or the run that is to be
             added has another signature than the leaderboard, or a name that is there.
     """
-    names = list(_published(root / "reports")["deblurers"])
+    names = list(published.recorded(root / "reports")["deblurers"])
     with tempfile.TemporaryDirectory() as scratch:
         results = Results.load(root / RESULTS, Path(scratch))
         if added:
@@ -143,7 +126,7 @@ def again(root: Path, added: RunResult | None = None, name: str = "", by: str = 
         models.write(root / CARDS, groups, _curves(root / "reports", names))
         if added:
             results.save(root / RESULTS, [run.path for run in groups[0]])
-    mark(root)
+    published.mark(root)
     return [root / path for path in (*PAGES, *[RESULTS] * bool(added))]
 
 
@@ -157,7 +140,7 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
     with_added = _group([*found, *_alike(results, group)])
     noisy = _group(results.benchmark([replace(base, deblurer=name, noise=NOISE) for name in names]))
     groups = [group]
-    for detector, imgsz in DETECTORS[1:]:
+    for detector, imgsz in published.DETECTORS[1:]:
         other = replace(base, detector=detector, imgsz=imgsz)
         groups.append(_group(results.benchmark([replace(other, deblurer=name) for name in names])))
     reports = root / "reports"
@@ -211,103 +194,6 @@ def _alike(results: Results, group: Group) -> list[RunResult]:
                 " on blurred ones: run it again with these settings."
             )
     return results.added
-
-
-def shipped() -> list[str]:
-    """Names of the deblurers of this repository that run as they are; other packages' are for them to publish."""
-    known = registry.entries()
-    return [name for name in registry.runnable() if known[name].module.startswith("deblurers.")]
-
-
-def state(groups: Sequence[Group]) -> dict[str, Any]:
-    """What the published numbers were made from: what :func:`stale` and :func:`waiting` compare with what is here.
-
-    Args:
-        groups: one a detector and ``imgsz``; the first one's deblurers.
-    """
-    specs = [group.floor.spec for group in groups]
-    known = registry.entries()
-    deblurers = {run.spec.deblurer: run.spec.deblurer_hash for run in groups[0].models}
-    return {
-        "dataset": {"name": specs[0].dataset, "hash": specs[0].dataset_hash},
-        "detectors": [{"name": spec.detector, "imgsz": spec.imgsz, "hash": spec.detector_hash} for spec in specs],
-        "deblurers": deblurers,
-        "sources": {name: known[name].source for name in deblurers},
-    }
-
-
-def stale(reports: Path) -> list[str]:
-    """What has changed under the published numbers, in words: a release and the test suite want none of it.
-
-    Looks at the sources of the deblurers and at the dataset's card; imports and fetches nothing. New weights, and what
-    is not published yet, are :func:`waiting`.
-    """
-    published, known, here = _published(reports), registry.entries(), shipped()
-    sources = published["sources"]
-    reasons = [f"{name} is published, and does not run any more" for name in sources if name not in here]
-    reasons += [f"{name} has changed" for name in here if name in sources and known[name].source != sources[name]]
-    dataset = published["dataset"]
-    if cards()[dataset["name"]].identity != dataset["hash"]:
-        reasons.append(f"the dataset {dataset['name']} has changed")
-    return reasons
-
-
-def waiting(reports: Path) -> list[str]:
-    """What waits for the next :func:`publish`, in words: a release wants none of it."""
-    published = _published(reports)
-    reasons = [f"{name} has newer weights than its row" for name in older(reports)]
-    if (name := published["dataset"]["name"]) != DATASET:
-        reasons.append(f"the leaderboard is of {name}, and not of {DATASET}")
-    reasons += [f"{name} is not published" for name in shipped() if name not in published["deblurers"]]
-    seen = [(detector["name"], detector["imgsz"]) for detector in published["detectors"]]
-    missing = [each for each in DETECTORS if each not in seen]
-    reasons += [f"the detector {name} at {imgsz} pixels is not published" for name, imgsz in missing]
-    return reasons
-
-
-def older(reports: Path) -> list[str]:
-    """The deblurers whose published numbers are of older weights than those that are here."""
-    published, known = _published(reports), registry.entries()
-    return [
-        name
-        for name in shipped()
-        if published["sources"].get(name) == known[name].source
-        and published["deblurers"][name] != registry.fingerprint(name)
-    ]
-
-
-def mark(root: Path) -> list[Path]:
-    """Mark the rows of leaderboard and README that are older than their weights, and no others.
-
-    Args:
-        root: of the checkout.
-
-    Returns:
-        The files that this changed.
-    """
-    names, changed = older(root / "reports"), []
-    for path in (root / "reports" / "leaderboard.md", root / "README.md"):
-        text = path.read_text("utf-8")
-        if (new := marked(text, names)) != text:
-            write_file(path, new)
-            changed.append(path)
-    return changed
-
-
-def marked(text: str, names: Collection[str]) -> str:
-    """Markdown whose tables' rows of these names bear :data:`MARK`, and no other rows."""
-
-    def cell(found: re.Match[str]) -> str:
-        name = found[1] + (found[2] or "") + (MARK if found[1] in names else "")
-        return f"| {name:<{len(found[0]) - len('|  |')}} |"
-
-    return re.sub(rf"^\| (\w+)({tables.MARK})?(?:{re.escape(MARK)})? *\|", cell, text, flags=re.M)
-
-
-def _published(reports: Path) -> dict[str, Any]:
-    """What :func:`state` was when the numbers were made."""
-    published: dict[str, Any] = json.loads((reports / "published.json").read_text("utf-8"))
-    return published
 
 
 def _group(results: Iterable[RunResult]) -> Group:

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from conftest import BrightBoxes, stand_in
 
-from detbench import detectors, publish
+from detbench import detectors, publish, published
 from detbench.features import Distances
 from detbench.report import findings
 from detbench.types import RunSpec
@@ -28,7 +28,7 @@ def miniature(data, monkeypatch):
     by_name = stand_in(BrightBoxes, lambda name: hashlib.sha256(name.encode()).hexdigest())
     monkeypatch.setattr(detectors, "resolve", by_name)
     monkeypatch.setattr(publish, "RunSpec", partial(RunSpec, dataset=str(data), conf=0.7))
-    monkeypatch.setattr(publish, "shipped", lambda: ["unsharp"])
+    monkeypatch.setattr(published, "shipped", lambda: ["unsharp"])
     monkeypatch.setattr(publish, "DRAWN", "unsharp")
     monkeypatch.setattr(publish.claims, "write", lambda *_: [])
     apart = Distances(np.ones(12), {"unsharp": np.full(12, 0.8)}, [str(i) for i in range(12)])

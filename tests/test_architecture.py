@@ -109,9 +109,10 @@ ALLOWED = {
     | {f"report.{part}" for part in ("breakdown", "collect", "scatter")},
     "report.groups": {"best", "swap"}
     | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
+    "published": {"data.cards", "registry", "report.collect", "report.tables"},
     "publish": LEAVES
     | {"registry", "runner", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
-    | {"best", "features", "report.features", "results", "swap"}
+    | {"best", "features", "published", "report.features", "results", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("findings", "gains", "models", "plots", "style", "swaps", "tables")},
     "report.models": LEAVES

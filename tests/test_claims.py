@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import BrightBoxes, stand_in
 
-from detbench import claims, detectors, publish, registry, runner, stats
+from detbench import claims, detectors, published, registry, runner, stats
 from detbench.metrics import metric
 from detbench.report.tables import printed
 from detbench.results import Results
@@ -137,7 +137,7 @@ def test_our_own_claims_are_of_several_detectors_and_lead_with_those_that_were_n
     own = [entry for entry in claims._entries() if "source" not in entry]
     assert {entry["pairs"][0][0] for entry in own} == {"fastsrn_task", "dc250_task", "fastsrn_task_gan"}
     for entry in own:
-        assert sorted(map(tuple, entry["detectors"])) == sorted(publish.DETECTORS)
+        assert sorted(map(tuple, entry["detectors"])) == sorted(published.DETECTORS)
         assert entry["detectors"][0][0] != "yolo26n"
 
 
@@ -185,6 +185,6 @@ def test_of_grid_artefacts_less_is_better():
 
 
 def test_the_published_page_is_of_the_claims():
-    text = (publish.REPORTS / "claims.md").read_text("utf-8")
+    text = (published.REPORTS / "claims.md").read_text("utf-8")
     for entry in claims._entries():
         assert f"## {entry['says']}" in text

@@ -14,7 +14,7 @@ from conftest import scene
 from typer.testing import CliRunner
 
 from detbench import baseline as gate
-from detbench import benchmarks, cli, publish, quality, registry, runner
+from detbench import benchmarks, cli, published, quality, registry, runner
 from detbench.baseline import update
 from detbench.data import images
 from detbench.types import RunSpec
@@ -96,7 +96,7 @@ def test_a_gate_is_started_in_one_command(data, runs, tmp_path, monkeypatch):
 
 
 def test_the_action_and_the_workflow_are_as_github_wants_them():
-    root = publish.REPORTS.parent
+    root = published.REPORTS.parent
     for schema, file in (("actions", root / "action.yml"), ("workflows", next((root / ".github").rglob("ci.yml")))):
         command = ["check_jsonschema", "--builtin-schema", f"vendor.github-{schema}", str(file)]
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)

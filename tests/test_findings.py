@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from detbench import compare, publish, stats
+from detbench import compare, published, stats
 from detbench.claims import Claim, Finding
 from detbench.report import findings
 from detbench.report.collect import Group
@@ -109,7 +109,7 @@ def test_what_is_not_there_is_refused(found, prose, says):
 
 def test_the_published_page_says_nothing_that_its_numbers_do_not_bear_out():
     """If this fails, write reports/findings.jinja anew where it says so, and `detbench publish --from-results`."""
-    text = (publish.REPORTS / "findings.md").read_text("utf-8")
+    text = (published.REPORTS / "findings.md").read_text("utf-8")
     assert UNTRUE.strip() not in text
-    assert (publish.REPORTS / findings.PROSE).is_file()
+    assert (published.REPORTS / findings.PROSE).is_file()
     assert "{{" not in text

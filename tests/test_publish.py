@@ -10,7 +10,7 @@ from PIL import Image
 from publishing import checkout, miniature
 from typer.testing import CliRunner
 
-from detbench import cli, publish, registry, runner
+from detbench import cli, publish, published, registry, runner
 from detbench.data.cards import cards
 from detbench.results import Results
 from detbench.types import DetbenchError
@@ -22,19 +22,19 @@ def invoke(*arguments):
 
 def test_the_published_state_is_not_stale():
     """If this fails, `detbench publish` makes it right."""
-    assert publish.stale(publish.REPORTS) == []
+    assert published.stale(published.REPORTS) == []
 
 
 def test_rows_older_than_their_weights_are_marked():
     """If this fails, `detbench publish --mark` makes it right, at once."""
-    names = publish.older(publish.REPORTS)
-    for path in (publish.REPORTS / "leaderboard.md", publish.REPORTS.parent / "README.md"):
+    names = published.older(published.REPORTS)
+    for path in (published.REPORTS / "leaderboard.md", published.REPORTS.parent / "README.md"):
         text = path.read_text("utf-8")
-        assert publish.marked(text, names) == text
+        assert published.marked(text, names) == text
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def spoilt(tmp_path, monkeypatch):
     """A checkout's published state as of what is here, to be spoilt: the state, and how to write it.
 
     Of three deblurers, since the hashes of all take seconds; the tests of the real state look at all.
@@ -42,11 +42,11 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "runnable", lambda: ["dc0", "dc250", "unsharp"])
     (tmp_path / "reports").mkdir()
     known = registry.entries()
-    state = json.loads((publish.REPORTS / "published.json").read_text())
-    state["deblurers"] = {name: registry.fingerprint(name) for name in publish.shipped()}
-    state["sources"] = {name: known[name].source for name in publish.shipped()}
-    state["dataset"] = {"name": publish.DATASET, "hash": cards()[publish.DATASET].identity}
-    state["detectors"] = [{"name": name, "imgsz": imgsz, "hash": "0" * 64} for name, imgsz in publish.DETECTORS]
+    state = json.loads((published.REPORTS / "published.json").read_text())
+    state["deblurers"] = {name: registry.fingerprint(name) for name in published.shipped()}
+    state["sources"] = {name: known[name].source for name in published.shipped()}
+    state["dataset"] = {"name": published.DATASET, "hash": cards()[published.DATASET].identity}
+    state["detectors"] = [{"name": name, "imgsz": imgsz, "hash": "0" * 64} for name, imgsz in published.DETECTORS]
 
     def write():
         (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
@@ -55,36 +55,36 @@ def published(tmp_path, monkeypatch):
     return state, write
 
 
-def test_what_is_stale_is_named(published, monkeypatch):
-    state, write = published
+def test_what_is_stale_is_named(spoilt, monkeypatch):
+    state, write = spoilt
     name, source = next(iter(state["sources"].items()))
-    assert publish.stale(write()) == []
+    assert published.stale(write()) == []
     state["sources"][name] = "0" * 64
     state["deblurers"][name] = "1" * 64
-    assert publish.stale(write()) == [f"{name} has changed"]
-    assert publish.older(write()) == []  # it is not the weights, or not they alone
+    assert published.stale(write()) == [f"{name} has changed"]
+    assert published.older(write()) == []  # it is not the weights, or not they alone
     state["sources"][name] = source
-    assert publish.stale(write()) == []
+    assert published.stale(write()) == []
     state["dataset"]["hash"] = "0" * 64
-    assert publish.stale(write()) == ["the dataset street has changed"]
+    assert published.stale(write()) == ["the dataset street has changed"]
     monkeypatch.setattr(registry, "runnable", lambda: [])
-    assert f"{name} is published, and does not run any more" in publish.stale(write())
+    assert f"{name} is published, and does not run any more" in published.stale(write())
 
 
-def test_what_waits_to_be_published_is_named(published):
-    state, write = published
+def test_what_waits_to_be_published_is_named(spoilt):
+    state, write = spoilt
     name, other, *_ = state["deblurers"]
-    assert publish.waiting(write()) == []
+    assert published.waiting(write()) == []
     state["deblurers"][name] = "0" * 64
     del state["deblurers"][other], state["sources"][other], state["detectors"][-1]
     state["dataset"]["name"] = "street1"
-    assert publish.waiting(write()) == [
+    assert published.waiting(write()) == [
         f"{name} has newer weights than its row",
         "the leaderboard is of street1, and not of street",
         f"{other} is not published",
         "the detector nanodet_m at 416 pixels is not published",
     ]
-    assert publish.older(write()) == [name]
+    assert published.older(write()) == [name]
 
 
 def test_new_weights_of_a_file_make_a_row_older(tmp_path, monkeypatch):
@@ -97,15 +97,15 @@ def test_new_weights_of_a_file_make_a_row_older(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "runnable", lambda: ["mine"])
     entry.weights.write_bytes(b"first")
     state = {"deblurers": {"mine": entry.hash()}, "sources": {"mine": entry.source}, "detectors": []}
-    state["dataset"] = json.loads((publish.REPORTS / "published.json").read_text())["dataset"]
+    state["dataset"] = json.loads((published.REPORTS / "published.json").read_text())["dataset"]
     (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
-    assert publish.older(tmp_path / "reports") == []
+    assert published.older(tmp_path / "reports") == []
     entry.weights.write_bytes(b"second")
-    assert publish.older(tmp_path / "reports") == ["mine"]
-    assert publish.stale(tmp_path / "reports") == []
+    assert published.older(tmp_path / "reports") == ["mine"]
+    assert published.stale(tmp_path / "reports") == []
     (tmp_path / "mine.py").write_text('"""mine: one."""\nWIDTH = 3\n')
-    assert publish.older(tmp_path / "reports") == []
-    assert publish.stale(tmp_path / "reports") == ["mine has changed"]
+    assert published.older(tmp_path / "reports") == []
+    assert published.stale(tmp_path / "reports") == ["mine has changed"]
 
 
 BOARD = """# Title
@@ -119,17 +119,17 @@ BOARD = """# Title
 
 
 def test_marks_are_put_and_taken_off_row_by_row():
-    marked = publish.marked(BOARD, ["dc0", "srn"])
+    marked = published.marked(BOARD, ["dc0", "srn"])
     assert "| dc0 (older weights) | 0.603 |\n| dc250          | 0.575 |" in marked
-    assert publish.marked(marked, ["dc0"]) == marked
-    assert publish.marked(BOARD, []) == BOARD
-    other = publish.marked(marked, ["dc250"])
-    assert other.count(publish.MARK) == 1
+    assert published.marked(marked, ["dc0"]) == marked
+    assert published.marked(BOARD, []) == BOARD
+    other = published.marked(marked, ["dc250"])
+    assert other.count(published.MARK) == 1
     assert "| dc250 (older weights) | 0.575 |" in other
 
 
-def test_publish_marks_and_checks_without_running_anything(published, tmp_path, monkeypatch):
-    state, write = published
+def test_publish_marks_and_checks_without_running_anything(spoilt, tmp_path, monkeypatch):
+    state, write = spoilt
     monkeypatch.setattr(runner, "run", pytest.fail)
     write()
     for path in (tmp_path / "README.md", tmp_path / "reports" / "leaderboard.md"):
@@ -146,7 +146,7 @@ def test_publish_marks_and_checks_without_running_anything(published, tmp_path, 
     assert done.exit_code == 0
     assert done.stdout.split() == [str(tmp_path / "reports" / "leaderboard.md"), str(tmp_path / "README.md")]
     for path in (tmp_path / "README.md", tmp_path / "reports" / "leaderboard.md"):
-        assert path.read_text() == publish.marked(BOARD, ["dc0"])
+        assert path.read_text() == published.marked(BOARD, ["dc0"])
     assert invoke("publish", "--mark").stdout == ""
 
 
@@ -160,11 +160,11 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     checkout(tmp_path)
     publish.publish(tmp_path, tmp_path / "runs", "cpu")
     boards = json.loads((tmp_path / "detbench" / "results.json").read_text())
-    assert [(board["detector"], board["imgsz"]) for board in boards] == list(publish.DETECTORS)
+    assert [(board["detector"], board["imgsz"]) for board in boards] == list(published.DETECTORS)
     assert re.search(r"^\| unsharp +\| +\w", (tmp_path / "README.md").read_text(), re.M)
     assert (tmp_path / "reports" / "figures" / "matrix.png").stat().st_size > 1000
     page = (tmp_path / "reports" / "leaderboard.md").read_text()
-    for name, imgsz in publish.DETECTORS:
+    for name, imgsz in published.DETECTORS:
         assert f"| {name} {imgsz}: F1 |" in page
         assert f"\n- {name} {imgsz}: " in page
     assert page.index("## Before several") < page.index("**Is it there?**") < page.index("## Deblur, or adapt")
@@ -175,7 +175,7 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     card = (tmp_path / "docs" / "models" / "unsharp.md").read_text()
     assert card.startswith("# unsharp\n\n")
     assert "It was not trained here." in card
-    assert all(f"\n| {name} {imgsz} " in card for name, imgsz in publish.DETECTORS)
+    assert all(f"\n| {name} {imgsz} " in card for name, imgsz in published.DETECTORS)
     assert re.search(r"of \d+ objects \d+ are found again that the blurred frames hide, \d+ are lost", card)
     assert "](figures/unsharp.webp)" in card
     with Image.open(tmp_path / "docs" / "models" / "figures" / "unsharp.webp") as picture:
@@ -183,10 +183,10 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     made = {path.name for path in (tmp_path / "reports" / "tables").iterdir()}
     assert {f"{key}.{suffix}" for key in TABLES for suffix in ("md", "tex", "csv")} <= made
     state = json.loads((tmp_path / "reports" / "published.json").read_text())
-    assert [(eye["name"], eye["imgsz"]) for eye in state["detectors"]] == list(publish.DETECTORS)
+    assert [(eye["name"], eye["imgsz"]) for eye in state["detectors"]] == list(published.DETECTORS)
     monkeypatch.setitem(state, "dataset", {"name": "street", "hash": cards()["street"].identity})
     (tmp_path / "reports" / "published.json").write_text(json.dumps(state))
-    assert publish.stale(tmp_path / "reports") == publish.waiting(tmp_path / "reports") == []
+    assert published.stale(tmp_path / "reports") == published.waiting(tmp_path / "reports") == []
     with monkeypatch.context() as patch:
         _again(tmp_path, patch)
     with monkeypatch.context() as patch:
@@ -268,7 +268,7 @@ def _added(root, monkeypatch):
 
 
 def test_the_readme_and_the_leaderboard_agree():
-    root = publish.REPORTS.parent
+    root = published.REPORTS.parent
     readme, board = ((root / name).read_text() for name in ("README.md", "reports/leaderboard.md"))
     part = readme.split(publish.START)[1].split(publish.END)[0].strip()
     assert part.startswith("**Leaderboard**")

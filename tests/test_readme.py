@@ -9,10 +9,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from detbench import cli, publish
+from detbench import cli, published
 from detbench.data import images
 
-ROOT = publish.REPORTS.parent
+ROOT = published.REPORTS.parent
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = re.findall(r"^\|[^|]*\| `detbench ([^`]+)` \|$", README, re.M)
 

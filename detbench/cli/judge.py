@@ -200,7 +200,7 @@ def publish(
     """Run every shipped deblurer on `street` before several detectors; write reports/ and the README's leaderboard."""
     with errors():
         from detbench import publish as module
-        from detbench import store
+        from detbench import published, store
 
         root = Path.cwd()
         if add and not (name.strip() and by.strip()):
@@ -210,8 +210,8 @@ def publish(
             return
         if not (check or mark):
             print(*module.publish(root, device=device, anew=anew), sep="\n")
-        for path in module.mark(root) if mark else ():
+        for path in published.mark(root) if mark else ():
             print(path)
-        if check and (unpublished := module.stale(root / "reports") + module.waiting(root / "reports")):
+        if check and (unpublished := published.stale(root / "reports") + published.waiting(root / "reports")):
             print(*unpublished, sep="\n")
             raise typer.Exit(1)

@@ -15,7 +15,7 @@ from conftest import scene
 from faulty import kill_and_repeat, killed_after
 from publishing import checkout, miniature
 
-from detbench import publish, runner
+from detbench import publish, published, runner
 from detbench.data import images, make
 from detbench.data.video import Reader
 from detbench.deblur import deblur
@@ -108,7 +108,7 @@ def test_publish(data, tmp_path, tries, tally, monkeypatch):
         return {name: data for name, data in found.items() if not name.startswith(("runs/", "reports/results/"))}
 
     monkeypatch.setattr(time, "perf_counter", tick)
-    monkeypatch.setattr(publish, "DETECTORS", publish.DETECTORS[:2])
+    monkeypatch.setattr(publish, "DETECTORS", published.DETECTORS[:2])
     miniature(data, monkeypatch)
     kill_and_repeat(work, made, tmp_path / "made", tries(50, least=1), tally("SIGKILL of `publish`, then again"))
 
