@@ -44,7 +44,8 @@ CARDS = Path("docs/models")
 """The model cards, in a checkout."""
 
 CROSS_CHECKS = ((0, 1), (1, 0))
-"""Which two of :data:`detbench.published.DETECTORS`, of different families: the second confirms what the first detects, or does not."""
+"""Which two of :data:`detbench.published.DETECTORS`, of different families: the second confirms what the first detects,
+or does not."""
 
 LARGER_IMGSZ = 960
 """The detector's ``imgsz`` in the run that spends the time on larger frames instead of on deblurring."""

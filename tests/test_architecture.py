@@ -34,6 +34,7 @@ ALLOWED = {
     "signature": {"quality"},
     "types": {"detectors", "gan.recipe"},  # for type annotations
     "files": set(),
+    "parse": set(),
     "external": {"sessions"},
     "sessions": set(),
     "source": set(),

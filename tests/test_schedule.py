@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from training import RECIPE, rows_of, small_spec
 
-from detbench import registry
+from detbench import parse, registry
 from detbench.gan import schedule
 from detbench.gan.train import train
 from detbench.types import DetbenchError
@@ -32,18 +32,18 @@ def test_a_training_out_of_time_leaves_a_checkpoint(folder, tmp_path):
     assert rows_of(tmp_path / "log.csv")[-1]["iteration"] == "110"
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400)])
+@pytest.mark.parametrize(("text", "wanted"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800)])
 def test_times_are_read(text, wanted):
-    assert schedule.seconds(text) == wanted
+    assert parse.seconds(text) == wanted
 
 
 def test_what_is_no_time_is_refused():
     with pytest.raises(DetbenchError, match="'soon' is no time"):
-        schedule.seconds("soon")
+        parse.seconds("soon")
 
 
 def test_extents_are_read():
-    assert schedule.extents("4:20") == (4.0, 20.0)
+    assert parse.extents("4:20") == (4.0, 20.0)
     for text in ("4", "4-20", "4:20:30", "few:many"):
         with pytest.raises(DetbenchError, match="are no two extents: write 4:20"):
-            schedule.extents(text)
+            parse.extents(text)

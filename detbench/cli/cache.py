@@ -12,7 +12,7 @@ import typer
 
 from detbench.cli._app import app, errors
 from detbench.cli._print import print_table
-from detbench.types import DetbenchError
+from detbench.parse import seconds
 
 cache = typer.Typer(
     help="What lies in the cache and among the runs, and how it is removed.", invoke_without_command=True
@@ -76,7 +76,7 @@ def clean(
     with errors():
         from detbench import cache as module
 
-        old = module.chosen(module.contents(runs=runs), time.time(), _seconds(older), keep or ())
+        old = module.chosen(module.contents(runs=runs), time.time(), seconds(older), keep or ())
         if not old:
             print(f"Nothing was left unused for {older}.")
             return
@@ -87,20 +87,6 @@ def clean(
         if not yes and not typer.confirm(f"Remove {told}?", err=True):
             raise typer.Exit(1)
         print(f"{_megabytes(module.remove(old))} MB are free again.", file=sys.stderr)
-
-
-def _seconds(text: str) -> float:
-    """A time in days, hours, minutes or seconds.
-
-    Raises:
-        DetbenchError: it is none.
-    """
-    units = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
-    try:
-        return float(number) * unit
-    except ValueError as error:
-        raise DetbenchError(f"{text!r} is no time: write 30d or 12h.") from error
 
 
 def _megabytes(size: int) -> str:

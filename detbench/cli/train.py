@@ -13,6 +13,7 @@ import typer
 from detbench.cli._app import app, errors
 from detbench.cli._options import DEFAULTS, DeviceOption
 from detbench.cli._print import compared, print_alternatives, print_benchmark
+from detbench.parse import extents, seconds
 from detbench.types import DetbenchError, DetectorSpec, RunSpec
 
 TrainName = Annotated[Optional[str], typer.Argument(help="The deblurer to train.")]
@@ -80,7 +81,7 @@ def train(
             for path in pack_.pack(sources.load_training(data, validation)[0], pack):
                 print(path)
             return
-        trainings, time = Path("reports/training"), schedule.seconds(budget) if budget else math.inf
+        trainings, time = Path("reports/training"), seconds(budget) if budget else math.inf
         options: dict[str, Any] = {
             "data": data,
             "validation": validation,
@@ -154,7 +155,6 @@ def tune(
     with errors("the same command goes on from the last checkpoint"):
         from detbench import compare as module
         from detbench.benchmarks import benchmarks
-        from detbench.gan import schedule
         from detbench.gan.tune import tune as tune_
         from detbench.report.conclusions import sentences
         from detbench.table import SHOWN
@@ -166,10 +166,10 @@ def tune(
             place,
             data=data,
             detectors=detectors,
-            budget=schedule.seconds(budget),
+            budget=seconds(budget),
             validation=validation,
             weights=weights,
-            blur_px=schedule.extents(blur_px),
+            blur_px=extents(blur_px),
             imgsz=imgsz,
             seed=seed,
             device=device,
@@ -206,7 +206,6 @@ def adapt(
     """
     with errors("the same command goes on from the last checkpoint"):
         from detbench import alternatives
-        from detbench.gan import schedule
         from detbench.gan.adapt import RECIPE
         from detbench.gan.adapt import adapt as adapt_
         from detbench.results import Results
@@ -217,9 +216,9 @@ def adapt(
             detector,
             place,
             data=data,
-            budget=schedule.seconds(budget),
+            budget=seconds(budget),
             validation=validation,
-            recipe=replace(RECIPE, blur_extent=schedule.extents(blur_px)),
+            recipe=replace(RECIPE, blur_extent=extents(blur_px)),
             imgsz=imgsz,
             seed=seed,
             device=device,

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from detbench import registry
-from detbench.gan.schedule import seconds, train_all
+from detbench.gan.schedule import train_all
 from detbench.gan.train import train
+from detbench.parse import seconds
 from detbench.types import DetbenchError
 
 TRAININGS = Path("reports/training")

@@ -1,0 +1,32 @@
+"""What people type as options: times and ranges."""
+
+from __future__ import annotations
+
+from detbench.types import DetbenchError
+
+
+def seconds(text: str) -> float:
+    """A time such as ``90s``, ``30m``, ``2h`` or ``30d`` (a bare number is seconds) in seconds.
+
+    Raises:
+        DetbenchError: it is none.
+    """
+    factors = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+    number, factor = (text[:-1], factors[text[-1]]) if text[-1:] in factors else (text, 1.0)
+    try:
+        return float(number) * factor
+    except ValueError:
+        raise DetbenchError(f"{text!r} is no time: write 90s, 30m, 2h or 30d.") from None
+
+
+def extents(text: str) -> tuple[float, float]:
+    """Two extents such as ``4:20``, the least and the most, in pixels.
+
+    Raises:
+        DetbenchError: they are none.
+    """
+    try:
+        least, most = map(float, text.split(":"))
+    except ValueError:
+        raise DetbenchError(f"{text!r} are no two extents: write 4:20.") from None
+    return least, most
