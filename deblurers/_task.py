@@ -1,11 +1,15 @@
 """A publication's GAN with a frozen detector in its loss: what dc250_task and deblurgan_task share.
 
 The terms of :mod:`detbench.gan.detector` as :mod:`deblurers.fastsrn_task` has them, twice as heavy since L1 is so here,
-beside the publication's own losses and discriminator, which joins late, and from the weights that these made. Not in
-any publication.
+beside the publication's own losses and discriminator, and from the weights that these made. Not in any publication.
 """
 
+from collections.abc import Mapping
 from typing import Any
+
+from detbench.types import DeblurerSpec, Preset
+
+from ._variant import variant
 
 TASK: dict[str, Any] = {
     "detector": ("yolo26n",),
@@ -29,3 +33,13 @@ TASK: dict[str, Any] = {
     "shaken_pairs": 0.5,
 }
 """Fields of their recipes."""
+
+
+def with_detector(base: DeblurerSpec, **recipe: Any) -> Mapping[str, Preset]:
+    """A deblurer's presets with a frozen detector in the loss.
+
+    Args:
+        base: the deblurer.
+        recipe: further fields of the recipes: what the weights begin as, how long, and when the discriminator joins.
+    """
+    return variant(base, recipe={**TASK, **recipe}).presets

@@ -8,13 +8,10 @@ frames of BDD100K among it.
 from dataclasses import replace
 
 from . import dc250
-from ._task import TASK
-from ._variant import variant
+from ._task import with_detector
 
 SPEC = replace(
     dc250.SPEC,
-    presets=variant(
-        dc250.SPEC, recipe={**TASK, "init_from": "dc250", "adversarial_from": 0.5, "iterations": 5_000, "warmup": 200}
-    ).presets,
+    presets=with_detector(dc250.SPEC, init_from="dc250", adversarial_from=0.5, iterations=5_000, warmup=200),
     family="task-driven",
 )

@@ -7,11 +7,10 @@ The network, losses and critic of :mod:`deblurers.deblurgan_comb`, from its weig
 from dataclasses import replace
 
 from . import deblurgan_comb
-from ._task import TASK
-from ._variant import variant
+from ._task import with_detector
 
 SPEC = replace(
     deblurgan_comb.SPEC,
-    presets=variant(deblurgan_comb.SPEC, recipe={**TASK, "init_from": "deblurgan_comb", "iterations": 3_000}).presets,
+    presets=with_detector(deblurgan_comb.SPEC, init_from="deblurgan_comb", iterations=3_000),
     family="task-driven",
 )

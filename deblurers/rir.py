@@ -11,6 +11,7 @@ from dataclasses import replace
 from detbench.types import DeblurerSpec, Preset
 
 from . import pix2pix
+from ._protocol import SHORT
 from ._rir import ResidualInResidual
 
 PAPER = replace(
@@ -20,7 +21,12 @@ PAPER = replace(
     iterations=630_900,
 )
 
-COMPACT = replace(pix2pix.COMPACT, content=PAPER.content, discriminator={**PAPER.discriminator, "width": 16})
+COMPACT = replace(
+    pix2pix.COMPACT,
+    content=PAPER.content,
+    discriminator={**PAPER.discriminator, "width": 16},
+    iterations=SHORT["iterations"],
+)
 
 SPEC = DeblurerSpec(
     build=ResidualInResidual,
