@@ -223,6 +223,13 @@ of them ships. Made by `python -m detbench.gan.retrain`.
 """
 
 
+_OVER_TRAININGS = """How far the *trainings* do stands beside them where recipes were
+trained again with other seeds, as the mean difference and Student's 95 % interval of it; a row of which the two say
+different things is undecided. Elsewhere a recipe is judged by one training, and another may differ by more."""
+
+_ONE_TRAINING = "Each recipe is judged by one training with one seed, and another\nmay differ by more."
+
+
 def _intro(floor: RunResult) -> str:
     """How to read the page."""
     cautions = "".join(f"\n{text}\n" for text in caution(floor))
@@ -237,9 +244,7 @@ Made by `detbench claims`, which makes it again. Differences are paired, of the 
   where 0 is in it (where two are claimed to be about equal: inside a margin, beyond it, or across its ends);
 - is *not tested* where a deblurer has no weights.
 
-Intervals tell how far the *frames* matter. How far the *trainings* do stands beside them where recipes were trained
-again with other seeds, as the mean difference and Student's 95 % interval of it; a row of which the two say different
-things is undecided. Elsewhere a recipe is judged by one training, and another may differ by more.
+Intervals tell how far the *frames* matter. {_OVER_TRAININGS if retrained.scores() else _ONE_TRAINING}
 
 A claim has its rows' least favourable verdict: *does not hold*, before *not tested*, *undecided*, *no difference that
 matters* and *holds*.

@@ -108,7 +108,7 @@ def test_publish(data, tmp_path, tries, tally, monkeypatch):
         return {name: data for name, data in found.items() if not name.startswith(("runs/", "reports/results/"))}
 
     monkeypatch.setattr(time, "perf_counter", tick)
-    monkeypatch.setattr(publish, "DETECTORS", published.DETECTORS[:2])
+    monkeypatch.setattr(published, "DETECTORS", published.DETECTORS[:2])
     miniature(data, monkeypatch)
     kill_and_repeat(work, made, tmp_path / "made", tries(50, least=1), tally("SIGKILL of `publish`, then again"))
 
