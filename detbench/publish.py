@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, best, claims, features, figure, lineup, published, registry, runner, swap
+from detbench import alternatives, best, features, figure, lineup, published, registry, runner, swap
 from detbench.detectors import adapted
 from detbench.environment import machine
 from detbench.features import Distances
 from detbench.files import sweep, write_file
 from detbench.lineup import CEILING, FLOOR
 from detbench.report import alternatives as words
-from detbench.report import detectors, findings, formats, gains, models, plots, style, swaps, tables
+from detbench.report import claims, detectors, findings, formats, gains, models, plots, style, swaps, tables
 from detbench.report import features as of_features
 from detbench.report.collect import Group, collect
 from detbench.report.conclusions import sentences

@@ -6,8 +6,9 @@ In ``retrained.csv``, which ``python -m detbench.gan.retrain`` makes.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import cache
 from importlib.resources import files
 
@@ -39,7 +40,7 @@ class Score:
     values: tuple[float, ...]
 
 
-HEADINGS = (*list(Score.__dataclass_fields__)[:-1], *MEASURES)
+HEADINGS = (*(field.name for field in fields(Score)[:-1]), *MEASURES)
 
 
 @cache
@@ -65,12 +66,13 @@ def _read(lines: csv.DictReader[str]) -> Iterator[Score]:
 
 def written(found: Sequence[Score]) -> str:
     """The file's text."""
-    lines = [",".join(HEADINGS)]
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(HEADINGS)
     for score in found:
-        of_training = (score.recipe, score.seed, score.start, score.iterations, score.weights)
-        values = (f"{value:.6g}" for value in score.values)
-        lines.append(",".join([*map(str, of_training), f'"{score.signature}"', *values]))
-    return "\n".join(lines) + "\n"
+        *training, values = astuple(score)
+        lines.writerow([*training, *(f"{value:.6g}" for value in values)])
+    return text.getvalue()
 
 
 def timeless(signature: str) -> str:

@@ -112,7 +112,7 @@ ALLOWED = {
     | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
     "published": {"data.cards", "registry", "report.collect", "report.tables"},
     "publish": LEAVES
-    | {"registry", "runner", "figure", "claims", "alternatives", "detectors", "detectors.adapted"}
+    | {"registry", "runner", "figure", "report.claims", "alternatives", "detectors", "detectors.adapted"}
     | {"best", "features", "published", "report.features", "results", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("findings", "gains", "models", "plots", "style", "swaps", "tables")},
@@ -120,9 +120,9 @@ ALLOWED = {
     | {"figure", "loop", "registry", "restorers", "table", "verdict"}
     | {f"report.{part}" for part in ("collect", "formats", "plots", "style")},
     "retrained": set(),
-    "claims": {"data.datasets", "data.images", "quality", "results", "stats", "weights", "registry", "runner"}
-    | {"retrained", "report.retrained"}
-    | {"compare", "gan.recipe", "report.conclusions", "report.formats", "report.origins", "report.tables"},
+    "claims": {"compare", "data.images", "quality", "report.tables", "results", "retrained", "runner", "stats"},
+    "report.claims": {"claims", "gan.recipe", "quality", "registry", "results", "retrained", "weights"}
+    | {f"report.{part}" for part in ("conclusions", "formats", "origins", "retrained")},
     "gan.recipe": set(),
     "gan.vgg": {"assets", "progress"},
     "gan.losses": {"gan.vgg"},

@@ -8,6 +8,7 @@ from conftest import BrightBoxes, stand_in
 
 from detbench import claims, detectors, published, registry, runner, stats
 from detbench.metrics import metric
+from detbench.report import claims as page
 from detbench.report.tables import printed
 from detbench.results import Results
 from detbench.types import RunSpec
@@ -99,7 +100,7 @@ def test_claims_are_tested_on_runs(pairs, bright_boxes, tmp_path, monkeypatch):
         assert found.gain.estimate == pytest.approx(found.ours[0] - found.ours[1])
     assert {found.verdict for found in untested} == {"not tested"}
     assert claim.verdict == "not tested"
-    text = claims.page([claim], runner.run(dataclasses.replace(base, deblurer="identity"), tmp_path / "runs"))
+    text = page.page([claim], runner.run(dataclasses.replace(base, deblurer="identity"), tmp_path / "runs"))
     assert "|noise:0.001|" in text
     assert "The identity is better than an unsharp mask." in text
     assert "| blurred, unsharp " in text
@@ -124,7 +125,7 @@ def test_a_claim_is_tested_before_each_detector_it_names(pairs, tmp_path, bright
     assert ["|yolo11n:yolo11n0|imgsz:416|" in finding.signature for finding in claim.findings] == [True] + [False] * 3
     assert [finding.verdict for finding in claim.findings[1::2]] == ["not tested"] * 2
     assert claim.findings[0].ours == claim.findings[2].ours != ()
-    text = claims.page([claim], runner.run(dataclasses.replace(base, deblurer="identity"), tmp_path / "runs"))
+    text = page.page([claim], runner.run(dataclasses.replace(base, deblurer="identity"), tmp_path / "runs"))
     assert "A claim of this project, of no publication. **Verdict: not tested.**" in text
     assert "| *this project's* " in text
     assert "*the publications'*" not in text
@@ -144,37 +145,37 @@ def test_our_own_claims_are_of_several_detectors_and_lead_with_those_that_were_n
 def test_what_was_trained_against_nobody_is_not_said_to_have_an_opponent(monkeypatch):
     recipe = {"content": {"l1": 1.0}, "adversarial": "", "discriminator": {}, "iterations": 10}
     record = {"preset": "default", "images_seen": 20, "seed": 0, "iterations": 10, "recipe": recipe}
-    monkeypatch.setattr(claims, "_record", {"a": record}.get)
+    monkeypatch.setattr(page, "_record", {"a": record}.get)
     monkeypatch.setattr(registry, "runnable", lambda: ["a"])
     claim = claims.Claim("key", "says", "", (claims.Finding("a", "identity", "f1", 0.0),))
-    assert claims._budget([claim]).endswith("of 10 iterations 0 with L1 alone, 10 with its own losses.\n")
+    assert page._budget([claim]).endswith("of 10 iterations 0 with L1 alone, 10 with its own losses.\n")
     recipe["adversarial"] = "bce"
-    assert claims._budget([claim]).endswith("its own losses, of these 10 against its discriminator.\n")
+    assert page._budget([claim]).endswith("its own losses, of these 10 against its discriminator.\n")
 
 
 def test_a_claim_says_which_detector_was_in_the_loss(monkeypatch):
     records = {"a": {"recipe": {"detector": ["yolo26n", "her/yolo11n.pt"]}}, "b": {"recipe": {"detector": []}}}
     records["c"] = {"recipe": {}}
-    monkeypatch.setattr(claims, "_record", records.get)
+    monkeypatch.setattr(page, "_record", records.get)
     findings = (claims.Finding("a", "b", "f1", 0.0), claims.Finding("c", "identity", "f1", 0.0))
     claim = claims.Claim("key", "says", "", findings)
-    assert claims._in_the_loss(claim) == ["In the loss of a: yolo26n, yolo11n."]
+    assert page._in_the_loss(claim) == ["In the loss of a: yolo26n, yolo11n."]
     records["c"]["recipe"]["teacher"] = "elsewhere"  # which the claim is not about
     records["elsewhere"] = records["a"]
     monkeypatch.setattr(registry, "entries", lambda: {"elsewhere": None})
-    assert claims._in_the_loss(claim)[1:] == ["In the loss of c: yolo26n, yolo11n."]
+    assert page._in_the_loss(claim)[1:] == ["In the loss of c: yolo26n, yolo11n."]
 
 
 def test_a_comparison_of_unequal_trainings_says_so(monkeypatch):
     claim = claims.Claim("key", "says", "source", (claims.Finding("a", "b", "psnr_db", 0.0),))
     seen = {"a": {"images_seen": 90_000}, "b": {"images_seen": 16_000}}
-    monkeypatch.setattr(claims, "_record", seen.get)
-    (note,) = claims._unequal(claim)
+    monkeypatch.setattr(page, "_record", seen.get)
+    (note,) = page._unequal(claim)
     assert "a 90,000, b 16,000" in note
     seen["b"] = seen["a"]
-    assert not claims._unequal(claim)
+    assert not page._unequal(claim)
     seen["b"] = None
-    assert not claims._unequal(claim)
+    assert not page._unequal(claim)
 
 
 def test_of_grid_artefacts_less_is_better():

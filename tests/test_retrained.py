@@ -9,6 +9,7 @@ from detbench import claims, quality, registry, retrained, stats
 from detbench.gan import retrain
 from detbench.gan.step import stage
 from detbench.gan.training import learning_rate
+from detbench.report import claims as page
 from detbench.report.retrained import tables
 from detbench.retrained import Score
 from detbench.types import RunSpec
@@ -111,12 +112,12 @@ def test_a_claim_says_what_was_trained_again(monkeypatch):
     gain = stats.Interval(0.2, 0.1, 0.3, 0.01)
     bare = claims.Finding("a", "b", "psnr_db", 0.0, ours=(20.0, 19.8), gain=gain)
     again = dataclasses.replace(bare, retrained=(0.1, 0.2, 0.3))
-    assert claims._retrained(claims.Claim("key", "says", "source", (bare,))) == []
+    assert page._retrained(claims.Claim("key", "says", "source", (bare,))) == []
     claim = claims.Claim("key", "says", "source", (again, dataclasses.replace(bare, measure="ssim")))
-    (note,) = claims._retrained(claim)
+    (note,) = page._retrained(claim)
     assert "3 of each recipe" in note
     assert "a 10 from start's weights on, b 10 from start's weights on (" in note
-    table = claims._table(claim)
+    table = page._table(claim)
     assert [column.heading for column in table.columns][-2:] == ["over trainings", "verdict"]
     assert table.parts[0].rows[0][-2] == "+0.20 [-0.05, +0.45]"  # 0.2 ∓ 4.303 * 0.1 / sqrt(3)
     assert table.parts[0].rows[1][-2] is None

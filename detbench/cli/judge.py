@@ -162,8 +162,8 @@ def claims(
 ) -> None:
     """Test what the publications claim, and what we do, on `street`; runs what is not run yet."""
     with errors():
-        from detbench import claims as module
         from detbench import registry
+        from detbench.report import claims as module
         from detbench.results import Results
 
         found = module.write(target, Results(), RunSpec("", device=device), registry.runnable())

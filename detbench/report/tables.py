@@ -97,16 +97,14 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
 
 
 def machines(group: Group) -> str:
-    """Where the deblurers' times are of other machines than the floor's, or not of one day; else empty."""
+    """Where the deblurers' times are of other machines than the floor's, or were not taken together; else empty."""
     usual, others = machine(group.floor.environment), dict[str, list[str]]()
     for run in group.ranked:
         if BY not in run.environment and (its := machine(run.environment)) != usual:
             others.setdefault(its, []).append(run.spec.deblurer)
     told = "".join(f" Times of {', '.join(names)} are of {its}, not of {usual}." for its, names in others.items())
     if len({run.environment.get("commit") for run in group.ranked if BY not in run.environment}) > 1:
-        told += (
-            " Not all runs are of one day, and a shared machine is not always as fast: of one network, times differ."
-        )
+        told += " Not all runs were made together, and a shared machine is not always as fast."
     return told
 
 
