@@ -28,13 +28,14 @@ from detbench.signature import Signature
 from detbench.types import RunSpec
 
 TERMS: Mapping[str, Mapping[str, Any]] = {
-    "fastsrn_task": {},
+    "fastsrn_task, all terms": {},
     "fastsrn_task, L1 alone": {"detector_features": 0.0, "detector_classes": 0.0, "detector_boxes": 0.0},
     "fastsrn_task, L1 and features": {"detector_classes": 0.0, "detector_boxes": 0.0},
     "fastsrn_task, L1, classes and boxes": {"detector_features": 0.0},
     "fastsrn_task, yolo11n in the loss besides": {"detector": ("yolo26n", "yolo11n")},
 }
-"""What is changed in a recipe, to tell what each of its terms brings."""
+"""What is changed in a recipe, to tell what each of its terms brings; no label is a deblurer's name, whose trainings
+claims would take for whole ones."""
 
 SHORT: Mapping[str, Any] = {"iterations": 400, "warmup": 40}
 """Of a training whose terms are told apart: by so many its detections have got most of what a whole one brings."""
