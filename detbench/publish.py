@@ -203,18 +203,20 @@ def _group(results: Iterable[RunResult]) -> Group:
     return group
 
 
-def _curves(reports: Path, names: Iterable[str]) -> dict[str, tuple[str, NDArray[np.float64]]]:
+def _curves(reports: Path, names: Iterable[str]) -> dict[str, models.Curve]:
     """What is known of the course of trainings, by the deblurer's name, as from :func:`_curve`."""
     logs = {name: reports / "training" / f"{name}-log.csv" for name in names}
     return {name: _curve(log) for name, log in logs.items() if log.exists()}
 
 
-def _curve(log: Path) -> tuple[str, NDArray[np.float64]]:
+def _curve(log: Path) -> models.Curve:
     """What a training was validated by, F1 where a detector took part, and (validations, 2) iteration and measure."""
     with log.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    measure = "f1_validation" if any(row.get("f1_validation") for row in rows) else "psnr_validation"
-    points = [(row["iteration"], row[measure]) for row in rows if row[measure]]
+    measure, column = "psnr_db", "psnr_validation"
+    if any(row.get("f1_validation") for row in rows):
+        measure, column = "f1", "f1_validation"
+    points = [(row["iteration"], row[column]) for row in rows if row[column]]
     return measure, np.array(points, np.float64).reshape(-1, 2)
 
 

@@ -1,5 +1,7 @@
 """Model cards: what a training's record says is told, and a docstring is Markdown."""
 
+import numpy as np
+
 from detbench import registry
 from detbench.report import models
 from detbench.weights import read_record
@@ -26,6 +28,13 @@ def test_a_training_is_told():
         "- Changed at iteration 2,500; before: iterations 12000.",
     ]
     assert models._training({}) == ["It was not trained here."]
+
+
+def test_a_course_is_told_by_its_last_quarter():
+    curve = np.array([(100, 24.0), (200, 25.0), (300, 25.5), (400, 25.25)])
+    (line,) = models._course("psnr_db", curve)
+    assert line == "- Over the last quarter of its iterations its validation went from 25.50 to 25.25 (PSNR dB)."
+    assert models._course("psnr_db", curve[:1]) == []
 
 
 def test_every_deblurers_docstring_and_record_can_be_told():

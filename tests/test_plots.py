@@ -87,8 +87,8 @@ PLOTS = {
     "iou": lambda: plots.iou_curves(SWEEP),
     "training": lambda: plots.training_curves(
         {
-            ("dark channel", "psnr_validation"): {name: CURVE + i / 10 for i, name in enumerate(NAMES[-4:])},
-            ("task-driven", "f1_validation"): {name: CURVE * [1, 0.01] for name in NAMES[-2:]},
+            ("dark channel", "psnr_db"): {name: CURVE + i / 10 for i, name in enumerate(NAMES[-4:])},
+            ("task-driven", "f1"): {name: CURVE * [1, 0.01] for name in NAMES[-2:]},
         }
     ),
     "training of none": lambda: plots.training_curves({}),

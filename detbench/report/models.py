@@ -30,22 +30,28 @@ WORST = 3
 """Frames that are named where a deblurer fails."""
 
 
-def write(folder: Path, groups: Sequence[Group], curves: Mapping[str, tuple[str, NDArray[np.float64]]]) -> None:
+Curve = tuple[str, NDArray[np.float64]]
+"""A training's course: a key of :data:`detbench.report.plots.VALIDATED`, and (points, 2) iteration and that."""
+
+
+def write(folder: Path, groups: Sequence[Group], curves: Mapping[str, Curve]) -> None:
     """Write ``NAME.md`` for each deblurer, and ``index.md``.
 
     Args:
         folder: of the cards.
         groups: one a detector and ``imgsz``, with the same deblurers; the first has runs on sharp frames too.
-        curves: of each training, a key of :data:`detbench.report.plots.VALIDATED`, and (points, 2) iteration and that.
+        curves: of trainings whose log is there, by the deblurer's name.
     """
     lines = ["# Model cards", "", "Made by `detbench publish`, which makes them again.", "", "| | |", "|---|---|"]
     for run in groups[0].models:
         name = run.spec.deblurer
-        if name in curves:
-            measure, curve = curves[name]
+        known = curves.get(name)
+        if known:
+            measure, curve = known
             drawn = plots.training_curves({(name, measure): {name: curve}})
             style.save_svg(drawn, folder / FIGURES / f"{name}.svg")
-        write_file(folder / f"{name}.md", card(name, groups, {path.name for path in (folder / FIGURES).glob("*")}))
+        pictures = {path.name for path in (folder / FIGURES).glob("*")}
+        write_file(folder / f"{name}.md", card(name, groups, pictures, known))
         lines.append(f"| [{name}]({name}.md) | {registry.entries()[name].title} |")
     write_file(folder / "index.md", "\n".join(lines) + "\n")
 
@@ -65,18 +71,20 @@ def picture(run: RunResult, target: Path) -> None:
     figure.draw(run, store.read_detections(run.path), shown, target)
 
 
-def card(name: str, groups: Sequence[Group], pictures: set[str]) -> str:
+def card(name: str, groups: Sequence[Group], pictures: set[str], curve: Curve | None = None) -> str:
     """A deblurer's card, in Markdown.
 
     Args:
         name: of the deblurer.
         groups: as for :func:`write`.
         pictures: names of the files that there are in :data:`FIGURES`.
+        curve: of its training, where that is known.
     """
     runs = [next(run for run in group.models if run.spec.deblurer == name) for group in groups]
     entry, record = registry.entries()[name], runs[0].environment.get("training", {})
     about = [f"# {name}", "", *_described(entry.doc), "", *_facts(entry, record), "", "## Training", ""]
     about += _training(record)
+    about += _course(*curve) if curve else []
     if f"{name}.svg" in pictures:
         about += ["", f"![validated over its iterations]({FIGURES}/{name}.svg)"]
     about += ["", "## Scores", "", formats.markdown(_scores(groups, runs)).strip()]
@@ -126,6 +134,20 @@ def _training(record: Mapping[str, Any]) -> list[str]:
         was = ", ".join(f"{key} {value}" for key, value in change["recipe_was"].items())
         lines.append(f"- Changed at iteration {change['iteration']:,}; before: {was}.")
     return lines
+
+
+def _course(measure: str, curve: NDArray[np.float64]) -> list[str]:
+    """Whether it was still getting better when it ended."""
+    iterations, values = curve.T
+    if len(values) < 2:
+        return []
+    then = values[iterations <= 0.75 * iterations[-1]][-1:]
+    of = METRICS[measure]
+    return [
+        f"- Over the last quarter of its iterations its validation went from {of.form.format(each)} to"
+        f" {of.form.format(values[-1])} ({of.heading})."
+        for each in then
+    ]
 
 
 def _scores(groups: Sequence[Group], runs: Sequence[RunResult]) -> Table:

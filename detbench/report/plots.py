@@ -241,8 +241,8 @@ def error_bars(errors: Mapping[str, Errors]) -> Figure:
     return figure
 
 
-VALIDATED = {"psnr_validation": ("validation\nPSNR, dB", 0.5), "f1_validation": ("validation\nF1", 0.02)}
-"""What a training is validated by, by its column in the log: its label, and the least range that is shown of it."""
+VALIDATED = {"psnr_db": ("validation\nPSNR, dB", 0.5), "f1": ("validation\nF1", 0.02)}
+"""What a training is validated by, by the metric's key: its label, and the least range that is shown of it."""
 
 
 @styled
