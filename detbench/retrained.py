@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
 from importlib.resources import files
+
+import numpy as np
 
 FILE = "retrained.csv"
 MEASURES = ("psnr_db", "ssim", "f1", "recall", "precision", "grid_db")
@@ -78,6 +81,25 @@ def written(found: Sequence[Score]) -> str:
 def timeless(signature: str) -> str:
     """A signature less the version of detbench: the conventions by which scores are computed are in it besides."""
     return "|".join(part for part in signature.split("|") if not part.startswith("detbench:"))
+
+
+def spread(found: Iterable[Score], measure: str) -> float:
+    """How far trainings differ that nothing but a seed tells apart: their standard deviation, pooled over recipes.
+
+    Args:
+        found: trainings, several of a recipe with one signature; one that is alone says nothing.
+        measure: one of :data:`MEASURES`.
+
+    Returns:
+        In the measure's unit; NaN where each is alone.
+    """
+    alike: dict[tuple[str, str, str], list[float]] = {}
+    for score in found:
+        values = alike.setdefault((score.recipe, score.start, score.signature), [])
+        values.append(score.values[MEASURES.index(measure)])
+    squares = sum(np.var(values) * len(values) for values in alike.values())
+    freedom = sum(len(values) - 1 for values in alike.values())
+    return math.sqrt(squares / freedom) if freedom else math.nan
 
 
 def differences(first: str, second: str, measure: str, signature: str) -> tuple[float, ...]:

@@ -106,7 +106,7 @@ ALLOWED = {
     "report.document": {"ap", "data.datasets", "environment", "progress", "stats", "store", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
-    "report.findings": {"alternatives", "claims", "compare", "stats", "swap", "verdict"}
+    "report.findings": {"alternatives", "claims", "compare", "retrained", "stats", "swap", "verdict"}
     | {f"report.{part}" for part in ("breakdown", "collect", "scatter")},
     "report.groups": {"best", "swap"}
     | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},

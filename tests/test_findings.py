@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from detbench import compare, published, stats
+from detbench import compare, published, retrained, stats
 from detbench.claims import Claim, Finding
 from detbench.report import findings
 from detbench.report.collect import Group
 from detbench.report.findings import UNTRUE, Findings
+from detbench.signature import Signature
 from detbench.swap import Pair
 from detbench.types import DetbenchError
 
@@ -77,6 +78,22 @@ def test_what_is_said_in_words_follows_the_numbers(found):
     assert findings.page(prose, found) == f"Good helps. Other harms{UNTRUE}."
     assert found.surely("identity", "good") == "below"
     assert found.surely("other") == ""
+
+
+def test_trainings_again_are_asked_for_by_detector(found, monkeypatch):
+    def again(name, seed, f1, group):
+        signature = retrained.timeless(str(Signature.of(group.floor)))
+        return retrained.Score(name, seed, "start", 10, "0" * 8, signature, (20.0, 0.5, f1, 0.5, 0.5, 0.0))
+
+    one, other = found.groups
+    scores = [again("good", 0, 0.5, one), again("good", 1, 0.7, one), again("other", 0, 0.4, one)]
+    scores += [again("good", 0, 0.9, other), again("other", 0, 0.4, other)]
+    monkeypatch.setattr(retrained, "scores", lambda: tuple(scores))
+    assert found.over_trainings("good", "other").estimate == pytest.approx(0.1)
+    assert found.over_trainings("good", "other", before="yolo11n 640").estimate == pytest.approx(0.5)
+    assert found.spread() == pytest.approx((0.2**2 / 2) ** 0.5)
+    with pytest.raises(DetbenchError, match="No training of good stands beside one of nobody"):
+        found.over_trainings("good", "nobody")
 
 
 def test_lists_counts_and_the_rest(found):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from training import RECIPE, small_spec, tensors
 
@@ -90,6 +91,13 @@ def test_differences_are_of_one_seed_on_the_same_frames(monkeypatch):
     assert retrained.differences("a", "b", "psnr_db", "street:0|yolo26n:1|detbench:9.9|without:x") == ()
     assert retrained.differences("a", "b", "ms", "street:0|yolo26n:1") == ()
     assert retrained.differences("a", "c", "psnr_db", "street:0|yolo26n:1") == ()
+
+
+def test_the_spread_is_that_of_one_recipe_s_trainings():
+    found = [score("a", seed, 20.0 + seed) for seed in (0, 1, 2)] + [score("b", 0, 30.0), score("b", 1, 31.0)]
+    assert retrained.spread(found, "psnr_db") == pytest.approx(((2 * 1.0 + 0.5) / 3) ** 0.5)
+    assert retrained.spread([*found, score("c", 0, 99.0)], "psnr_db") == retrained.spread(found, "psnr_db")
+    assert np.isnan(retrained.spread(found[:1], "psnr_db"))
 
 
 @pytest.mark.parametrize(

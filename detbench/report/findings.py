@@ -15,7 +15,7 @@ from typing import TypedDict, Unpack
 import jinja2
 import numpy as np
 
-from detbench import alternatives
+from detbench import alternatives, retrained, stats
 from detbench.claims import Claim
 from detbench.compare import LEVEL, compare
 from detbench.lineup import CEILING, FLOOR, detector_title
@@ -23,6 +23,7 @@ from detbench.metrics import Sums, metric
 from detbench.report.breakdown import severities
 from detbench.report.collect import Group
 from detbench.report.scatter import ranked_alike
+from detbench.signature import Signature
 from detbench.stats import Interval
 from detbench.swap import Pair
 from detbench.types import DetbenchError, RunResult
@@ -142,6 +143,24 @@ class Findings:
         helped = [self.judged("helps", title) for title in self._titles]
         return [name for name in self.deblurers if all(name in names for names in helped)]
 
+    def over_trainings(
+        self, name: str, over: str, measure: str = "f1", before: str = "", noise: bool = False
+    ) -> Interval:
+        """A recipe's trainings less another's of the same seed: the mean, with Student's interval.
+
+        Raises:
+            DetbenchError: they were not trained again.
+        """
+        found = retrained.differences(name, over, measure, self._signature(before, noise))
+        if not found:
+            raise DetbenchError(f"No training of {name} stands beside one of {over}.")
+        return stats.student(found)
+
+    def spread(self, measure: str = "f1", before: str = "", noise: bool = False) -> float:
+        """The standard deviation of trainings that only their seed tells apart (:func:`detbench.retrained.spread`)."""
+        signature = retrained.timeless(self._signature(before, noise))
+        return retrained.spread((each for each in retrained.scores() if each.signature == signature), measure)
+
     def claim(self, key: str) -> str:
         """A claim's verdict.
 
@@ -223,6 +242,9 @@ class Findings:
         if before and before not in self._titles:
             raise DetbenchError(f"There is no detector {before}: there are {', '.join(self._titles)}.")
         return self.noisy if noise else self._titles[before] if before else self.groups[0]
+
+    def _signature(self, before: str, noise: bool) -> str:
+        return str(Signature.of(self._group(before, noise).floor))
 
     def _run(
         self, name: str, before: str = "", noise: bool = False, severity: str = "", sharp: bool = False
