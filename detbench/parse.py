@@ -19,14 +19,18 @@ def seconds(text: str) -> float:
         raise DetbenchError(f"{text!r} is no time: write 90s, 30m, 2h or 30d.") from None
 
 
-def extents(text: str) -> tuple[float, float]:
-    """Two extents such as ``4:20``, the least and the most, in pixels.
+def two(text: str, example: str) -> tuple[float, float]:
+    """Two numbers such as ``4:20``, the lower one first.
+
+    Args:
+        text: what was typed.
+        example: what could have been, with its option.
 
     Raises:
         DetbenchError: they are none.
     """
     try:
-        least, most = map(float, text.split(":"))
+        low, high = map(float, text.split(":"))
     except ValueError:
-        raise DetbenchError(f"{text!r} are no two extents: write 4:20.") from None
-    return least, most
+        raise DetbenchError(f"{text!r} are no two numbers: write {example}.") from None
+    return low, high

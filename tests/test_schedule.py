@@ -42,8 +42,8 @@ def test_what_is_no_time_is_refused():
         parse.seconds("soon")
 
 
-def test_extents_are_read():
-    assert parse.extents("4:20") == (4.0, 20.0)
+def test_two_numbers_are_read():
+    assert parse.two("-1:20.5", "--extent -1:1") == (-1.0, 20.5)
     for text in ("4", "4-20", "4:20:30", "few:many"):
-        with pytest.raises(DetbenchError, match="are no two extents: write 4:20"):
-            parse.extents(text)
+        with pytest.raises(DetbenchError, match="are no two numbers: write --extent 4:20"):
+            parse.two(text, "--extent 4:20")

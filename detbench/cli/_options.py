@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from detbench.parse import two
 from detbench.types import Backend, DetbenchError, Precision, RunSpec
 
 DEFAULTS = RunSpec("")
@@ -64,10 +65,4 @@ def value_range(text: str | None) -> tuple[float, float] | None:
     Raises:
         DetbenchError: it is no two numbers.
     """
-    if text is None:
-        return None
-    try:
-        low, high = map(float, text.split(":"))
-    except ValueError as error:
-        raise DetbenchError(f"--value-range is {text!r}: give two numbers, such as -1:1.") from error
-    return low, high
+    return None if text is None else two(text, "--value-range -1:1")

@@ -13,7 +13,7 @@ import typer
 from detbench.cli._app import app, errors
 from detbench.cli._options import DEFAULTS, DeviceOption
 from detbench.cli._print import compared, print_alternatives, print_benchmark
-from detbench.parse import extents, seconds
+from detbench.parse import seconds, two
 from detbench.types import DetbenchError, DetectorSpec, RunSpec
 
 TrainName = Annotated[Optional[str], typer.Argument(help="The deblurer to train.")]
@@ -169,7 +169,7 @@ def tune(
             budget=seconds(budget),
             validation=validation,
             weights=weights,
-            blur_px=extents(blur_px),
+            blur_px=two(blur_px, "--blur-px 4:20"),
             imgsz=imgsz,
             seed=seed,
             device=device,
@@ -218,7 +218,7 @@ def adapt(
             data=data,
             budget=seconds(budget),
             validation=validation,
-            recipe=replace(RECIPE, blur_extent=extents(blur_px)),
+            recipe=replace(RECIPE, blur_extent=two(blur_px, "--blur-px 4:20")),
             imgsz=imgsz,
             seed=seed,
             device=device,

@@ -2,28 +2,17 @@
 
 import contextlib
 import io
-import statistics
 from time import process_time  # of all threads; other work on the machine does not count
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from ratios import in_turn
 
 from detbench.match import match
 from detbench.types import Detections
 
 FRAMES, BOXES, CLASSES = 1000, 15, 5
-
-
-def in_turn(first, second, repeats):
-    """The median CPU seconds of two functions that are called in turn."""
-    seconds = ([], [])
-    for _ in range(repeats):
-        for function, taken in zip((first, second), seconds, strict=True):
-            start = process_time()
-            function()
-            taken.append(process_time() - start)
-    return tuple(statistics.median(taken) for taken in seconds)
 
 
 def frames():
@@ -73,7 +62,7 @@ def test_matching():
         return sum(int((image["dtMatches"] > 0).sum()) for image in evaluation.evalImgs if image)
 
     assert 0 < ours() == theirs() < FRAMES * BOXES
-    own, other = in_turn(ours, theirs, repeats=9)
+    own, other = in_turn(ours, theirs, 9, process_time)
     print(
         f"\nMatching {FRAMES} frames of {BOXES} boxes: {other / own:.1f}x faster than pycocotools (need 5x), "
         f"{own * 1e3:.0f} against {other * 1e3:.0f} ms"
