@@ -18,9 +18,10 @@ from typing import Any
 from detbench import compare, runner, stats, store
 from detbench.check import Verdict, judge
 from detbench.files import write_file
+from detbench.lineup import RECOMMENDED
 from detbench.types import DetbenchError, RunResult, RunSpec
 
-FIRST = RunSpec("dc250", limit=20)
+FIRST = RunSpec(RECOMMENDED, limit=20)
 """The run that a gate starts with where no other is given: a minute or two on two cores."""
 
 
@@ -102,7 +103,10 @@ def start(baseline: Path, run: Path | None = None, *, device: str | None = None)
         DetbenchError: there is a baseline already; the run cannot be read or made.
     """
     if _runs(baseline):
-        raise DetbenchError(f"{baseline} holds a baseline already: `detbench check --update` replaces it.")
+        raise DetbenchError(
+            f"{baseline} holds a baseline already: `detbench check --update` makes its run anew in its place; for"
+            " another run, remove it first."
+        )
     if run is not None:
         return update(baseline, store.read(run))
     with tempfile.TemporaryDirectory(prefix="detbench-check-") as folder:
@@ -152,6 +156,8 @@ def _read(baseline: Path) -> RunResult:
     """The run that a baseline holds."""
     runs = _runs(baseline)
     if len(runs) != 1:
+        if not baseline.exists():
+            raise CannotCompare(f"There is no baseline {baseline}: `detbench check --baseline new` starts one.")
         found = f"holds {len(runs)} finished runs" if runs else "holds no finished run"
         raise CannotCompare(f"The baseline {baseline} {found} in folders of its own: it must hold one. Write it again.")
     try:

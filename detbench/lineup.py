@@ -19,6 +19,9 @@ FLOOR = "identity"
 CEILING = "jpeg95"
 """The deblurer whose run on sharp frames shows how much of the reference survives a change that nobody can see."""
 
+RECOMMENDED = "fastsrn_task"
+"""The deblurer that is taken where none is named: that helps most detectors for sure at a time most can afford."""
+
 BY = "by"
 """In the environment of a run that was made elsewhere: who made it, and how it is made again."""
 
@@ -90,9 +93,14 @@ def to_compare(results: Iterable[RunResult]) -> list[RunResult]:
 
 def name(result: RunResult) -> str:
     """What a run is called in tables: its deblurer, except for the floor and the ceiling."""
-    if (its := role(result.spec)) != "model":
+    return title(result.spec)
+
+
+def title(spec: RunSpec) -> str:
+    """What a spec's run is called, likewise."""
+    if (its := role(spec)) != "model":
         return "blurred" if its == "floor" else "sharp, JPEG 95"
-    return result.spec.deblurer if result.spec.input == "blurred" else f"{result.spec.deblurer} on sharp"
+    return spec.deblurer if spec.input == "blurred" else f"{spec.deblurer} on sharp"
 
 
 def detector_title(spec: RunSpec) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, best, features, figure, lineup, published, registry, runner, swap
+from detbench import alternatives, best, compare, features, figure, lineup, published, registry, runner, swap
 from detbench.detectors import adapted
 from detbench.environment import machine
 from detbench.features import Distances
@@ -189,10 +189,13 @@ def _alike(results: Results, group: Group) -> list[RunResult]:
     """
     wanted = str(group.signature)
     for run in results.added:
-        if (its := str(Signature.of(run))) != wanted or run.spec.input != "blurred":
+        differing = compare.mismatches(group.floor, run)
+        if not differing and (its := str(Signature.of(run))) != wanted:
+            differing = [f"signature ({wanted} and {its})"]
+        if differing:
             raise DetbenchError(
-                f"{run.spec.deblurer} was run with {its} on {run.spec.input} frames, and the leaderboard with {wanted}"
-                " on blurred ones: run it again with these settings."
+                f"{run.spec.deblurer} cannot stand on the leaderboard, whose runs differ from it in"
+                f" {'; '.join(differing)}: run it again with these settings."
             )
     return results.added
 

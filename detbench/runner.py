@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detbench import assets, classes, detectors, environment, kept, restored, restorers, shards, store
+from detbench import assets, classes, detectors, environment, kept, lineup, restored, restorers, shards, store
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import file_hash, plain, source_hash, sweep
 from detbench.journal import Journal
@@ -61,7 +61,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
         spec = replace(spec, on_error="stop", skipped=spec.skipped or tried([spec], dataset, out, own, rerun))
     path = place(spec, out)
     if store.is_complete(path):
-        say(f"{spec.deblurer} on {_dataset(spec)}: finished before, read from {path}")
+        say(f"{lineup.title(spec)}: {_dataset(spec)} finished before, read from {path}")
     else:
         from filelock import FileLock
 
@@ -93,7 +93,7 @@ def run_shard(spec: RunSpec, shard: Shard, out: Path = RUNS) -> Path:
     spec, dataset = resolved(spec)
     path = place(spec, out)
     if store.is_complete(path):
-        say(f"{spec.deblurer} on {dataset.name}: finished before, in {path}")
+        say(f"{lineup.title(spec)}: {dataset.name} finished before, in {path}")
         return path
     from filelock import FileLock
 
@@ -211,7 +211,7 @@ def _score(
                 f"{spec.detector} keeps what it scores below {silent:g} to itself, for a threshold is in its file:"
                 f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:g}."
             )
-        label = f"{spec.deblurer} on {dataset.name}" + (" (sharp)" if spec.input == "sharp" else "")
+        label = f"{lineup.title(spec)}: {dataset.name} before {lineup.detector_title(spec)}"
         for id, row in track(loop.rows(mine, done), len(mine), label, done=len(done)):
             journal.add(id, row)
         if loop.found:
@@ -274,12 +274,15 @@ def resolved(spec: RunSpec, own: Custom | None = None) -> tuple[RunSpec, dataset
     """The same, with the dataset: a folder is looked through once."""
     # What is quickly found to be wrong comes before what takes a download or a build.
     deblurer_hash = own.hash if own else restorers.fingerprint(spec)
+    if spec.weights and not own:
+        restorers.check(spec)
     device = environment.device(spec.device)
     dataset = datasets.of(spec)
     spec, _ = detectors.settled(spec)
     spec = replace(
         spec,
         dataset=datasets.absolute(spec.dataset),
+        limit=spec.limit if spec.limit and spec.limit < len(dataset.pairs) else None,
         device=device,
         deblurer_hash=deblurer_hash,
         dataset_hash=dataset.identity,

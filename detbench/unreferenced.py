@@ -107,12 +107,13 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
     deblurers = [restorers.restorer(replace(spec, deblurer=name)) for name in names]
     seen = []
     for name, restore in [(FLOOR, None), *zip(names, deblurers, strict=True)]:
+        label = f"{name if restore else 'blurred'}: {Path(spec.dataset).name}"
         clips: list[str] = []
         videos: set[str] = set()
         detections: list[Detections] = []
         seconds: list[float] = []
         frames = islice(_frames(spec, videos), spec.limit)
-        for clip, frame in track(frames, _count(spec), f"{name} on {Path(spec.dataset).name}"):
+        for clip, frame in track(frames, _count(spec), label):
             started = time.perf_counter()
             given = frame if restore is None else restore([frame])[0]
             seconds.append(time.perf_counter() - started)

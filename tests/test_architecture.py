@@ -113,7 +113,7 @@ ALLOWED = {
     "published": {"data.cards", "registry", "report.collect", "report.tables"},
     "publish": LEAVES
     | {"registry", "runner", "figure", "report.claims", "alternatives", "detectors", "detectors.adapted"}
-    | {"best", "features", "published", "report.features", "results", "swap"}
+    | {"best", "compare", "features", "published", "report.features", "results", "swap"}
     | {f"report.{part}" for part in ("alternatives", "collect", "conclusions", "detectors", "document", "formats")}
     | {f"report.{part}" for part in ("findings", "gains", "models", "plots", "style", "swaps", "tables")},
     "report.models": LEAVES

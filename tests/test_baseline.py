@@ -6,6 +6,7 @@ import math
 import shutil
 
 import pytest
+import torch
 from conftest import BrightBoxes, scene, stand_in
 from unsharp import Net, half_a_pixel, noise
 
@@ -14,6 +15,7 @@ from detbench import detectors, runner, store
 from detbench.data import images
 from detbench.report import ci
 from detbench.types import DetbenchError
+from detbench.weights import save_weights
 
 
 def test_the_run_is_always_made_again(baseline, tmp_path, monkeypatch):
@@ -75,10 +77,11 @@ def test_other_frames_in_the_table_are_named(baseline):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: alter(path, dataset="/gone/away"), r"no dataset '/gone/away'"),
+        (lambda path: alter(path, dataset="/gone/away"), r"no file or folder /gone/away"),
         (lambda path: alter(path, weights="gone.safetensors"), r"gone\.safetensors do not exist"),
         (lambda path: alter(path, device="cuda:77"), r"cuda:77"),
-        (shutil.rmtree, "holds no finished run"),
+        (shutil.rmtree, "There is no baseline .*--baseline new"),
+        (lambda path: shutil.rmtree(next(path.iterdir())), "holds no finished run"),
         (lambda path: shutil.copytree(next(path.iterdir()), path / "second"), "holds 2 finished runs"),
         (lambda path: next(path.glob("*/frames.csv")).write_text("id\nx\n"), r"frames\.csv, line 2 is damaged"),
     ],
@@ -132,6 +135,13 @@ def test_other_weights_can_be_tried(baseline, write_unsharp, tmp_path):
     (tmp_path / "net.safetensors").write_bytes(good)
     assert baseline_module.check(baseline).passed
     assert not baseline_module.check(baseline, weights=str(damaged)).passed
+
+
+def test_weights_of_another_deblurer_are_no_verdict(baseline, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_weights(other, torch.nn.Identity(), {"deblurer": "dc250"})
+    with pytest.raises(baseline_module.CannotCompare, match="holds weights of dc250"):
+        baseline_module.check(baseline, weights=str(other))
 
 
 def test_an_update_replaces_the_baseline_and_says_the_difference(baseline, write_unsharp):

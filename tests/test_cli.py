@@ -192,7 +192,7 @@ def test_deblur_a_video(tmp_path):
         (["run", "--dataset", "nowhere"], "no dataset 'nowhere'"),
         (["run", "--conf", "2"], "conf is 2"),
         (["train", "identity"], "identity has no recipe"),
-        (["train", "dc250", "--data", "missing"], "missing is not a folder"),
+        (["train", "dc250", "--data", "missing"], "There is no file or folder missing"),
     ],
 )
 def test_mistakes_get_one_clear_line(photo, tmp_path, arguments, message):

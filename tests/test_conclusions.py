@@ -10,7 +10,7 @@ from conftest import FRAMES
 
 from detbench import compare
 from detbench.metrics import compared
-from detbench.report.conclusions import HEADINGS, cells, sentences
+from detbench.report.conclusions import HEADINGS, MANY, cells, sentences
 
 
 def test_what_is_shown_is_said_in_words(run):
@@ -51,6 +51,19 @@ def test_of_many_models_it_is_said_metric_by_metric(run):
         recall,
     )
     assert psnr.endswith("; no comparison possible: perfect.")
+
+
+def test_many_that_are_not_sure_are_counted(run):
+    floor = run()
+    names = [f"same{i}" for i in range(MANY + 1)]
+    alike = [
+        dataclasses.replace(floor, path=floor.path.with_name(name), spec=dataclasses.replace(floor.spec, deblurer=name))
+        for name in names
+    ]
+    said = sentences(compare.compare([floor, run("good", 0.75), *alike], resamples=500))
+    assert any(s.startswith("recall") and s.endswith(f"; no difference shown: the other {MANY + 1}.") for s in said)
+    said = sentences(compare.compare([floor, *alike], resamples=500))
+    assert f"recall against blurred's: no difference shown: all {MANY + 1}." in said
 
 
 @pytest.mark.parametrize("clips", [9, 1])

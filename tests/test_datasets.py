@@ -171,8 +171,13 @@ def test_a_folder_that_does_not_pair_up_is_refused_by_name(pairs, harm, message)
 
 
 def test_an_unknown_dataset_gets_the_nearest_name():
-    with pytest.raises(DetbenchError, match="folder or file of that name. There are street"):
+    with pytest.raises(DetbenchError, match="nor a folder of that name. Did you mean street"):
         datasets.load("streets")
+    with pytest.raises(DetbenchError, match="`detbench list datasets` names them"):
+        datasets.load("holiday")
+    for path in ("holiday.mp4", "my/holiday"):
+        with pytest.raises(DetbenchError, match=f"There is no file or folder {path}"):
+            datasets.load(path)
 
 
 def test_training_material_is_not_for_evaluation():

@@ -279,9 +279,9 @@ def test_no_images_and_no_folder(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DetbenchError, match=rf"{tmp_path.name} holds no images.*\.png"):
         list_images(tmp_path)
-    for path in (tmp_path / "gone", tmp_path / "notes.txt"):
-        with pytest.raises(DetbenchError, match=rf"{path.name} is not a folder"):
-            list_images(path)
+    for name, message in {"gone": "There is no folder .*gone", "notes.txt": r"notes\.txt is not a folder"}.items():
+        with pytest.raises(DetbenchError, match=message):
+            list_images(tmp_path / name)
 
 
 def test_every_listed_suffix_can_be_written_and_read(tmp_path):

@@ -152,6 +152,7 @@ def test_limit_scores_the_first_frames(spec, tmp_path):
     assert untimed(part) == untimed(whole)[:2]
     assert part.path != whole.path
     assert "|limit:2|" in str(Signature.of(part))
+    assert runner.run(dataclasses.replace(spec, limit=len(whole.scores)), tmp_path / "runs").path == whole.path
 
 
 def test_noise_is_added_to_the_blurred_frames_alone(spec, tmp_path):

@@ -59,6 +59,17 @@ def size_of(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def existing(*given: list[Path] | None) -> None:
+    """See that files and folders are there, before what takes long.
+
+    Raises:
+        DetbenchError: one is not.
+    """
+    for path in (each for paths in given for each in paths or ()):
+        if not path.exists():
+            raise DetbenchError(f"There is no file or folder {path}.")
+
+
 def value_range(text: str | None) -> tuple[float, float] | None:
     """What ``--value-range`` says.
 

@@ -20,6 +20,7 @@ from detbench.cli._options import (
     size_of,
 )
 from detbench.cli._print import print_table
+from detbench.lineup import RECOMMENDED
 from detbench.types import RunSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def bench(
-    deblurer: Annotated[str, typer.Argument(help="See `detbench list deblurers`.")] = "dc250",
+    deblurer: Annotated[str, typer.Argument(help="See `detbench list deblurers`.")] = RECOMMENDED,
     dataset: Annotated[str, typer.Option(help="Whose first frames are taken.")] = DEFAULTS.dataset,
     size: Annotated[
         Optional[str], typer.Option(help="Width and height that the frames are scaled to, such as 1280x720.")

@@ -58,6 +58,17 @@ def make(
 
 
 @data.command()
+def path(
+    name: Annotated[str, typer.Argument(help="A dataset that is built here: see `detbench list datasets`.")] = "street",
+) -> None:
+    """Print the folder with the frames of a dataset, in sharp/ and blur/, for what is not run by detbench."""
+    with errors():
+        from detbench.data import datasets
+
+        print(datasets.evaluation_folder(name))
+
+
+@data.command()
 def check(
     name: Annotated[str, typer.Argument(help="A published benchmark: see `detbench list datasets`, role protocol.")],
     root: Annotated[Path, typer.Option(help="Where its data were unpacked.")],

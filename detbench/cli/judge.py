@@ -13,6 +13,7 @@ import typer
 from detbench.cli._app import app, errors
 from detbench.cli._options import DeviceOption, RunsArgument, WeightsOption
 from detbench.cli._print import print_swaps, print_table
+from detbench.lineup import RECOMMENDED
 from detbench.types import DetbenchError, RunSpec
 
 BASELINE, NEW = Path("reports/baseline"), Path("new")
@@ -114,7 +115,7 @@ def check(
     ] = BASELINE,
     start: Annotated[
         Optional[Path],
-        typer.Option("--from", help="Of a new baseline: a finished run of yours. Default: dc250 on 20 frames."),
+        typer.Option("--from", help=f"Of a new baseline: a finished run. Default: {RECOMMENDED} on 20 frames."),
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Write a new baseline, and tell what changes.")] = False,
     out: Annotated[Optional[Path], typer.Option(help="Keep the new run's directory in this folder.")] = None,

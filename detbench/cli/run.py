@@ -23,6 +23,7 @@ from detbench.cli._options import (
     value_range,
 )
 from detbench.cli._print import print_benchmarks, print_plan, print_unreferenced
+from detbench.lineup import RECOMMENDED
 from detbench.types import DetbenchError, OnError, RunSpec
 
 RunDeblurer = Annotated[
@@ -31,7 +32,8 @@ RunDeblurer = Annotated[
         "--deblurer",
         "--deblurrer",
         help="See `detbench list deblurers`; or spandrel:FILE or onnx:FILE; or frames:DIR, frames that were restored"
-        " elsewhere, matched by name. Repeat for several; all for all that run as they are. Default: dc250.",
+        " elsewhere, matched by name. Repeat for several; all for all that run as they are. Default:"
+        f" {RECOMMENDED}.",
     ),
 ]
 RunDataset = Annotated[
@@ -228,7 +230,7 @@ def run(
 
         keys = table.chosen(columns) if columns else table.SHOWN
 
-        names = registry.runnable() if deblurer == ["all"] else deblurer or ["dc250"]
+        names = registry.runnable() if deblurer == ["all"] else deblurer or [RECOMMENDED]
         if unreferenced.is_alone(dataset, blur):
             if truth or noise or given != DEFAULTS.input or seeds > 1 or on_error != DEFAULTS.on_error:
                 options = "--truth, --noise, --input, --seeds and --on-error"
@@ -340,7 +342,7 @@ def merge(
 def deblur(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a folder of images, or a video.")],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")],
-    deblurer: DeblurerOption = "dc250",
+    deblurer: DeblurerOption = RECOMMENDED,
     device: DeviceOption = "auto",
     backend: BackendOption = "torch",
     precision: PrecisionOption = None,
@@ -375,7 +377,8 @@ def deblur(
         count = module.deblur(source, target, selective or restore, overwrite, codec)
         left = selective.left if selective else 0
         alone = f"; {left} measured sharp and left alone" if selective else ""
-        print(f"{count - left} frame{'s' if count - left != 1 else ''} restored{alone}: {target}", file=sys.stderr)
+        frames = f"{count - left} frame{'s' if count - left != 1 else ''}"
+        print(f"{frames} restored by {deblurer}{alone}: {target}", file=sys.stderr)
 
 
 @app.command()

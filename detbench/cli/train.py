@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from detbench.cli._app import app, errors
-from detbench.cli._options import DEFAULTS, DeviceOption
+from detbench.cli._options import DEFAULTS, DeviceOption, existing
 from detbench.cli._print import compared, print_alternatives, print_benchmark
 from detbench.parse import seconds, two
 from detbench.types import DetbenchError, DetectorSpec, RunSpec
@@ -66,6 +66,7 @@ def train(
 ) -> None:
     """Train a deblurer by its recipe; the same command goes on after a kill. Works under torchrun."""
     with errors("the same command goes on from the last checkpoint"):
+        existing(data, validation)
         if weights and name is None:
             raise DetbenchError(f"--from {weights} is for one deblurer: name it.")
         if weights and not weights.is_file():
@@ -153,6 +154,7 @@ def tune(
     command goes on after a kill.
     """
     with errors("the same command goes on from the last checkpoint"):
+        existing(data, validation)
         from detbench import compare as module
         from detbench.benchmarks import benchmarks
         from detbench.gan.tune import tune as tune_
@@ -205,6 +207,7 @@ def adapt(
     some clips are kept back, and show what it sees before and after. The same command goes on after a kill.
     """
     with errors("the same command goes on from the last checkpoint"):
+        existing(data, validation)
         from detbench import alternatives
         from detbench.gan.adapt import RECIPE
         from detbench.gan.adapt import adapt as adapt_

@@ -75,11 +75,11 @@ def load(name: str, clips: str = "", blur: str = "", lenient: bool = False) -> D
     place = Path(name)
     if place.is_dir() or place.is_file():
         return from_folder(place, clips, blur, lenient)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or list(known)
-    raise DetbenchError(
-        f"There is no dataset {name!r}, nor a folder or file of that name. There {'are' if near[1:] else 'is'}"
-        f" {', '.join(near)}."
-    )
+    if place.suffix or len(place.parts) > 1:
+        raise DetbenchError(f"There is no file or folder {name}.")
+    near = difflib.get_close_matches(name, known, n=3)
+    names = f"Did you mean {', '.join(near)}?" if near else "`detbench list datasets` names them."
+    raise DetbenchError(f"There is no dataset {name!r}, nor a folder of that name. {names}")
 
 
 def of(spec: RunSpec) -> Dataset:
@@ -269,9 +269,22 @@ def training_folder(name: str) -> Path:
     return build.ensure(name, card.identity, partial(build.photos, card)) / "photos"
 
 
+def evaluation_folder(name: str) -> Path:
+    """The folder in the cache that holds an evaluation card's ``sharp/`` and ``blur/``, built now if it is not there.
+
+    Raises:
+        DetbenchError: an unknown name, or a card that is not for evaluation.
+    """
+    card = cards().get(name)
+    if card is None or card.role != "evaluation":
+        known = [each.name for each in cards().values() if each.role == "evaluation"]
+        raise DetbenchError(f"There is no dataset {name!r} that is built here: there are {', '.join(known)}.")
+    return build.ensure(name, card.identity, partial(build.pairs, card))
+
+
 def _built(card: Card) -> Dataset:
     """A card's pairs, from the cache or built now."""
-    return _read_built(card.name, card.identity, build.ensure(card.name, card.identity, partial(build.pairs, card)))
+    return _read_built(card.name, card.identity, evaluation_folder(card.name))
 
 
 def _read_built(name: str, identity: str, folder: Path) -> Dataset:

@@ -174,6 +174,8 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
         DetbenchError: no such folder, or no image in it.
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise DetbenchError(f"There is no folder {folder}.")
     if not folder.is_dir():
         raise DetbenchError(f"{folder} is not a folder: give an existing folder of images.")
     found = below(folder) if recursive else (path for path in folder.iterdir() if path.is_file())

@@ -69,7 +69,8 @@ def plain(folder: Path) -> Layout | None:
             return Layout("pairs", _matched(folder / blurred, folder / sharp), flat=True)
         if any(there):
             missing = folder / (blurred if there[1] else sharp)
-            raise DetbenchError(f"{missing} does not exist: a dataset folder holds {sharp}/ and {blurred}/.")
+            alone = "" if there[0] else f" Sharp frames alone: --dataset {folder / sharp} --blur shake."
+            raise DetbenchError(f"{missing} does not exist: a dataset folder holds {sharp}/ and {blurred}/.{alone}")
     return None
 
 

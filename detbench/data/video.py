@@ -112,6 +112,8 @@ class Reader:
         try:
             return av.open(str(self.path), metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
+            if not self.path.exists():
+                raise DetbenchError(f"There is no file {self.path}.") from error
             raise DetbenchError(f"{self.path} cannot be read as a video ({_reason(error)}): is it whole?") from error
 
     def _decode(self) -> Iterator[Any]:

@@ -65,7 +65,7 @@ def studies() -> dict[str, Study]:
         for label, changes in TERMS.items()
     }
     return {
-        "dark-channel": Study("dc0", own_parts("dc0", "dc0", "dc250", "dc250p"), noises),
+        "dark-channel": Study("dc0", own_parts("dc0", "dc0", "dc250"), noises),
         "deblurgan": Study(
             "deblurgan_l1", own_parts("deblurgan_l1", "deblurgan_comb", "deblurgan_l1", "deblurgan_tv"), noises
         ),

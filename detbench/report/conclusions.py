@@ -18,6 +18,9 @@ from detbench.verdict import HARMS, HELPS, verdicts
 FEW = 3
 """Of more models than this, conclusions are drawn metric by metric, not model by model."""
 
+MANY = 12
+"""More models than this that show no difference are counted, not named."""
+
 TEST = (
     "How that is tested: the clips are drawn again by chance, many times, both runs are scored on each draw, and p is"
     " twice the share of draws that turn their difference round."
@@ -183,6 +186,9 @@ def _overview(key: str, reference: str, found: Sequence[Difference]) -> str:
             parts["no comparison possible"].append(difference.model)
         else:
             parts["no difference shown"].append(difference.model)
+    unsure = parts["no difference shown"]
+    if len(unsure) > MANY:
+        parts["no difference shown"] = [f"{'all' if len(unsure) == len(found) else 'the other'} {len(unsure)}"]
     groups = "; ".join(f"{word}: {', '.join(models)}" for word, models in parts.items() if models)
     return f"{of.heading} against {reference}'s: {groups}."
 

@@ -84,7 +84,7 @@ def card(name: str, groups: Sequence[Group], pictures: set[str], curve: Curve | 
     entry, record = registry.entries()[name], runs[0].environment.get("training", {})
     about = [f"# {name}", "", *_described(entry.doc), "", *_facts(entry, record), "", "## Training", ""]
     about += _training(record)
-    about += _course(*curve) if curve else []
+    about += _course(*curve, record.get("iterations", 0)) if curve else []
     if f"{name}.svg" in pictures:
         about += ["", f"![validated over its iterations]({FIGURES}/{name}.svg)"]
     about += ["", "## Scores", "", formats.markdown(_scores(groups, runs)).strip()]
@@ -136,16 +136,17 @@ def _training(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _course(measure: str, curve: NDArray[np.float64]) -> list[str]:
-    """Whether it was still getting better when it ended."""
+def _course(measure: str, curve: NDArray[np.float64], ships: int) -> list[str]:
+    """Whether it was still getting better when it ended, and whether the weights that ship are of its end."""
     iterations, values = curve.T
     if len(values) < 2:
         return []
     then = values[iterations <= 0.75 * iterations[-1]][-1:]
     of = METRICS[measure]
+    earlier = f" The weights are of iteration {ships:,}." if ships < iterations[-1] else ""
     return [
         f"- Over the last quarter of its iterations its validation went from {of.form.format(each)} to"
-        f" {of.form.format(values[-1])} ({of.heading})."
+        f" {of.form.format(values[-1])} ({of.heading}).{earlier}"
         for each in then
     ]
 
