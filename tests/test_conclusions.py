@@ -60,7 +60,7 @@ def test_many_that_are_not_sure_are_counted(run):
         dataclasses.replace(floor, path=floor.path.with_name(name), spec=dataclasses.replace(floor.spec, deblurer=name))
         for name in names
     ]
-    said = sentences(compare.compare([floor, run("good", 0.75), *alike], resamples=500))
+    said = sentences(compare.compare([floor, run("good", 0.75), *alike], resamples=2000))
     assert any(s.startswith("recall") and s.endswith(f"; no difference shown: the other {MANY + 1}.") for s in said)
     said = sentences(compare.compare([floor, *alike], resamples=500))
     assert f"recall against blurred's: no difference shown: all {MANY + 1}." in said
