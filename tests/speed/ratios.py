@@ -38,12 +38,13 @@ def reporting():
 def tell(what, against, measured, least=None, most=None, words=""):
     """Tell a ratio, keep it where a report is asked for, and see that it is what it must be."""
     need = f"at least {least:g}" if most is None else f"at most {most:g}"
+    reached = (least is None or measured >= least) and (most is None or measured <= most)
+    words = "; ".join(filter(None, ("" if reached else "**not reached**", words)))
     ROWS.append(f"| {what} | {against} | {need} | {measured:.2f} | {words} |")
     print(f"\n{what}, against {against}: {measured:.2f} (need {need}) {words}")
     if reporting():
         _write()
-    assert least is None or measured >= least
-    assert most is None or measured <= most
+    assert reached
 
 
 def here():
