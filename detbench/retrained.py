@@ -103,7 +103,7 @@ def spread(found: Iterable[Score], measure: str) -> float:
 
 
 def differences(first: str, second: str, measure: str, signature: str) -> tuple[float, ...]:
-    """By how much a deblurer's trainings are above another's, of the same seed on the same frames.
+    """By how much a deblurer's trainings are above another's, of the same seed from the same weights on the same frames.
 
     Args:
         first: name of a deblurer.
@@ -112,17 +112,17 @@ def differences(first: str, second: str, measure: str, signature: str) -> tuple[
         signature: of the runs.
 
     Returns:
-        One for each seed that both were trained with; empty where there is none.
+        One for each seed that both were trained with; empty where there is none, as where what they began with differs.
     """
     if measure not in MEASURES:
         return ()
     of = MEASURES.index(measure)
     a, b = (
         {
-            score.seed: score.values[of]
+            (score.start, score.seed): score.values[of]
             for score in scores()
             if score.signature == timeless(signature) and name == score.recipe
         }
         for name in (first, second)
     )
-    return tuple(a[seed] - b[seed] for seed in sorted(a.keys() & b.keys()))
+    return tuple(a[training] - b[training] for training in sorted(a.keys() & b.keys()))

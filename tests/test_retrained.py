@@ -91,6 +91,8 @@ def test_differences_are_of_one_seed_on_the_same_frames(monkeypatch):
     assert retrained.differences("a", "b", "psnr_db", "street:0|yolo26n:1|detbench:9.9|without:x") == ()
     assert retrained.differences("a", "b", "ms", "street:0|yolo26n:1") == ()
     assert retrained.differences("a", "c", "psnr_db", "street:0|yolo26n:1") == ()
+    written(monkeypatch, score("a", 0, 20.0), dataclasses.replace(score("b", 0, 19.5), start="other"))
+    assert retrained.differences("a", "b", "psnr_db", "street:0|yolo26n:1") == ()
 
 
 def test_the_spread_is_that_of_one_recipe_s_trainings():

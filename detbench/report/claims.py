@@ -163,12 +163,13 @@ def _in_the_loss(claim: Claim) -> list[str]:
 
 def _retrained(claim: Claim) -> list[str]:
     """What was trained again for a claim, and from where on."""
-    if not any(finding.retrained for finding in claim.findings):
+    names = {name for finding in claim.findings if finding.retrained for name in (finding.better, finding.worse)}
+    if not names:
         return []
     told = {
         f"{score.recipe} {score.iterations:,} from {score.start}'s weights on": None
         for score in retrained.scores()
-        if score.recipe in claim.names
+        if score.recipe in names
     }
     count = max(len(finding.retrained) for finding in claim.findings)
     return [
