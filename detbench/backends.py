@@ -74,11 +74,20 @@ def compute(net: nn.Module, backend: str, precision: str, device: str, multiple_
         raise DetbenchError("The backend onnx computes in fp32: leave out the precision.")
     if backend == "openvino" and kind != "cpu":
         raise DetbenchError(f"The backend openvino computes on CPUs, not on {device}: choose torch or compile.")
+    if backend == "openvino" and precision == "bf16" and not openvino_has_bf16():
+        raise DetbenchError("The backend openvino computes in fp32 on this processor: leave out --precision bf16.")
     if backend == "onnx":
         return _onnx(net, device, multiple_of, key)
     if backend == "openvino":
         return _openvino(net, precision, multiple_of, key)
     return _torch(net, backend == "compile", precision, kind)
+
+
+def openvino_has_bf16() -> bool:
+    """Whether this processor multiplies in bfloat16; where it does not, OpenVINO would compute in fp32 unasked."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _need(backend: str) -> None:

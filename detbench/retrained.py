@@ -103,7 +103,7 @@ def spread(found: Iterable[Score], measure: str) -> float:
 
 
 def differences(first: str, second: str, measure: str, signature: str) -> tuple[float, ...]:
-    """By how much a deblurer's trainings are above another's, of the same seed from the same weights on the same frames.
+    """By how much a deblurer's trainings are above another's, of one seed from the same weights, on the same frames.
 
     Args:
         first: name of a deblurer.

@@ -84,9 +84,15 @@ def test_compile_makes_the_frames_of_torch():
 
 def test_bf16_is_near(home):
     whole = np.array(restorer()(frames())).astype(int)
-    for backend in ("torch", "openvino"):
+    for backend in ("torch", "openvino") if backends.openvino_has_bf16() else ("torch",):
         made = np.array(restorer(backend=backend, precision="bf16")(frames()))
         assert 0 < np.abs(made - whole).mean() < 0.5
+
+
+def test_openvino_does_not_compute_in_fp32_unasked(home, monkeypatch):
+    monkeypatch.setattr(backends, "openvino_has_bf16", lambda: False)
+    with pytest.raises(DetbenchError, match="openvino computes in fp32 on this processor"):
+        restorer(backend="openvino", precision="bf16")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,7 @@ def clock(monkeypatch):
     """What takes how long: by (backend, precision), in milliseconds."""
     times = {}
     monkeypatch.setattr(backends, "_ms", lambda restore, frame: times[restore.called])
+    monkeypatch.setattr(backends, "openvino_has_bf16", lambda: True)  # where it has not, it computes in fp32
     times.update(dict.fromkeys([(b, p) for b in backends.PACKAGES for p in ("fp32", "bf16")], 100.0))
     return times
 

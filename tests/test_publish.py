@@ -246,7 +246,7 @@ def _added(root, monkeypatch):
     for run, name, by, wrong in (
         (hers, "herNet", "", "--by"),
         (hers, "unsharp", how, "already"),
-        (other.path, "herNet", how, "conf:0.6"),
+        (other.path, "herNet", how, "conf (0.7 and 0.6)"),
     ):
         done = invoke("publish", "--add", getattr(run, "path", run), "--name", name, "--by", by)
         assert done.exit_code == 1 and wrong in done.output, done.output
