@@ -155,9 +155,9 @@ def update(
 def _read(baseline: Path) -> RunResult:
     """The run that a baseline holds."""
     runs = _runs(baseline)
+    if not baseline.exists():
+        raise CannotCompare(f"There is no baseline {baseline}: `detbench check --baseline new` starts one.")
     if len(runs) != 1:
-        if not baseline.exists():
-            raise CannotCompare(f"There is no baseline {baseline}: `detbench check --baseline new` starts one.")
         found = f"holds {len(runs)} finished runs" if runs else "holds no finished run"
         raise CannotCompare(f"The baseline {baseline} {found} in folders of its own: it must hold one. Write it again.")
     try:

@@ -22,7 +22,7 @@ from detbench.data import layouts
 from detbench.data.clips import by_number, by_pattern
 from detbench.data.images import read_image
 from detbench.data.video import Reader, media
-from detbench.lineup import FLOOR
+from detbench.lineup import FLOOR, title
 from detbench.match import found, match
 from detbench.progress import say, track
 from detbench.types import DetbenchError, Detections, RunSpec
@@ -107,7 +107,7 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
     deblurers = [restorers.restorer(replace(spec, deblurer=name)) for name in names]
     seen = []
     for name, restore in [(FLOOR, None), *zip(names, deblurers, strict=True)]:
-        label = f"{name if restore else 'blurred'}: {Path(spec.dataset).name}"
+        label = f"{title(replace(spec, deblurer=name))}: {Path(spec.dataset).name}"
         clips: list[str] = []
         videos: set[str] = set()
         detections: list[Detections] = []

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,6 +229,14 @@ def test_list(what, name):
     assert done.exit_code == 0
     assert any(line.startswith(f"{name} ") for line in done.stdout.splitlines())
     assert name in [next(iter(row.values())) for row in json.loads(invoke("list", what, "--json").stdout)]
+
+
+def test_the_frames_of_a_dataset_have_a_place(street):
+    done = invoke("data", "path", "street")
+    assert done.exit_code == 0, done.output
+    names = [{path.name for path in (Path(done.stdout.strip()) / side).iterdir()} for side in ("blur", "sharp")]
+    assert names[0] == names[1] and len(names[0]) == 68
+    assert "no dataset 'street_train' that is built here" in invoke("data", "path", "street_train").stderr
 
 
 def test_the_list_of_deblurers_fits_a_screen():

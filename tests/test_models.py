@@ -34,7 +34,7 @@ def test_a_course_is_told_by_its_last_quarter():
     curve = np.array([(100, 24.0), (200, 25.0), (300, 25.5), (400, 25.25)])
     (line,) = models._course("psnr_db", curve, 400)
     assert line == "- Over the last quarter of its iterations its validation went from 25.50 to 25.25 (PSNR dB)."
-    assert models._course("psnr_db", curve[:1], 100) == []
+    assert models._course("psnr_db", curve[:1], 100) == models._course("psnr_db", curve[:0], 100) == []
     assert models._course("psnr_db", curve, 300)[0].endswith("(PSNR dB). The weights are of iteration 300.")
 
 

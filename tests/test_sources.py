@@ -119,6 +119,8 @@ def test_a_video_is_a_clip(tmp_path, monkeypatch):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(DetbenchError, match=r"broken\.mp4 cannot be read as a video"):
         load_folders([tmp_path / "broken.mp4"])
+    with pytest.raises(DetbenchError, match=r"There is no file .*gone\.mp4"):
+        load_folders([tmp_path / "gone.mp4"])
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "photos/../../evil.png"])

@@ -279,12 +279,17 @@ def evaluation_folder(name: str) -> Path:
     if card is None or card.role != "evaluation":
         known = [each.name for each in cards().values() if each.role == "evaluation"]
         raise DetbenchError(f"There is no dataset {name!r} that is built here: there are {', '.join(known)}.")
-    return build.ensure(name, card.identity, partial(build.pairs, card))
+    return _folder(card)
+
+
+def _folder(card: Card) -> Path:
+    """Where a card's pairs are in the cache, built now if they are not there."""
+    return build.ensure(card.name, card.identity, partial(build.pairs, card))
 
 
 def _built(card: Card) -> Dataset:
     """A card's pairs, from the cache or built now."""
-    return _read_built(card.name, card.identity, evaluation_folder(card.name))
+    return _read_built(card.name, card.identity, _folder(card))
 
 
 def _read_built(name: str, identity: str, folder: Path) -> Dataset:

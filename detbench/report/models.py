@@ -139,15 +139,14 @@ def _training(record: Mapping[str, Any]) -> list[str]:
 def _course(measure: str, curve: NDArray[np.float64], ships: int) -> list[str]:
     """Whether it was still getting better when it ended, and whether the weights that ship are of its end."""
     iterations, values = curve.T
-    if len(values) < 2:
+    before = values[iterations <= 0.75 * iterations.max(initial=0)]
+    if not before.size:
         return []
-    then = values[iterations <= 0.75 * iterations[-1]][-1:]
-    of = METRICS[measure]
+    then, now = (METRICS[measure].form.format(value) for value in (before[-1], values[-1]))
     earlier = f" The weights are of iteration {ships:,}." if ships < iterations[-1] else ""
     return [
-        f"- Over the last quarter of its iterations its validation went from {of.form.format(each)} to"
-        f" {of.form.format(values[-1])} ({of.heading}).{earlier}"
-        for each in then
+        f"- Over the last quarter of its iterations its validation went from {then} to {now}"
+        f" ({METRICS[measure].heading}).{earlier}"
     ]
 
 
