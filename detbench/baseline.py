@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detbench import compare, runner, stats, store
+from detbench import compare, resolve, runner, stats, store
 from detbench.check import Verdict, judge
 from detbench.files import write_file
 from detbench.lineup import RECOMMENDED
@@ -188,7 +188,7 @@ def _rerun(before: RunResult, **places: str | None) -> Iterator[RunResult]:
     """The run of a baseline, made again in a temporary folder."""
     given: dict[str, Any] = {key: value for key, value in places.items() if value}
     try:
-        spec = runner.resolve(replace(before.spec, **given))
+        spec = resolve.resolve(replace(before.spec, **given))
     except DetbenchError as error:
         raise CannotCompare(f"The baseline's run cannot be made here. {error}") from error
     _refuse(before, replace(before, spec=spec))  # before the work

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import detectors, environment, match, quality, restorers, runner
+from detbench import detectors, environment, match, quality, resolve, restorers
 from detbench.data import datasets, images
 from detbench.types import Detections, FramePair, RunSpec
 
@@ -113,9 +113,9 @@ def bench(spec: RunSpec, size: tuple[int, int] | None = None) -> Bench:
         size: width and height that the frames are scaled to, in pixels; as they are by default.
 
     Raises:
-        DetbenchError: as for :func:`detbench.runner.run`.
+        DetbenchError: as for :func:`detbench.resolve.resolve`.
     """
-    spec = runner.resolve(spec)
+    spec = resolve.resolve(spec)
     pairs = datasets.of(spec).pairs
     restore, detector = (
         restorers.restorer(spec),

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from detbench import restorers, runner, store
+from detbench import resolve, restorers, runner, store
 from detbench.lineup import CEILING, FLOOR, Lineup, lined_up
-from detbench.runner import RUNS
+from detbench.resolve import RUNS
 from detbench.types import DetbenchError, RunSpec
 
 
@@ -65,9 +65,9 @@ def check(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]], out: Pat
         DetbenchError: an unknown name, or a deblurer that cannot run.
     """
     for view in views:
-        runner.resolve(replace(specs[0], **view))
+        resolve.resolve(replace(specs[0], **view))
     for spec in specs:
-        if not all(store.is_complete(runner.place(runner.resolve(replace(spec, **view)), out)) for view in views):
+        if not all(store.is_complete(resolve.place(resolve.resolve(replace(spec, **view)), out)) for view in views):
             restorers.check(spec)
 
 
@@ -95,7 +95,7 @@ def failing(specs: Sequence[RunSpec], out: Path = RUNS) -> tuple[str, ...]:
     Raises:
         DetbenchError: as for :func:`detbench.runner.run`; or there is no frame that all can be scored on.
     """
-    found = [runner.resolved(spec) for spec in specs]
+    found = [resolve.with_dataset(spec) for spec in specs]
     return runner.tried([spec for spec, _ in found], found[0][1], out)
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from detbench import assets, runner, store
+from detbench import assets, resolve, store
 from detbench.data.cards import cards
 
 HIDDEN = (".lock", ".part")
@@ -40,7 +40,7 @@ class Kept:
         return self.path.name
 
 
-def contents(runs: Path = runner.RUNS) -> list[Kept]:
+def contents(runs: Path = resolve.RUNS) -> list[Kept]:
     """All of it, by kind, the largest first.
 
     Args:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from detbench import assets, detectors, external, registry, restored, runner, shards, store
+from detbench import assets, detectors, external, registry, resolve, restored, runner, shards, store
 from detbench.data import datasets
 from detbench.files import file_hash, write_file
 from detbench.loop import batch_size
@@ -98,8 +98,8 @@ def score(spec: RunSpec, out: Path, cpus: int | None = None, one: Callable[..., 
     import ray
     import torch
 
-    spec, dataset = runner.resolved(spec)
-    path = runner.place(spec, out)
+    spec, dataset = resolve.with_dataset(spec)
+    path = resolve.place(spec, out)
     if spec.deblurer.startswith(restored.PREFIX) or store.is_scored(path):
         return
     cpus = cpus or torch.get_num_threads()

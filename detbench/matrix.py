@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detbench import registry, runner, store
+from detbench import registry, resolve, store
 from detbench.data import datasets, images
 from detbench.files import line_of
 from detbench.lineup import role
@@ -133,7 +133,7 @@ def plan(matrices: Sequence[Matrix], out: Path, measure: Measure) -> list[Row]:
         height, width = images.image_size(pairs[0].sharp)
         for spec in matrix.specs:
             runs = [replace(spec, **view) for view in matrix.views]
-            done = sum(store.is_complete(out / runner.directory(run)) for run in runs)
+            done = sum(store.is_complete(out / resolve.directory(run)) for run in runs)
             frames = 0 if done == len(runs) else len(pairs)
             ms = measure(spec, (width, height)) if frames and role(spec) == "model" else 0.0
             called = spec.deblurer + "".join(

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from detbench import runner, shards, store
+from detbench import resolve, runner, shards, store
 from detbench.data import datasets
 from detbench.progress import track
 from detbench.shards import Shard
@@ -65,8 +65,8 @@ def score(spec: RunSpec, devices: Sequence[str], out: Path) -> None:
     """
     import torch
 
-    spec, dataset = runner.resolved(spec)
-    path = runner.place(spec, out)
+    spec, dataset = resolve.with_dataset(spec)
+    path = resolve.place(spec, out)
     if store.is_scored(path):
         return
     shards.note(path, spec)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import alternatives, best, compare, features, figure, lineup, published, registry, runner, swap
+from detbench import alternatives, best, compare, features, figure, lineup, published, registry, resolve, swap
 from detbench.detectors import adapted
 from detbench.environment import machine
 from detbench.features import Distances
@@ -62,7 +62,7 @@ BIGGER, SMALLER = "yolo26m", (416, 320)
 START, END = "<!-- leaderboard: written by `detbench publish` -->", "<!-- end of the leaderboard -->"
 
 
-def publish(root: Path, runs: Path = runner.RUNS, device: str = "auto", anew: bool = False) -> list[Path]:
+def publish(root: Path, runs: Path = resolve.RUNS, device: str = "auto", anew: bool = False) -> list[Path]:
     """Run what is not run yet, and write leaderboard, tables, figures, results and the README's part of them.
 
     Args:

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import benchmarks, runner, store
+from detbench import benchmarks, resolve, runner, store
 from detbench.files import plain, replacing
 from detbench.lineup import BY
 from detbench.types import DetbenchError, RunResult, RunSpec
@@ -41,7 +41,7 @@ class Results:
         kept: another, whose runs are taken where there is none in the first, and nothing is written.
     """
 
-    def __init__(self, out: Path = runner.RUNS, kept: Path | None = None) -> None:
+    def __init__(self, out: Path = resolve.RUNS, kept: Path | None = None) -> None:
         self.out, self.kept, self.added = out, kept, list[RunResult]()
         self._runs: dict[str, RunResult] = {}
         self._measured: dict[str, Any] = {}
@@ -64,7 +64,7 @@ class Results:
         """The run of a spec as it was kept, of the same weights, detector and frames; None if there is none."""
         if self.kept is None:
             return None
-        name = runner.directory(spec)
+        name = resolve.directory(spec)
         there = store.is_complete(self.kept / name) and not store.is_complete(self.out / name)
         return store.read(self.kept / name) if there else None
 

@@ -1,17 +1,16 @@
-"""RunSpec → RunResult: what a run is made of, where it is kept, and whether it has to be made at all."""
+"""RunSpec → RunResult: every frame restored, looked at and scored, unless that was done before."""
 
 from __future__ import annotations
 
-import difflib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detbench import assets, classes, detectors, environment, kept, lineup, restored, restorers, shards, store
+from detbench import assets, detectors, environment, kept, lineup, resolve, restored, restorers, shards, store
 from detbench.data import alignment, coco, datasets, images
-from detbench.files import file_hash, plain, source_hash, sweep
+from detbench.files import source_hash, sweep
 from detbench.journal import Journal
 from detbench.lineup import FLOOR, role
 from detbench.loop import FAILED, Deblur, Loop, batch_size, draws_of, seed
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
     from detbench.custom import Custom, Given
 
-RUNS = Path("reports/runs")
-"""Where run directories go by default."""
-
 SHOWN = 3
 """Frames that are named when several are left out."""
 
@@ -36,7 +32,7 @@ PROBED = 4
 """Sharp frames that show whether an exported detector has a threshold of its own inside."""
 
 
-def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | None = None) -> RunResult:
+def run(spec: RunSpec, out: Path = resolve.RUNS, rerun: bool = False, deblurer: Given | None = None) -> RunResult:
     """Restore, detect and score every frame of a dataset; a finished run is read from disk, a killed one goes on.
 
     Args:
@@ -56,12 +52,12 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
             What was scored before is kept.
     """
     own = _taken(spec, deblurer)
-    spec, dataset = resolved(spec, own)
+    spec, dataset = resolve.with_dataset(spec, own)
     if spec.on_error == "skip":
         spec = replace(spec, on_error="stop", skipped=spec.skipped or tried([spec], dataset, out, own, rerun))
-    path = place(spec, out)
+    path = resolve.place(spec, out)
     if store.is_complete(path):
-        say(f"{lineup.title(spec)}: {_dataset(spec)} finished before, read from {path}")
+        say(f"{lineup.title(spec)}: {resolve.dataset_name(spec)} finished before, read from {path}")
     else:
         from filelock import FileLock
 
@@ -76,7 +72,7 @@ def run(spec: RunSpec, out: Path = RUNS, rerun: bool = False, deblurer: Given | 
     return store.read(path)
 
 
-def run_shard(spec: RunSpec, shard: Shard, out: Path = RUNS) -> Path:
+def run_shard(spec: RunSpec, shard: Shard, out: Path = resolve.RUNS) -> Path:
     """Score a share of a dataset's frames, for :func:`detbench.shards.merge`; what was scored before is not again.
 
     Args:
@@ -90,8 +86,8 @@ def run_shard(spec: RunSpec, shard: Shard, out: Path = RUNS) -> Path:
     Raises:
         DetbenchError: as for :func:`run`.
     """
-    spec, dataset = resolved(spec)
-    path = place(spec, out)
+    spec, dataset = resolve.with_dataset(spec)
+    path = resolve.place(spec, out)
     if store.is_complete(path):
         say(f"{lineup.title(spec)}: {dataset.name} finished before, in {path}")
         return path
@@ -109,14 +105,15 @@ def run_share(spec: RunSpec, pairs: tuple[FramePair, ...], journal: str, out: Pa
     """The same of a resolved spec and of the frames of a shard, where somebody else has looked through the dataset.
 
     Args:
-        spec: as from :func:`resolve`.
+        spec: as from :func:`detbench.resolve.resolve`.
         pairs: the shard's frames; of ``frames:`` with videos, which are known by all their frames, this does not do.
         journal: the name of the shard's journal.
         out: as for :func:`run`.
     """
-    path = place(spec, out)
+    path = resolve.place(spec, out)
     path.mkdir(parents=True, exist_ok=True)
-    _score(spec, datasets.Dataset(_dataset(spec), spec.dataset_hash, pairs, ""), path, share=(journal, pairs))
+    dataset = datasets.Dataset(resolve.dataset_name(spec), spec.dataset_hash, pairs, "")
+    _score(spec, dataset, path, share=(journal, pairs))
     return path
 
 
@@ -145,7 +142,7 @@ def tried(
 
     failed: dict[str, str] = {}
     for spec in specs:
-        path = place(spec, out)
+        path = resolve.place(spec, out)
         if not store.is_complete(path):
             path.mkdir(parents=True, exist_ok=True)
             with FileLock(path / ".lock"):
@@ -183,7 +180,7 @@ def _score(
     floor = min(spec.conf, store.FLOOR)
     detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
     pairs = datasets.frames(spec, dataset)
-    counted = labels(spec, detector.class_names)
+    counted = resolve.labels(spec, detector.class_names)
     truth = coco.read_truth(Path(spec.truth), [pair.id for pair in pairs], detector.class_names) if spec.truth else None
     if truth and truth.ignored:
         say(f"{spec.truth}: left out, for the detector does not know them: {', '.join(truth.ignored)}")
@@ -246,7 +243,7 @@ def _idle(pairs: Sequence[FramePair], given: Sequence[NDArray[np.uint8]]) -> lis
 
 def _absorb_tried(spec: RunSpec, path: Path, journal: Journal, pairs: Sequence[FramePair]) -> None:
     """Take over what was scored before it was known which frames are left out."""
-    before = place(replace(spec, skipped=()), path.parent)
+    before = resolve.place(replace(spec, skipped=()), path.parent)
     if not (before / store.FAILED).exists():
         return
     with Journal(before / "journal.jsonl") as tried:
@@ -257,77 +254,13 @@ def _absorb_tried(spec: RunSpec, path: Path, journal: Journal, pairs: Sequence[F
         journal.take(tried)
 
 
-def resolve(spec: RunSpec, own: Custom | None = None) -> RunSpec:
-    """A spec with the hashes of its parts and the device that ``auto`` stands for.
-
-    Args:
-        spec: what is asked for.
-        own: the deblurer, where it was handed over and is in no registry.
-
-    Raises:
-        DetbenchError: an unknown deblurer, dataset, detector or device, or no such file of boxes.
-    """
-    return resolved(spec, own)[0]
-
-
-def resolved(spec: RunSpec, own: Custom | None = None) -> tuple[RunSpec, datasets.Dataset]:
-    """The same, with the dataset: a folder is looked through once."""
-    # What is quickly found to be wrong comes before what takes a download or a build.
-    deblurer_hash = own.hash if own else restorers.fingerprint(spec)
-    if spec.weights and not own:
-        restorers.check(spec)
-    device = environment.device(spec.device)
-    dataset = datasets.of(spec)
-    spec, _ = detectors.settled(spec)
-    spec = replace(
-        spec,
-        dataset=datasets.absolute(spec.dataset),
-        limit=spec.limit if spec.limit and spec.limit < len(dataset.pairs) else None,
-        device=device,
-        deblurer_hash=deblurer_hash,
-        dataset_hash=dataset.identity,
-        truth=str(Path(spec.truth).resolve()) if spec.truth else None,
-        truth_hash=_hash_of(spec.truth) if spec.truth else "",
-    )
-    few = datasets.frames(spec, dataset)[: restorers.PROVED]
-    return restorers.settled(spec, lambda: [datasets.read_blurred(pair, spec.noise) for pair in few], own), dataset
-
-
-def _hash_of(truth: str) -> str:
-    """SHA-256 (hexadecimal) of a file of boxes."""
-    if not Path(truth).is_file():
-        raise DetbenchError(f"There is no file {truth}: give COCO's JSON of boxes.")
-    return file_hash(Path(truth))
-
-
-def labels(spec: RunSpec, class_names: Mapping[int, str]) -> frozenset[int] | None:
-    """A detector's labels of the classes that count; None for all.
-
-    Args:
-        spec: what is run.
-        class_names: of the detector's labels.
-
-    Raises:
-        DetbenchError: the detector has no class of a name.
-    """
-    if not spec.classes:
-        return None
-    found = classes.labels(spec.classes, class_names)
-    for name in spec.classes:
-        if not found[name]:
-            known = [its for its in class_names.values() if its != classes.UNUSED]
-            near = difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.4) or known[:5]
-            raise DetbenchError(f"{spec.detector} has no class {name!r}. Among its classes: {', '.join(near)}.")
-    return frozenset(label for its in found.values() for label in its)
-
-
 def restored_frames(spec: RunSpec) -> Iterator[tuple[FramePair, NDArray[np.uint8]]]:
     """The frames of a run with what its deblurer makes of them: kept ones, or restored again; a run's are lossy.
 
     Raises:
         DetbenchError: as for :func:`run`.
     """
-    spec = resolve(spec)
+    spec = resolve.resolve(spec)
     frames, restore = _frames(spec, kept.limit()), None
     for pair in datasets.frames(spec):
         given = images.read_image(pair.sharp) if spec.input == "sharp" else datasets.read_blurred(pair, spec.noise)
@@ -391,27 +324,6 @@ def _frames(spec: RunSpec, limit: float) -> kept.Frames:
     if spec.backend != "torch":
         basis.append(restorers.identity(spec))
     return kept.Frames(basis, 0 if spec.deblurer == FLOOR else limit)
-
-
-def directory(spec: RunSpec) -> str:
-    """The name of a run's directory.
-
-    Raises:
-        DetbenchError: as for :func:`resolve`.
-    """
-    return place(resolve(spec), Path()).name
-
-
-def place(spec: RunSpec, out: Path) -> Path:
-    """The directory of a resolved run; a checkpoint gives it its file's name."""
-    deblurer = plain(Path(spec.deblurer.rpartition(":")[2]).name)
-    return Path(out) / f"{_dataset(spec)}-{deblurer}-{spec.hash8}"
-
-
-def _dataset(spec: RunSpec) -> str:
-    """What a resolved spec's dataset is called."""
-    benchmark, _, root = spec.dataset.partition(":")
-    return benchmark if root else Path(spec.dataset).name
 
 
 def _taken(spec: RunSpec, deblurer: Given | None) -> Custom | None:

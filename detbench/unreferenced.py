@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import detectors, environment, restorers, runner, stats
+from detbench import detectors, environment, resolve, restorers, stats
 from detbench.data import layouts
 from detbench.data.clips import by_number, by_pattern
 from detbench.data.images import read_image
@@ -103,7 +103,7 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
     spec, chosen = detectors.settled(spec)
     device = environment.device(spec.device)
     detector = chosen.build(conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=device)
-    labels = runner.labels(spec, detector.class_names)
+    labels = resolve.labels(spec, detector.class_names)
     deblurers = [restorers.restorer(replace(spec, deblurer=name)) for name in names]
     seen = []
     for name, restore in [(FLOOR, None), *zip(names, deblurers, strict=True)]:

@@ -3,7 +3,7 @@
 import pytest
 
 from detbench import classes
-from detbench.runner import labels
+from detbench.resolve import labels
 from detbench.types import DetbenchError, RunSpec
 
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from detbench import cli, restorers, runner
+from detbench import cli, resolve, restorers
 from detbench.data import images
 from detbench.types import DetbenchError, RunSpec
 
@@ -37,7 +37,7 @@ def test_the_range_is_the_users_to_say(negative, tmp_path):
 
 def test_it_is_another_run(negative, pairs, bright_boxes):
     specs = [RunSpec(negative, dataset=str(pairs), conf=0.5, value_range=each) for each in (None, (-1.0, 1.0))]
-    resolved = [runner.resolve(spec) for spec in specs]
+    resolved = [resolve.resolve(spec) for spec in specs]
     assert resolved[0].hash8 != resolved[1].hash8
     assert resolved[0].deblurer_hash != resolved[1].deblurer_hash  # by which restored frames are kept
 
