@@ -1,6 +1,7 @@
 """The commands that judge runs: report, compare, check, publish."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,8 @@ def test_the_gate_has_three_answers(data, tmp_path, monkeypatch):
     gate = ["check", "--baseline", baseline, "--junit", tmp_path / "junit.xml", "--summary", tmp_path / "summary.md"]
     done = invoke(*gate)
     assert done.exit_code == 0, done.output
-    assert "passed" in done.stdout
+    assert done.stdout.startswith("detbench check: passed\n")
+    assert "the code and the packages are the baseline's." in done.stdout
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("failures") == "0"
 
     honest = quality.psnr_db
@@ -119,7 +121,11 @@ def test_the_gate_has_three_answers(data, tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
     done = invoke(*gate)
     assert done.exit_code == 1, done.output
-    assert "::error title=detbench check" in done.stdout
+    words, github, _ = done.stdout.partition("::error title=detbench check")
+    assert github
+    assert words.startswith("detbench check: failed\nPSNR dB ")
+    assert "\nFrames that fell most:\n" in words
+    assert not re.search(r"<details|---:|\*\*", words)  # for people: Markdown is the summary's
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("failures") == "1"
     assert (tmp_path / "summary.md").read_text().endswith((tmp_path / "page.md").read_text())
     assert invoke("check", "--baseline", baseline, "--update").exit_code == 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from detbench.progress import say
 
 if TYPE_CHECKING:
+    from detbench import check
     from detbench.alternatives import Table
     from detbench.compare import Comparison
     from detbench.lineup import Lineup
@@ -196,6 +197,20 @@ def judgement(lineup: Lineup, comparison: Comparison) -> dict[str, Verdict]:
     return {named[path]: verdict for path, verdict in of_runs(comparison).items()}
 
 
+def print_verdict(verdict: check.Verdict) -> None:
+    """A gate's verdict, as :func:`detbench.report.ci.summary` has it for a page."""
+    from detbench.report import ci
+    from detbench.signature import Signature
+
+    print(ci.headline(verdict), *ci.fell(verdict), sep="\n", end="\n\n")
+    judged, *more = ci.grids(verdict)
+    print_table(judged.headings, judged.rows)
+    print("", *ci.remarks(verdict), str(Signature.of(verdict.now)), sep="\n")
+    for grid in more:
+        print(f"\n{grid.title}:\n")
+        print_table(grid.headings, grid.rows)
+
+
 def print_plan(rows: Sequence[Row]) -> None:
     """A file's runs on stderr, with the time that restoring will take here."""
     lines = []
@@ -218,7 +233,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def print_table(headings: list[str], rows: list[list[str]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout: numbers to the right. In a pipe it is as wide as it needs to be; on a terminal, text folds."""
     from rich.box import Box
     from rich.console import Console

@@ -12,7 +12,7 @@ import typer
 
 from detbench.cli._app import app, errors
 from detbench.cli._options import DeviceOption, RunsArgument, WeightsOption
-from detbench.cli._print import print_swaps, print_table
+from detbench.cli._print import print_swaps, print_table, print_verdict
 from detbench.lineup import RECOMMENDED
 from detbench.types import DetbenchError, RunSpec
 
@@ -150,7 +150,7 @@ def check(
         except module.CannotCompare as error:
             ci.deliver(error, junit, summary)
             raise
-        print(ci.summary(verdict))
+        print_verdict(verdict)
         ci.deliver(verdict, junit, summary)
         if not verdict.passed:
             raise typer.Exit(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,45 +78,68 @@ def _document(suite: TestSuite, seconds: float) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + root.tostring().decode() + "\n"
 
 
-def summary(verdict: Verdict) -> str:
-    """The verdict in Markdown, fit for a comment on a pull request."""
+@dataclass(frozen=True)
+class Grid:
+    """A table of a verdict, for whoever draws it: rows of cells below headings, in plain text."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def headline(verdict: Verdict) -> str:
+    """Whether it passed."""
+    return f"detbench check: {'passed' if verdict.passed else 'failed'}"
+
+
+def fell(verdict: Verdict) -> list[str]:
+    """The metrics that failed, each in a sentence."""
+    return [_fell(outcome) for outcome in verdict.failures]
+
+
+def grids(verdict: Verdict) -> list[Grid]:
+    """The metrics, and where there are any the frames that fell most, and what differs from the baseline's run."""
+    judged = [
+        [
+            outcome.heading,
+            _number(outcome.baseline),
+            _number(outcome.now),
+            str(outcome.interval),
+            f"{outcome.tolerance:g}",
+            outcome.word,
+        ]
+        for outcome in verdict.outcomes
+    ]
+    frames = [[new.id, *_steps(old, new)] for old, new in verdict.fallen[:SHOWN]]
+    changes = [[change.what, *_values(change)] for change in verdict.changes]
+    found = [
+        Grid("Metrics", ["", "baseline", "now", "change, 95 % interval", "may get worse by", ""], judged),
+        Grid("Frames that fell most", ["frame", "found", "missed", "false", "PSNR dB"], frames),
+        Grid("What differs from the baseline's run", ["", "baseline", "now"], changes),
+    ]
+    return [grid for grid in found if grid.rows]
+
+
+def remarks(verdict: Verdict) -> list[str]:
+    """What was run, and what to know of it."""
     spec = verdict.now.spec
     clips = len({score.clip for score in verdict.now.scores})
-    lines = [f"### detbench check: {'passed' if verdict.passed else 'failed'}", ""]
-    lines += [f"- {_fell(outcome)}" for outcome in verdict.failures] + [""] * bool(verdict.failures)
-    lines += _markdown(
-        ["", "baseline", "now", "change, 95 % interval", "may get worse by", ""],
-        [
-            [
-                outcome.heading,
-                _number(outcome.baseline),
-                _number(outcome.now),
-                str(outcome.interval),
-                f"{outcome.tolerance:g}",
-                f"**{outcome.word}**" if outcome.word == "failed" else outcome.word,
-            ]
-            for outcome in verdict.outcomes
-        ],
-    )
-    what = (
-        f"{Path(spec.deblurer).name} on {len(verdict.now.scores)} frames of {Path(spec.dataset).name} ({clips} clips)"
-    )
-    lines += ["", _escape(f"{what}, {_seconds(verdict):.0f} s."), ""]
-    if moved := _moved(verdict):
-        lines += [moved, ""]
-    if verdict.fallen:
-        lines += ["<details><summary>Frames that fell most</summary>", ""]
-        lines += _markdown(
-            ["frame", "found", "missed", "false", "PSNR dB"],
-            [[new.id, *_steps(old, new)] for old, new in verdict.fallen[:SHOWN]],
-        )
-        lines += ["", "</details>", ""]
-    if verdict.changes:
-        lines += ["<details><summary>What differs from the baseline's run</summary>", ""]
-        lines += _markdown(["", "baseline", "now"], [[change.what, *_values(change)] for change in verdict.changes])
-        lines += ["", "</details>", ""]
-    else:
-        lines += ["The deblurer, the code and the packages are the baseline's.", ""]
+    frames = f"{len(verdict.now.scores)} frames of {Path(spec.dataset).name} ({clips} clips)"
+    lines = [f"{Path(spec.deblurer).name} on {frames}, {_seconds(verdict):.0f} s.", _moved(verdict)]
+    same = "" if verdict.changes else "The deblurer, the code and the packages are the baseline's."
+    return [line for line in (*lines, same) if line]
+
+
+def summary(verdict: Verdict) -> str:
+    """The verdict in Markdown, fit for a comment on a pull request."""
+    judged, *more = grids(verdict)
+    lines = [f"### {headline(verdict)}", ""]
+    lines += [f"- {sentence}" for sentence in fell(verdict)] + [""] * bool(verdict.failures)
+    lines += [*_markdown(judged), ""]
+    for remark in remarks(verdict):
+        lines += [_escape(remark), ""]
+    for grid in more:
+        lines += [f"<details><summary>{grid.title}</summary>", "", *_markdown(grid), "", "</details>", ""]
     lines.append(f"`{str(Signature.of(verdict.now)).replace('`', '')}`")
     return "\n".join(lines) + "\n"
 
@@ -235,9 +259,10 @@ def _seconds(verdict: Verdict) -> float:
     return float(verdict.now.environment.get("wall_seconds", 0))
 
 
-def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table, its first column to the left."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *([_escape(cell) for cell in row] for row in rows)]
+def _markdown(grid: Grid) -> list[str]:
+    """A grid as a Markdown table, its first column to the left."""
+    cells = [["**failed**" if cell == "failed" else _escape(cell) for cell in row] for row in grid.rows]
+    lines = [grid.headings, ["---", *["---:"] * (len(grid.headings) - 1)], *cells]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
