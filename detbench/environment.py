@@ -16,6 +16,10 @@ from detbench.types import DetbenchError
 PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "opencv-python", "pillow", "pycocotools")
 
 
+TIMED = "timed"
+"""Where the description of a run tells of the machine on which its times were taken, if that was done later."""
+
+
 def describe() -> dict[str, Any]:
     """Versions, hardware and commit as plain data. Packages that are not installed are left out."""
     import torch
@@ -42,9 +46,16 @@ def describe() -> dict[str, Any]:
 
 
 def machine(described: Mapping[str, Any]) -> str:
-    """In words, what :func:`describe` says of the hardware: processor, threads, GPU."""
+    """In words, the hardware that a run's times are of, as :func:`describe` has it: processor, threads, GPU."""
+    described = timed(described)
     processor, threads = described.get("cpu", "an unknown processor"), described.get("threads", "?")
     return f"{processor}, {threads} threads, {described.get('gpu') or 'no GPU'}"
+
+
+def timed(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run's description says of the machine that its times are of."""
+    found: Mapping[str, Any] = described.get(TIMED, described)
+    return found
 
 
 def commit() -> dict[str, Any]:

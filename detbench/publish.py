@@ -131,6 +131,25 @@ def again(root: Path, added: RunResult | None = None, name: str = "", by: str = 
     return [root / path for path in (*PAGES, *[RESULTS] * bool(added))]
 
 
+def retimed(root: Path, device: str = "auto") -> list[Path]:
+    """Take all times anew, in turn, and write all pages again; nothing else is measured.
+
+    Args:
+        root: of the checkout.
+        device: as in a run's spec.
+
+    Returns:
+        The files written, without tables and figures.
+
+    Raises:
+        DetbenchError: as for :func:`again`; or a deblurer, a detector or the dataset is not what it was in the results.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        results = Results.load(root / RESULTS, Path(scratch))
+        results.save(root / RESULTS, results.retime(device))
+    return [*again(root), root / RESULTS]
+
+
 def _written(root: Path, results: Results, names: Sequence[str], device: str) -> list[Group]:
     """Leaderboard, claims, tables, figures and the README's part of them; the groups of runs, one a detector."""
     base = RunSpec("", device=device)

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import benchmarks, resolve, runner, store
+from detbench import benchmarks, resolve, runner, store, times
 from detbench.files import plain, replacing
 from detbench.lineup import BY
 from detbench.types import DetbenchError, RunResult, RunSpec
@@ -106,6 +106,21 @@ class Results:
         for file, text in _texts(replace(run, spec=renamed, environment={**run.environment, BY: by}), whole=True):
             (place / file).write_text(text, "utf-8", "surrogateescape")
         self.added = [*(each for each in self.added if each.spec.deblurer != name), store.read(place)]
+
+    def retime(self, device: str = "auto") -> list[Path]:
+        """Take the times of all that was run here anew, in turn (:mod:`detbench.times`); added runs keep theirs.
+
+        Returns:
+            The directories of the runs.
+
+        Raises:
+            DetbenchError: as for :func:`detbench.times.measure`.
+        """
+        found = times.measure(list(self._runs.values()), device)
+        for key, run in self._runs.items():
+            self._runs[key] = timed = found.put_into(run)
+            store.write_scores(timed.path, timed.scores)
+        return [run.path for run in self._runs.values()]
 
     def save(self, target: Path, whole: Collection[Path]) -> None:
         """Write all of it to one file; the same bytes for the same results.

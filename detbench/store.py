@@ -96,9 +96,7 @@ def finish(
         return "], " + json.dumps(whole)[1:]
 
     with ExitStack() as stack:
-        file = stack.enter_context(_written(path / "frames.csv", newline=""))
-        table = csv.DictWriter(file, [field.name for field in dataclasses.fields(FrameScore)])
-        table.writeheader()
+        table = stack.enter_context(_table(path))
         objects = stack.enter_context(_growing(path / "detections-sharp.json", '{"annotations": [', after_objects))
         seen = {
             side: stack.enter_context(_growing(path / f"detections-{side}.json", "[", lambda: "]")) for side in SEEN
@@ -113,6 +111,12 @@ def finish(
             for add, text in ((objects, numbered), *((seen[side], each[side]) for side in SEEN)):
                 add(text.replace('"image_id": 0,', f'"image_id": {number},'))
     _write_json(path / "manifest.json", manifest(spec, environment, len(names)))
+
+
+def write_scores(path: Path, scores: Iterable[FrameScore]) -> None:
+    """Write the scores of a finished run in place of its own: of the same frames."""
+    with _table(path) as table:
+        table.writerows(map(vars, scores))
 
 
 def manifest(spec: RunSpec, environment: Mapping[str, Any], frames: int) -> dict[str, Any]:
@@ -283,6 +287,15 @@ def _written(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     """A file to write to, that is there when all is written."""
     with replacing(path) as partial, partial.open("w", newline=newline, **TEXT) as file:
         yield file
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[csv.DictWriter[str]]:
+    """A run's file of scores, to write to."""
+    with _written(path / "frames.csv", newline="") as file:
+        table = csv.DictWriter(file, [field.name for field in dataclasses.fields(FrameScore)])
+        table.writeheader()
+        yield table
 
 
 @contextmanager

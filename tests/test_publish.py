@@ -191,6 +191,8 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
         _again(tmp_path, patch)
     with monkeypatch.context() as patch:
         _added(tmp_path, patch)
+    with monkeypatch.context() as patch:
+        _timed(tmp_path, patch)
 
 
 def _written(root):
@@ -265,6 +267,24 @@ def _added(root, monkeypatch):
         again = Results.load(root / publish.RESULTS, root / f"once more {number}")
         assert [run.spec.deblurer for run in again.added] == ["herNet"]
         assert again.added[0].scores == hers.scores
+
+
+def _timed(root, monkeypatch):
+    """Other times, and nothing else, of all that was run here."""
+    monkeypatch.setattr(runner, "run", pytest.fail)
+    monkeypatch.chdir(root)
+    before = Results.load(root / publish.RESULTS, root / "before times")
+    done = invoke("publish", "--times", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    after = Results.load(root / publish.RESULTS, root / "after times")
+    spec = publish.RunSpec("unsharp")
+    was, now = (pd.DataFrame(map(vars, results.run(spec).scores)) for results in (before, after))
+    changed = (was != now).any()
+    assert set(changed.index[changed]) == {"restore_ms", "detect_ms"}
+    assert after.added[0].scores == before.added[0].scores
+    page = (root / "reports" / "leaderboard.md").read_text()
+    assert "All times were taken in turn, frame by frame." in page
+    assert "Not all runs were made together" not in page
 
 
 def test_the_readme_and_the_leaderboard_agree():

@@ -184,8 +184,9 @@ def publish(
     from_results: Annotated[
         bool, typer.Option("--from-results", help="Run nothing; write all pages again from reports/results/.")
     ] = False,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Run all, also what reports/results/ knows: for times of one machine.")
+    anew: Annotated[bool, typer.Option("--anew", help="Run all, also what reports/results/ knows.")] = False,
+    times: Annotated[
+        bool, typer.Option("--times", help="Take all times anew, in turn, and write all pages again; keep all scores.")
     ] = False,
     add: Annotated[
         Optional[Path],
@@ -208,6 +209,9 @@ def publish(
             raise DetbenchError("--add wants --name, what the model is called, and --by, who makes it again and how.")
         if from_results or add:
             print(*module.again(root, store.read(add) if add else None, name.strip(), by.strip()), sep="\n")
+            return
+        if times:
+            print(*module.retimed(root, device), sep="\n")
             return
         if not (check or mark):
             print(*module.publish(root, device=device, anew=anew), sep="\n")

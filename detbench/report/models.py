@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from detbench import figure, registry, restorers, store
 from detbench.data import datasets, images
+from detbench.environment import timed
 from detbench.files import write_file
 from detbench.lineup import detector_title
 from detbench.loop import draws_of, seed
@@ -178,7 +179,7 @@ def _measured(group: Group, run: RunResult) -> list[str]:
         for key in ("psnr_db", "ssim")
     ]
     ms = float(np.median([score.restore_ms for score in run.scores]))
-    lines.append(f"{ms:,.0f} ms a frame on {run.environment.get('cpu', 'an unknown processor')}")
+    lines.append(f"{ms:,.0f} ms a frame on {timed(run.environment).get('cpu', 'an unknown processor')}")
     harm = [each for each in group.harm if each.spec.deblurer == run.spec.deblurer]
     lines += [f"given sharp frames, F1 {each.f1:.3f} (re-encoded as JPEG 95: {group.ceiling.f1:.3f})" for each in harm]
     return [f"Before {detector_title(run.spec)}: {'; '.join(lines)}."]

@@ -14,7 +14,7 @@ import numpy as np
 
 from detbench import compare, table
 from detbench.compare import Comparison
-from detbench.environment import machine
+from detbench.environment import TIMED, machine, timed
 from detbench.lineup import BY
 from detbench.metrics import METRICS, Sums, compared, metric
 from detbench.report import origins
@@ -97,14 +97,17 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
 
 
 def machines(group: Group) -> str:
-    """Where the deblurers' times are of other machines than the floor's, or were not taken together; else empty."""
+    """Where the deblurers' times are of other machines than the floor's, and whether they were taken together."""
     usual, others = machine(group.floor.environment), dict[str, list[str]]()
     for run in group.ranked:
         if BY not in run.environment and (its := machine(run.environment)) != usual:
             others.setdefault(its, []).append(run.spec.deblurer)
     told = "".join(f" Times of {', '.join(names)} are of {its}, not of {usual}." for its, names in others.items())
-    if len({run.environment.get("commit") for run in group.ranked if BY not in run.environment}) > 1:
+    environments = [run.environment for run in group.ranked if BY not in run.environment]
+    if len({timed(its).get("commit") for its in environments}) > 1:
         told += " Not all runs were made together, and a shared machine is not always as fast."
+    elif environments and all(TIMED in its for its in environments):
+        told += " All times were taken in turn, frame by frame."
     return told
 
 
