@@ -24,7 +24,7 @@ def test_a_training_is_told():
         "- 90,000 crops in 45,000 iterations, 2.0 hours of 2 processor cores, seed 3.",
         "- It starts from the weights of `dc250`.",
         "- In its loss: yolo26n.",
-        "- Files that it learnt from: 2,036 of photos.",
+        "- Files that it learnt from, by folder ([what is in them](../../reports/training)): 2,036 of photos.",
         "- Changed at iteration 2,500; before: iterations 12000.",
     ]
     assert models._training({}) == ["It was not trained here."]

@@ -130,7 +130,7 @@ def _training(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"- In its loss: {', '.join(Path(each).stem for each in through)}.")
     data = ", ".join(f"{source['files']:,} of {source['folder']}" for source in record.get("data", ()))
     if data:
-        lines.append(f"- Files that it learnt from: {data}.")
+        lines.append(f"- Files that it learnt from, by folder ([what is in them](../../reports/training)): {data}.")
     for change in record.get("changes", ()):
         was = ", ".join(f"{key} {value}" for key, value in change["recipe_was"].items())
         lines.append(f"- Changed at iteration {change['iteration']:,}; before: {was}.")
