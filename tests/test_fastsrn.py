@@ -90,7 +90,7 @@ def test_its_recipe_can_be_trained(name):
         return
     preset = spec.presets[spec.preset]
     recipe = preset.recipe
-    if name == "fastsrn_task_small":  # too small for the terms of a detector
+    if name in ("fastsrn_l1", "fastsrn_task_small"):  # the control; and too small for the terms of a detector
         assert not recipe.detector
     else:
         assert recipe.detector and recipe.detector_features and recipe.detector_classes and recipe.detector_boxes
