@@ -133,14 +133,15 @@ def test_a_claim_says_what_was_trained_again(monkeypatch):
     assert table.parts[0].rows[1][-2] is None
 
 
-def test_the_terms_differ_from_the_recipe_in_nothing_else():
-    found = retrain.studies()["terms"].recipes
-    whole = found["fastsrn_task, all terms"][1]
-    for label, (name, recipe) in found.items():
-        assert name == "fastsrn_task"
+@pytest.mark.parametrize(("study", "name"), [("terms", "fastsrn_task"), ("dc250-terms", "dc250_task")])
+def test_the_terms_differ_from_the_recipe_in_nothing_else(study, name):
+    found = retrain.studies()[study].recipes
+    whole = found[f"{name}, all terms"][1]
+    for label, changes in retrain.TERMS[name].items():
+        its, recipe = found[f"{name}, {label}"]
         changed = {key for key, value in vars(recipe).items() if value != vars(whole)[key]}
-        assert changed == retrain.TERMS[label].keys()
-    assert whole.init_from == retrain.studies()["terms"].start
+        assert (its, changed) == (name, changes.keys())
+    assert whole.init_from == retrain.studies()[study].start
 
 
 def test_tables_have_the_mean_and_the_range_of_seeds():

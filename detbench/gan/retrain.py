@@ -27,18 +27,22 @@ from detbench.retrained import Score
 from detbench.signature import Signature
 from detbench.types import RunSpec
 
-TERMS: Mapping[str, Mapping[str, Any]] = {
-    "fastsrn_task, all terms": {},
-    "fastsrn_task, L1 alone": {"detector_features": 0.0, "detector_classes": 0.0, "detector_boxes": 0.0},
-    "fastsrn_task, L1 and features": {"detector_classes": 0.0, "detector_boxes": 0.0},
-    "fastsrn_task, L1, classes and boxes": {"detector_features": 0.0},
-    "fastsrn_task, yolo11n in the loss besides": {"detector": ("yolo26n", "yolo11n")},
-}
-"""What is changed in a recipe, to tell what each of its terms brings; no label is a deblurer's name, whose trainings
-claims would take for whole ones."""
+NO_DETECTOR: Mapping[str, Any] = {"detector_features": 0.0, "detector_classes": 0.0, "detector_boxes": 0.0}
 
-SHORT: Mapping[str, Any] = {"iterations": 400, "warmup": 40}
-"""Of a training whose terms are told apart: by so many its detections have got most of what a whole one brings."""
+TERMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "fastsrn_task": {
+        "all terms": {},
+        "L1 alone": NO_DETECTOR,
+        "L1 and features": {"detector_classes": 0.0, "detector_boxes": 0.0},
+        "L1, classes and boxes": {"detector_features": 0.0},
+        "yolo11n in the loss besides": {"detector": ("yolo26n", "yolo11n")},
+    },
+    "dc250_task": {"all terms": {}, "no detector": NO_DETECTOR},
+}
+"""What is changed in a deblurer's recipe, to tell what each of its terms brings."""
+
+SHORT: Mapping[str, int] = {"fastsrn_task": 400, "dc250_task": 1_000}
+"""Iterations of such a training: by so many its detections have got most of what a whole one brings."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,23 @@ def studies() -> dict[str, Study]:
     """All there are, by name."""
     noises = [{}, {"noise": 0.001}]
     detectors = [{"detector": name} for name in ("yolo26n", "yolo11n", "yolo26m")]
-    terms = {
-        label: ("fastsrn_task", replace(_recipe("fastsrn_task"), **SHORT, **changes))
-        for label, changes in TERMS.items()
-    }
     return {
         "dark-channel": Study("dc0", own_parts("dc0", "dc0", "dc250"), noises),
         "deblurgan": Study(
             "deblurgan_l1", own_parts("deblurgan_l1", "deblurgan_comb", "deblurgan_l1", "deblurgan_tv"), noises
         ),
-        "terms": Study("fastsrn", terms, detectors),
+        "terms": Study("fastsrn", terms("fastsrn_task"), detectors),
+        "dc250-terms": Study("dc250", terms("dc250_task"), detectors),
     }
+
+
+def terms(name: str) -> dict[str, tuple[str, Recipe]]:
+    """A deblurer's recipe, shortened, and what differs from it in a term.
+
+    No label is a deblurer's name, whose trainings claims would take for whole ones.
+    """
+    short = replace(_recipe(name), iterations=SHORT[name], warmup=SHORT[name] // 10)
+    return {f"{name}, {label}": (name, replace(short, **changes)) for label, changes in TERMS[name].items()}
 
 
 def own_parts(start: str, *names: str) -> dict[str, tuple[str, Recipe]]:
