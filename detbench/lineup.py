@@ -19,7 +19,7 @@ FLOOR = "identity"
 CEILING = "jpeg95"
 """The deblurer whose run on sharp frames shows how much of the reference survives a change that nobody can see."""
 
-RECOMMENDED = "fastsrn_task"
+RECOMMENDED = "fastsrn_l1"
 """The deblurer that is taken where none is named: that helps most detectors for sure at a time most can afford."""
 
 BY = "by"

@@ -53,7 +53,7 @@ LARGER_IMGSZ = 960
 NOISE = 0.001
 """Variance of the noise on the frames of the second table, as in the dark-channel paper's."""
 
-DRAWN = "fastsrn_task"
+DRAWN = lineup.RECOMMENDED
 """The deblurer whose frames the README shows, and that is weighed against what else the effort could go into."""
 
 BIGGER, SMALLER = "yolo26m", (416, 320)

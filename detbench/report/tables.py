@@ -15,7 +15,7 @@ import numpy as np
 from detbench import compare, table
 from detbench.compare import Comparison
 from detbench.environment import TIMED, machine, timed
-from detbench.lineup import BY
+from detbench.lineup import BY, RECOMMENDED
 from detbench.metrics import METRICS, Sums, compared, metric
 from detbench.report import origins
 from detbench.report.breakdown import ENOUGH, Cell
@@ -37,8 +37,9 @@ MADE_ELSEWHERE = " ‡"
 JUDGED = ("verdict", "f1", "gain", "gap_closed")
 """What comes first on the leaderboard: does it help, and by how much."""
 
-ALWAYS = ("dc250", "srn")
-"""What a shortlist shows whatever comes out: the publication's main model, and the peer with its authors' weights."""
+ALWAYS = ("dc250", "srn", RECOMMENDED)
+"""What a shortlist shows whatever comes out: the publication's main model, the peer with its authors' weights, and what is
+taken where none is named."""
 
 SPEEDS = (0.0, 200.0, 1000.0, math.inf)
 """Classes of speed, in milliseconds a frame: of each a shortlist shows the best."""
