@@ -55,6 +55,16 @@ def test_the_most_f1_for_sure_within_the_budget(budget, name, tried):
     assert [each.deblurer for each, _ in found.tried] == tried
 
 
+def test_what_tables_cannot_tell_apart_is_ranked_by_all_detectors():
+    def board(detector, **gains):
+        scores = (score(name, gain, HELPS) for name, gain in gains.items())
+        return dataclasses.replace(BOARD, detector=detector, scores=tuple(scores))
+
+    boards = [board("one", a=0.2003, b=0.2001, c=0.1), board("other", c=0.3, b=0.2, a=0.1)]
+    assert [its.deblurer for its in best.before(boards, None, None).scores] == ["b", "a", "c"]
+    assert [its.deblurer for its in best.before(boards, "other", None).scores] == ["c", "b", "a"]
+
+
 def test_what_cannot_be_tried_is_said_and_left_out():
     def out_of_reach(name, budget_ms):
         if name == "slow":
@@ -115,8 +125,8 @@ def test_a_board_survives_its_file(run, tmp_path, monkeypatch):
 
 
 def test_a_detector_without_scores_is_refused_with_those_that_have_some():
-    assert best.before([BOARD], None, None) is BOARD
-    assert best.before([BOARD], "yolo26n", 640) is BOARD
+    assert best.before([BOARD], None, None) == BOARD
+    assert best.before([BOARD], "yolo26n", 640) == BOARD
     with pytest.raises(DetbenchError, match="no scores before x at 320, only before yolo26n at 640. Run `detbench"):
         best.before([BOARD], "x", 320)
 
