@@ -41,7 +41,7 @@ TERMS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """What is changed in a deblurer's recipe, to tell what each of its terms brings."""
 
-SHORT: Mapping[str, int] = {"fastsrn_task": 400, "dc250_task": 1_000}
+SHORT: Mapping[str, int] = {"fastsrn_task": 400, "dc250_task": 500}
 """Iterations of such a training: by so many its detections have got most of what a whole one brings."""
 
 
