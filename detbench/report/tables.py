@@ -143,7 +143,7 @@ def shortlist(group: Group) -> Table:
         ),
         notes=(
             "Against blurred: paired bootstrap over clips, verdicts after Holm's correction for"
-            f" {_all(models)}.{_UNSEEN if met else ''}",
+            f" {_all(models)}.{_UNSEEN if met else ''}{machines(group)}",
         ),
         key="shortlist",
     )
