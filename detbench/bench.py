@@ -117,10 +117,8 @@ def bench(spec: RunSpec, size: tuple[int, int] | None = None) -> Bench:
     """
     spec = resolve.resolve(spec)
     pairs = datasets.of(spec).pairs
-    restore, detector = (
-        restorers.restorer(spec),
-        detectors.settled(spec)[1].build(conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device),
-    )
+    _, found = detectors.settled(spec)
+    restore, detector = restorers.restorer(spec), found.for_run(spec)
     times: dict[str, list[float]] = {}
     for number in range(FRAMES + 1):
         sharp, blurred = _timed(times, "reading", _read, pairs[number % len(pairs)])

@@ -177,8 +177,7 @@ def _score(
     ``tried``, and those that did are written there alone.
     """
     _, found = detectors.settled(spec)
-    floor = min(spec.conf, store.FLOOR)
-    detector = found.build(conf=floor, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
+    detector = found.for_run(spec, min(spec.conf, store.FLOOR))
     pairs = datasets.frames(spec, dataset)
     counted = resolve.labels(spec, detector.class_names)
     truth = coco.read_truth(Path(spec.truth), [pair.id for pair in pairs], detector.class_names) if spec.truth else None

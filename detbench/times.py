@@ -109,5 +109,4 @@ def _restore(restore: Callable[[list[Frame]], object], frame: Frame) -> None:
 def _detector(spec: RunSpec) -> detectors.Detector:
     """As a run builds it."""
     _, found = detectors.settled(spec)
-    conf = min(spec.conf, store.FLOOR)
-    return found.build(conf=conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
+    return found.for_run(spec, min(spec.conf, store.FLOOR))

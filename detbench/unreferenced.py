@@ -100,9 +100,8 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
     Raises:
         DetbenchError: no frames, or an unknown name.
     """
-    spec, chosen = detectors.settled(spec)
-    device = environment.device(spec.device)
-    detector = chosen.build(conf=spec.conf, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=device)
+    spec, chosen = detectors.settled(replace(spec, device=environment.device(spec.device)))
+    detector = chosen.for_run(spec)
     labels = resolve.labels(spec, detector.class_names)
     deblurers = [restorers.restorer(replace(spec, deblurer=name)) for name in names]
     seen = []

@@ -89,6 +89,19 @@ class Resolved:
         check_imgsz(imgsz, self.spec.stride, self.weights.name if self.weights else self.name)
         return self.spec.build(self.weights, conf=conf, nms_iou=nms_iou, imgsz=imgsz, device=device)
 
+    def for_run(self, spec: RunSpec, conf: float | None = None) -> Detector:
+        """Load the network as a run wants it.
+
+        Args:
+            spec: a run's settings, settled.
+            conf: in place of the run's own, in [0, 1].
+
+        Raises:
+            DetbenchError: as for :meth:`build`.
+        """
+        least = spec.conf if conf is None else conf
+        return self.build(conf=least, nms_iou=spec.nms_iou, imgsz=spec.imgsz, device=spec.device)
+
 
 def look(detector: Detector, frame: NDArray[np.uint8]) -> Detections:
     """What a detector finds in one (H, W, 3) uint8 RGB frame.
