@@ -249,9 +249,15 @@ def test_points_are_named_beside_them_unless_others_are_in_the_way():
     assert np.linalg.norm(nearest - beside) < 8 * axes.figure.dpi / 72
 
 
-def test_a_point_on_another_has_no_name():
-    axes = scatter.f1_against_psnr({name: run("same") for name in "ab"}, FLOOR, CEILING).axes[0]
-    assert {text.get_text() for text in axes.texts} == {style.FLOOR_NAME, style.CEILING_NAME}
+@pytest.mark.parametrize(("names", "said"), [("ab", {"a\nb"}), ("abc", {"a\nb\nc"}), ("abcd", set())])
+def test_a_few_points_on_each_other_are_named_together(names, said):
+    axes = scatter.f1_against_psnr({name: run("same") for name in names}, FLOOR, CEILING).axes[0]
+    assert {text.get_text() for text in axes.texts} == said | {style.FLOOR_NAME, style.CEILING_NAME}
+
+
+def test_points_that_touch_through_a_third_are_one_heap():
+    places = np.array([[0.0, 0], [4, 0], [9, 0], [2, 0], [20, 0]])
+    assert sorted(map(sorted, scatter.heaps(places, 3))) == [[0, 1, 3], [2], [4]]
 
 
 def test_real_detections_are_plotted_from_end_to_end(tmp_path):

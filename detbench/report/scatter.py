@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from detbench import stats
 from detbench.metrics import METRICS, Sums
@@ -36,6 +38,12 @@ BESIDE = (
     ((0, -4), "center", "top"),
 )
 """Where a point's name may stand: offset in points, and which of its sides is there."""
+
+MARK = 5
+"""Points around another point's middle that a name keeps free."""
+
+NEAR, TOGETHER = 3.0, 3
+"""Points nearer than so many points lie on each other, and are named together where they are no more than this."""
 
 
 @styled
@@ -152,43 +160,60 @@ def _scatter(
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if hollow:
         legend(figure, [Line2D([], [], label="deblurred", **SOLID), Line2D([], [], label="not deblurred", **HOLLOW)])
-    _name_points(figure, [(name, x, f1) for name, x, f1, _ in drawn], {FLOOR_NAME: floor.f1, CEILING_NAME: ceiling.f1})
+    _name_points(figure, drawn, {FLOOR_NAME: floor.f1, CEILING_NAME: ceiling.f1})
     return figure
 
 
-def _name_points(figure: Figure, points: Sequence[tuple[str, float, float]], lines: Mapping[str, float]) -> None:
-    """Write names above horizontal lines, and beside points where they cover nothing; the loneliest point comes first.
+def _name_points(figure: Figure, points: Sequence[tuple[str, float, float, bool]], lines: Mapping[str, float]) -> None:
+    """Write names above horizontal lines, and beside points where they cover nothing.
 
     Args:
         figure: whose one plot is otherwise final.
-        points: name, x and y of each. One that lies on another remains without a name.
+        points: name, x and y of each, and whether it is hollow: those come first, then the loneliest. A few that lie
+            on each other are named together, the upper one first; more remain without names.
         lines: their heights, by name.
     """
     figure.draw_without_rendering()  # lays it out
     axes = figure.axes[0]
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     point = figure.dpi / 72
-    places = axes.transData.transform([(x, y) for _, x, y in points])
+    places = axes.transData.transform([(x, y) for _, x, y, _ in points])
     heights = axes.transData.transform([(axes.get_xlim()[0], y) for y in lines.values()])[:, 1]
-    marks = [Bbox([place - 5 * point, place + 5 * point]) for place in places]
+    marks = [Bbox([place - MARK * point, place + MARK * point]) for place in places]
     taken = [Bbox([(axes.bbox.x0, y - point), (axes.bbox.x1, y + point)]) for y in heights]
     style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 6}
     for name, y in lines.items():
         text = axes.annotate(name, (1, y), (0, 2), axes.get_yaxis_transform(), ha="right", va="bottom", **style)
         taken.append(text.get_window_extent())
-    distances = np.linalg.norm(places[:, None] - places, axis=2)
-    np.fill_diagonal(distances, np.inf)
-    nearest = distances.min(axis=1) / point
-    for i in np.argsort(-nearest, kind="stable"):
-        if nearest[i] < 2:
-            break
-        others = [*taken, *marks[:i], *marks[i + 1 :]]
-        name, x, y = points[i]
+    found = heaps(places, point * NEAR)
+    for heap in sorted(found, key=lambda heap: (not points[heap[0]][3], -_distance(places, heap))):
+        if len(heap) > TOGETHER:
+            continue
+        others = [*taken, *(mark for i, mark in enumerate(marks) if i not in heap)]
+        names = "\n".join(points[i][0] for i in sorted(heap, key=lambda i: -points[i][2]))
+        middle = axes.transData.inverted().transform(places[heap].mean(axis=0))
+        room = np.ptp(places[heap], axis=0) / 2 / point
         for offset, ha, va in BESIDE:
-            text = axes.annotate(name, (x, y), offset, ha=ha, va=va, **style)
+            away = np.sign(offset) * room + offset
+            text = axes.annotate(names, tuple(middle), tuple(away), ha=ha, va=va, **style)
             box = text.get_window_extent()
             inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and axes.bbox.containsy(box.y0)
             if inside and not box.count_overlaps(others):
                 taken.append(box)
                 break
             text.remove()
+
+
+def heaps(places: NDArray[np.float64], near: float) -> list[list[int]]:
+    """Which of (N, 2) places lie nearer to each other than ``near``, each or one through the next."""
+    found: list[list[int]] = []
+    for i, place in enumerate(places):
+        touched = [heap for heap in found if np.linalg.norm(places[heap] - place, axis=1).min() < near]
+        found = [heap for heap in found if heap not in touched] + [[*chain(*touched), i]]
+    return found
+
+
+def _distance(places: NDArray[np.float64], heap: Sequence[int]) -> float:
+    """From some of (N, 2) places to the nearest of the others; without bound where there are none."""
+    others = np.delete(places, heap, axis=0)
+    return float(np.linalg.norm(places[heap][:, None] - others, axis=2).min(initial=np.inf))
