@@ -235,4 +235,4 @@ def choose(
 
 def _ms(run: RunResult) -> float:
     """Deblurring and detection together, milliseconds a frame; of frames that are left as they are, detection alone."""
-    return run.mean("detect_ms") + (0.0 if run.spec.deblurer == FLOOR else run.mean("restore_ms"))
+    return run.median("detect_ms") + (0.0 if run.spec.deblurer == FLOOR else run.median("restore_ms"))

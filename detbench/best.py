@@ -6,6 +6,7 @@ Scores are the published ones, or those of somebody's own runs; times are measur
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from detbench import restorers
@@ -29,9 +31,13 @@ PUBLISHED = "results.json"
 REPEATS, ENOUGH = 3, 2.0
 """How often a frame is restored to measure it, and the seconds after which once is enough."""
 
-TILE, HOPELESS = 4, 3.0
+TILE, HOPELESS = 2, 3.0
 """A tile of so many times less width and height is restored first; where that, times its share, takes so many times
 more than the budget, no whole frame is restored."""
+
+
+ALIKE = 1.1
+"""Times that differ by less than so many times are the same."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,19 @@ class Choice:
     best: Score | None
     tried: tuple[tuple[Score, Time], ...]
     failed: dict[str, str]
+
+    @property
+    def less(self) -> list[str]:
+        """Those that help for sure as well, but less than the best."""
+        names = [score.deblurer for score in self.board.scores if score.verdict.word == HELPS]
+        return names[names.index(self.best.deblurer) + 1 :] if self.best else []
+
+    @property
+    def cheapest(self) -> tuple[Score, Time] | None:
+        """The best of those that take no more than the fastest; None if none was tried."""
+        measured = [(score, taken) for score, taken in self.tried if not taken.guessed]
+        least = min((taken.ms for _, taken in measured), default=0.0)
+        return next(((score, taken) for score, taken in measured if taken.ms <= ALIKE * least), None)
 
 
 def of_group(group: Group) -> Board:
@@ -200,33 +219,38 @@ def choose(board: Board, budget_ms: float, measure: Callable[[str, float], Time]
         tried.append((score, taken))
         if taken.ms <= budget_ms and not taken.guessed:
             return Choice(board, budget_ms, score, tuple(tried), failed)
+    # A guess may be twice too much; what to allow instead has to be known.
+    near = 2 * min((taken.ms for _, taken in tried), default=0.0)
+    tried = [
+        (score, measure(score.deblurer, math.inf) if taken.guessed and taken.ms <= near else taken)
+        for score, taken in tried
+    ]
     return Choice(board, budget_ms, None, tuple(tried), failed)
 
 
 def measurer(
-    size: tuple[int, int], device: str, restorer: Callable[[RunSpec], Any] = restorers.restorer
+    size: tuple[int, int], spec: RunSpec, restorer: Callable[[RunSpec], Any] = restorers.restorer
 ) -> Callable[[str, float], Time]:
     """A ``measure`` for :func:`choose`: a deblurer's time on this machine, after a first frame that warms up.
 
     Args:
         size: width and height of the frames, in pixels.
-        device: as in a run's spec.
+        spec: device, backend and precision.
         restorer: makes a deblurer of a spec, which restores a list of (H, W, 3) uint8 frames.
     """
     width, height = size
-    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(0).integers(0, 256, (1 + height // 16, 1 + width // 16, 3), dtype=np.uint8)
+    # Smooth as pictures are, for backends are tried on it.
+    frame = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
     tile = frame[: max(1, height // TILE), : max(1, width // TILE)]
 
     def measure(name: str, budget_ms: float) -> Time:
-        restore = restorer(RunSpec(name, device=device))
+        restore = restorer(replace(spec, deblurer=name))
         guessed = _by_tile(restore, tile, frame.size)
         if guessed > HOPELESS * budget_ms:
             return Time(guessed, guessed=True)
-        started = time.perf_counter()
         restore([frame])
-        taken = [_ms(restore, frame)]
-        while len(taken) < REPEATS and time.perf_counter() - started < ENOUGH:
-            taken.append(_ms(restore, frame))
+        taken = _repeated(restore, frame)
         return Time(statistics.median(taken), least=min(taken), most=max(taken))
 
     return measure
@@ -250,7 +274,15 @@ def guess(spec: RunSpec, size: tuple[int, int]) -> float | None:
 def _by_tile(restore: Any, tile: Any, size: int) -> float:
     """Milliseconds of a frame of so many values, by a part of one, of whose short times the least counts."""
     restore([tile])
-    return min(_ms(restore, tile) for _ in range(REPEATS)) * size / tile.size
+    return min(_repeated(restore, tile)) * size / tile.size
+
+
+def _repeated(restore: Any, frame: Any) -> list[float]:
+    """Milliseconds that a frame takes, a few times where that is not long."""
+    taken = [_ms(restore, frame)]
+    while len(taken) < REPEATS and sum(taken) < 1e3 * ENOUGH:
+        taken.append(_ms(restore, frame))
+    return taken
 
 
 def _ms(restore: Any, frame: Any) -> float:

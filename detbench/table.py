@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from detbench.lineup import Lineup, labels, role
 from detbench.metrics import METRICS, Sums
 from detbench.stats import Interval
@@ -41,7 +39,7 @@ def rows(lineup: Lineup) -> list[dict[str, Any]]:
             key: metric.of(total).item() if metric.function else None for key, metric in METRICS.items()
         }
         its = role(result.spec)
-        values["restore_ms"] = float(np.median([s.restore_ms for s in result.scores])) if its == "model" else math.nan
+        values["restore_ms"] = result.median("restore_ms") if its == "model" else math.nan
         if not result.counts.objects:
             values |= dict.fromkeys(("precision", "recall", "f1"))
         if ceiling > floor:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from detbench import best, cli
 from detbench.report.collect import Group
 from detbench.stats import Interval
-from detbench.types import DetbenchError
+from detbench.types import DetbenchError, RunSpec
 from detbench.verdict import HARMS, HELPS, UNKNOWN, Verdict
 
 
@@ -32,6 +32,8 @@ BOARD = best.Board(
         score("bad", -0.1, HARMS),
     ),
 )
+SPEC = RunSpec("blurred", device="cpu")
+
 TIMES = {"slow": 500.0, "quick": 50.0, "quicker": 5.0, "unsure": 1.0, "bad": 1.0}
 
 
@@ -53,6 +55,25 @@ def test_the_most_f1_for_sure_within_the_budget(budget, name, tried):
     found = best.choose(BOARD, budget, measure)
     assert (found.best.deblurer if found.best else None) == name
     assert [each.deblurer for each, _ in found.tried] == tried
+
+
+def test_what_is_left_out_has_names():
+    assert best.choose(BOARD, 100, measure).less == ["quicker"]
+    assert best.choose(BOARD, 10, measure).less == best.choose(BOARD, 2, measure).less == []
+
+
+def test_of_those_that_are_as_fast_the_best_is_named_by_times_that_are_measured():
+    """Guesses, which are too much, decide nothing."""
+    times, guesses = {"slow": 50.0, "quick": 50.0, "quicker": 48.0}, {"slow": 99.0, "quick": 70.0, "quicker": 60.0}
+
+    def measure(name, budget_ms):
+        guessed = guesses[name] > 3 * budget_ms
+        return best.Time(guesses[name] if guessed else times[name], guessed=guessed)
+
+    found = best.choose(BOARD, 2, measure)
+    assert [(taken.ms, taken.guessed) for _, taken in found.tried] == [(50, False), (50, False), (48, False)]
+    assert found.cheapest[0].deblurer == "slow"
+    assert best.choose(dataclasses.replace(BOARD, scores=()), 2, measure).cheapest is None
 
 
 def test_what_tables_cannot_tell_apart_is_ranked_by_all_detectors():
@@ -87,13 +108,13 @@ def test_a_time_is_of_whole_frames_unless_a_part_tells_enough():
 
         return restore
 
-    taken = best.measurer((60, 40), "cpu", restorer)("any", 1000.0)
+    taken = best.measurer((60, 40), SPEC, restorer)("any", 1000.0)
     assert not taken.guessed
     assert 2 <= taken.least <= taken.ms <= taken.most < 200
-    assert sizes == [(10, 15)] * 4 + [(40, 60)] * 4  # tiles, a frame that warms up, three that count
+    assert sizes == [(20, 30)] * 4 + [(40, 60)] * 4  # tiles, a frame that warms up, three that count
     sizes.clear()
-    assert best.measurer((60, 40), "cpu", restorer)("any", 0.01).guessed
-    assert set(sizes) == {(10, 15)}
+    assert best.measurer((60, 40), SPEC, restorer)("any", 0.01).guessed
+    assert set(sizes) == {(20, 30)}
 
 
 def test_the_published_scores_are_those_of_the_reports():
@@ -133,7 +154,7 @@ def test_a_detector_without_scores_is_refused_with_those_that_have_some():
 
 def test_the_command_answers_and_says_what_to_type_next(monkeypatch):
     monkeypatch.setattr(best, "published", lambda: [BOARD])
-    monkeypatch.setattr(best, "measurer", lambda size, device: measure)
+    monkeypatch.setattr(best, "measurer", lambda size, spec: measure)
     done = CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--size", "1280x720"])
     assert done.exit_code == 0
     assert "Take quick: F1 0.500 -> 0.600 on street (66 clips), before yolo26n at 640, for 50 ms a frame" in done.stdout
@@ -141,7 +162,7 @@ def test_the_command_answers_and_says_what_to_type_next(monkeypatch):
     none = CliRunner().invoke(cli.app, ["best", "--budget-ms", "1"])
     assert none.exit_code == 0
     assert "Take none: nothing that helps for sure" in none.stdout
-    assert "Next: detbench best --budget-ms 6, for quicker" in none.stdout
+    assert "Next: detbench best --budget-ms 6, for quicker: none is faster" in none.stdout
     plain = json.loads(CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--json"]).stdout)
     assert (plain["best"], plain["f1_without"], len(plain["tried"])) == ("quick", 0.5, 2)
 

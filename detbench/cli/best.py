@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from detbench.cli._app import app, errors
-from detbench.cli._options import DeviceOption, size_of
+from detbench.cli._options import BackendOption, DeviceOption, PrecisionOption, precision_of, size_of
 from detbench.cli._print import print_table
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @app.command()
 def best(
-    budget_ms: Annotated[float, typer.Option(min=0.0, help="Milliseconds that deblurring a frame may take.")],
+    budget_ms: Annotated[
+        float,
+        typer.Option(min=0.0, help="Milliseconds that deblurring a frame may take; 33 for 30 frames a second."),
+    ],
     detector: Annotated[
         Optional[str], typer.Option(help="Before which the scores are. Default: the leaderboard's.")
     ] = None,
@@ -27,18 +30,27 @@ def best(
     ] = None,
     size: Annotated[str, typer.Option(help="Width and height of your frames, in pixels.")] = "640x360",
     device: DeviceOption = "auto",
+    backend: BackendOption = "torch",
+    precision: PrecisionOption = None,
     runs: Annotated[
         Optional[Path], typer.Option(help="A folder of your own runs, whose scores count in place of the published.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Say which deblurer brings the most F1 within a time a frame, measured on this machine."""
+    """Say which deblurer brings the most F1 within a time a frame, measured on this machine.
+
+    Times are with the backend and the precision that are asked for; scores are those of the runs, by default torch's in
+    fp32.
+    """
     with errors():
         from detbench import best as module
+        from detbench.lineup import FLOOR
+        from detbench.types import RunSpec
 
         boards = module.of_folder(runs) if runs else module.published()
         board = module.before(boards, detector, imgsz)
-        found = module.choose(board, budget_ms, module.measurer(size_of(size), device))
+        spec = RunSpec(FLOOR, device=device, backend=backend, precision=precision_of(backend, precision))
+        found = module.choose(board, budget_ms, module.measurer(size_of(size), spec))
         if as_json:
             print(json.dumps(_plain(found, size), indent=1))
         else:
@@ -63,6 +75,8 @@ def _print(found: Choice, size: str) -> None:
         print(f"Not tried: {name}. {why}")
     if found.best:
         taken = found.tried[-1][1]
+        if found.less:
+            print(f"Not measured, for they bring less: {', '.join(found.less)}.")
         print(
             f"Take {found.best.deblurer}: F1 {board.floor:.3f} -> {found.best.f1:.3f} {where}, for {taken.ms:.0f} ms a"
             f" frame of {size} on this machine."
@@ -70,9 +84,9 @@ def _print(found: Choice, size: str) -> None:
         print(f"Next: detbench deblur INPUT OUTPUT --deblurer {found.best.deblurer}")
     else:
         print(f"Take none: nothing that helps for sure {where} takes {found.budget_ms:g} ms a frame of {size} or less.")
-        if found.tried:
-            fastest, taken = min(found.tried, key=lambda pair: pair[1].ms)
-            print(f"Next: detbench best --budget-ms {taken.ms * 1.2:.0f}, for {fastest.deblurer}, the fastest of these")
+        if found.cheapest:
+            score, taken = found.cheapest
+            print(f"Next: detbench best --budget-ms {taken.ms * 1.2:.0f}, for {score.deblurer}: none is faster")
     print(f"Without a deblurer F1 is {board.floor:.3f}, at no time.")
 
 

@@ -13,7 +13,7 @@ NOTE = (
     " which is no cure of blur. A larger detector, or the same at another size, finds other things in sharp frames,"
     " which count as false here. Both views: detections in the frame as it is and in the restored one, merged."
     " Selective: deblurred only where the frame measures blurred, by a threshold chosen on the other clips."
-    " ms/frame: deblurring and detection. Intervals: 95 %, paired bootstrap over clips, not corrected."
+    " ms/frame: deblurring and detection, medians. Intervals: 95 %, paired bootstrap over clips, not corrected."
 )
 
 

@@ -210,7 +210,7 @@ class Report:
         group = self.group
         others = {
             self.labels[other.path]: (
-                other.mean("restore_ms") + other.mean("detect_ms"),
+                other.median("restore_ms") + other.median("detect_ms"),
                 float(self._rescored(other).sum().f1),
             )
             for other in group.alternatives

@@ -178,7 +178,7 @@ def _measured(group: Group, run: RunResult) -> list[str]:
         f" (blurred {METRICS[key].form.format(METRICS[key].of(floor).item())})"
         for key in ("psnr_db", "ssim")
     ]
-    ms = float(np.median([score.restore_ms for score in run.scores]))
+    ms = run.median("restore_ms")
     lines.append(f"{ms:,.0f} ms a frame on {timed(run.environment).get('cpu', 'an unknown processor')}")
     harm = [each for each in group.harm if each.spec.deblurer == run.spec.deblurer]
     lines += [f"given sharp frames, F1 {each.f1:.3f} (re-encoded as JPEG 95: {group.ceiling.f1:.3f})" for each in harm]

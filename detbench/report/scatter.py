@@ -63,7 +63,7 @@ def f1_against_time(
             milliseconds a frame, and F1 against the same reference (:func:`detbench.report.breakdown.rescore`).
     """
     # The same detector looks at all of them: its time differs by what else the machine did, and is taken once.
-    points = {name: (run.mean("restore_ms") + floor.mean("detect_ms"), run.f1) for name, run in runs.items()}
+    points = {name: (run.median("restore_ms") + floor.median("detect_ms"), run.f1) for name, run in runs.items()}
     return _scatter(
         points, alternatives or {}, floor, ceiling, "milliseconds a frame, with detection", logarithmic=True
     )

@@ -10,8 +10,6 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Literal
 
-import numpy as np
-
 from detbench import compare, table
 from detbench.compare import Comparison
 from detbench.environment import TIMED, machine, timed
@@ -124,7 +122,7 @@ def shortlist(group: Group) -> Table:
     columns = [i for i, column in enumerate(whole.columns) if column.heading in headings]
     names = set(ALWAYS)
     for least, most in itertools.pairwise(SPEEDS):
-        within = [run for run in models if least <= np.median([score.restore_ms for score in run.scores]) < most]
+        within = [run for run in models if least <= run.median("restore_ms") < most]
         names |= {run.spec.deblurer for run in within[:1]}
     met = any(MARK in str(row[0]) for part in whole.parts for row in part.rows)
     return replace(
