@@ -146,7 +146,7 @@ class _Looking:
     def selective(self, name: str, as_it_is: Alternative, restored: Alternative) -> Alternative:
         """Restores only frames that measure blurred, by a threshold chosen on the other clips' frames."""
         clips = [score.clip for score in self.floor.scores]
-        measured = self.results.measured("sharpness", self._sharpness)
+        measured = self.results.measured("blurriness", self._blurriness)
         chosen = choose(measured, (restored.blurred, restored.sharp), (as_it_is.blurred, as_it_is.sharp), clips)
         blurred, sharp = (
             Counts.of(np.where(of[:, None], yes.columns(), no.columns()))
@@ -157,14 +157,14 @@ class _Looking:
         share = float(chosen[0].mean())
         return Alternative(name, blurred, sharp, share * restored.ms + (1 - share) * as_it_is.ms)
 
-    def _sharpness(self) -> NDArray[np.float64]:
+    def _blurriness(self) -> NDArray[np.float64]:
         """(2, frames) of the blurred and of the sharp frames."""
         known = {pair.id: pair for pair in datasets.of(self.floor.spec).pairs}
         pairs = [known[score.id] for score in self.floor.scores]
         return np.array(
             [
-                [quality.sharpness(datasets.read_blurred(pair, self.base.noise)) for pair in pairs],
-                [quality.sharpness(images.read_image(pair.sharp)) for pair in pairs],
+                [quality.blurriness(datasets.read_blurred(pair, self.base.noise)) for pair in pairs],
+                [quality.blurriness(images.read_image(pair.sharp)) for pair in pairs],
             ]
         )
 
@@ -207,12 +207,12 @@ def choose(
     as_it_is: tuple[Counts, Counts],
     clips: Sequence[str],
 ) -> NDArray[np.bool_]:
-    """Which frames are restored, by a threshold of their sharpness that was chosen without their clip.
+    """Which frames are restored, by a threshold of their blurriness that was chosen without their clip.
 
     It is the one with the best F1 over all frames of the other clips, blurred and sharp; of equal ones the middle.
 
     Args:
-        measured: (2, frames) sharpness of the blurred and of the sharp frames.
+        measured: (2, frames) blurriness of the blurred and of the sharp frames.
         restored: (frames,) counts of both, restored.
         as_it_is: likewise, left as they are.
         clips: (frames,) of which clip each is.
@@ -223,14 +223,14 @@ def choose(
     values = np.unique(measured)
     tried = np.concatenate([[values[0] - 1], (values[:-1] + values[1:]) / 2, [values[-1] + 1]])
     yes, no = (np.stack([each.columns() for each in pair]) for pair in (restored, as_it_is))
-    below = measured[..., None] < tried  # (2, frames, tried)
-    counted = np.where(below[..., None], yes[:, :, None], no[:, :, None]).sum(axis=0)  # (frames, tried, 3)
+    above = measured[..., None] > tried  # (2, frames, tried)
+    counted = np.where(above[..., None], yes[:, :, None], no[:, :, None]).sum(axis=0)  # (frames, tried, 3)
     clip = np.unique(np.asarray(clips), return_inverse=True)[1]
     others = counted.sum(axis=0) - stats.sum_by(clips, counted)  # (clips, tried, 3)
     f1 = Counts.of(others).f1
     equal = (tried[row == row.max()] for row in f1)
     best = np.array([(each[0] + each[-1]) / 2 for each in equal])
-    return measured < best[clip]
+    return measured > best[clip]
 
 
 def _ms(run: RunResult) -> float:

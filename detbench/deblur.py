@@ -25,19 +25,19 @@ class OnlyBlurred:
 
     Args:
         restore: (H, W, 3) uint8 RGB frames of one size to the same.
-        below: frames whose :func:`detbench.quality.sharpness` is below this are restored.
+        above: frames whose :func:`detbench.quality.blurriness` is above this are restored.
 
     Attributes:
         left: how many frames were left as they are.
     """
 
-    def __init__(self, restore: Restore, below: float = quality.SHARP) -> None:
+    def __init__(self, restore: Restore, above: float = quality.BLURRED) -> None:
         self.left = 0
-        self._restore, self._below = restore, below
+        self._restore, self._above = restore, above
 
     def __call__(self, frames: list[Frame]) -> list[Frame]:
         """The frames, restored or not."""
-        made = [self._restore([f])[0] if quality.sharpness(f) < self._below else f for f in frames]
+        made = [self._restore([f])[0] if quality.blurriness(f) > self._above else f for f in frames]
         self.left += sum(new is old for new, old in zip(made, frames, strict=True))
         return made
 

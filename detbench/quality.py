@@ -19,8 +19,10 @@ CONVENTIONS = "psnr,ssim:rgb,uint8,255,frame-mean;ssim:gauss11x11,s1.5,k.01/.03,
 GRID = 16
 """Pixels after which the grid of a network with four halvings, or fewer, repeats."""
 
-SHARP = 260.0
-"""Frames whose :func:`sharpness` is below this are taken to be blurred where nobody can choose on frames like them."""
+BLURRED = 0.44
+"""Frames whose :func:`blurriness` is above this are taken to be blurred where nobody can choose on frames like them."""
+
+_SMOOTHED = 9
 
 _RADIUS = 5
 _WINDOW = 2 * _RADIUS + 1
@@ -172,19 +174,32 @@ def _blur(image: NDArray[Any], out: NDArray[np.float64], scale: float = 1, offse
     return blurred[_RADIUS:-_RADIUS]
 
 
-def sharpness(frame: NDArray[np.uint8]) -> float:
-    """How sharp a frame is: the variance of its Laplacian, in squared grey levels.
+def blurriness(frame: NDArray[np.uint8]) -> float:
+    """How blurred a frame looks: 0 where smoothing takes away all of its steps, 1 where it takes away none.
 
-    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. It depends on what is shown, too:
-    in 28 validation pairs of several cameras 71 % of the blurred frames lie below :data:`SHARP`, and no sharp one.
+    What is sharp changes much when it is smoothed, what is blurred hardly: the share of the steps between neighbouring
+    pixels that a mean of 9 pixels leaves, along the direction in which more is left. Crété-Roffet, Dolmiere, Ladret and
+    Nicolas, "The blur effect: perception and estimation with a new no-reference perceptual blur metric", SPIE 2007,
+    equations 1 to 7. It depends little on what is shown: of 28 validation pairs of several cameras no sharp frame
+    is above .32, and no blurred one of less than 30 dB below .46; 19 in 20 frames of 12 videos as they are, compressed
+    and soft as some are, lie below .40.
 
     Args:
         frame: (H, W, 3) uint8, RGB.
+
+    Returns:
+        A value in [0, 1]; 0 for a frame of one colour.
     """
     import cv2
 
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var(dtype=np.float64))
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    found = []
+    for axis, window in ((0, (1, _SMOOTHED)), (1, (_SMOOTHED, 1))):
+        steps, left = (np.abs(np.diff(each, axis=axis)) for each in (grey, cv2.blur(grey, window)))
+        whole = float(steps.sum(dtype=np.float64))
+        gone = float(np.maximum(steps - left, 0).sum(dtype=np.float64))
+        found.append(1 - gone / whole if whole else 0.0)
+    return max(found)
 
 
 def _check(restored: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> None:

@@ -10,7 +10,7 @@ from conftest import BrightBoxes, boxes, stand_in
 from detbench import alternatives, classes, detectors
 from detbench.counts import Counts
 from detbench.deblur import OnlyBlurred
-from detbench.quality import sharpness
+from detbench.quality import BLURRED, blurriness
 from detbench.report import alternatives as words
 from detbench.report import formats
 from detbench.results import Results
@@ -32,9 +32,9 @@ def test_of_two_views_the_surest_box_of_an_object_stays():
 
 
 def test_what_is_restored_is_chosen_on_other_clips():
-    """Restoring helps where frames measure below 3 and harms above; the last clip alone would say the opposite."""
+    """Restoring helps where frames measure above .3 and harms below; the last clip alone would say the opposite."""
     clips = ["a", "b", "c", "d"]
-    measured = np.array([[1.0, 2.0, 1.5, 1.2], [5.0, 6.0, 7.0, 8.0]])
+    measured = np.array([[0.4, 0.6, 0.5, 0.45], [0.2, 0.1, 0.15, 0.05]])
     helped, harmed = (9, 0, 1), (5, 3, 5)
     restored = (counts(helped, helped, helped, harmed), counts(harmed, harmed, harmed, helped))
     as_it_is = (counts(harmed, harmed, harmed, helped), counts(helped, helped, helped, harmed))
@@ -47,7 +47,7 @@ def test_what_is_restored_is_chosen_on_other_clips():
 
 def test_where_restoring_never_helps_nothing_is_restored():
     worse, better = (counts((1, 5, 9), (1, 5, 9)),) * 2, (counts((9, 0, 1), (9, 0, 1)),) * 2
-    assert not alternatives.choose(np.array([[1.0, 2.0], [3.0, 4.0]]), worse, better, ["a", "b"]).any()
+    assert not alternatives.choose(np.array([[0.4, 0.3], [0.2, 0.1]]), worse, better, ["a", "b"]).any()
 
 
 def test_labels_of_another_detector():
@@ -59,14 +59,24 @@ def test_labels_of_another_detector():
     assert same[0] is found
 
 
-def test_sharpness_falls_with_blur_and_is_the_laplacians_variance(traffic):
-    measured = [
-        sharpness(cv2.GaussianBlur(traffic[0], (0, 0), s)) if s else sharpness(traffic[0]) for s in (0, 1, 2, 4)
-    ]
-    assert measured == sorted(measured, reverse=True)
-    checks = np.zeros((8, 8, 3), np.uint8)
+def test_blurriness_rises_with_blur_and_is_the_share_of_steps_that_smoothing_leaves(traffic):
+    measured = [blurriness(cv2.GaussianBlur(traffic[0], (0, 0), s)) for s in (0.1, 1, 2, 4)]
+    assert measured == sorted(measured) and measured[0] < BLURRED < measured[2]
+    checks = np.zeros((18, 18, 3), np.uint8)
     checks[::2, ::2] = checks[1::2, 1::2] = 255
-    assert sharpness(checks) == pytest.approx(1020**2)  # +-4 * 255 everywhere
+    assert blurriness(checks) == pytest.approx(1 / 9, abs=0.01)  # of 9 pixels 4 or 5 are white: a step of 255 / 9
+    ramp = np.repeat(np.arange(0, 240, 4, dtype=np.uint8)[None, :, None], 20, 0).repeat(3, 2)
+    assert blurriness(ramp) > 0.9  # but at its ends
+    assert blurriness(np.full((9, 9, 3), 7, np.uint8)) == 0
+
+
+def test_a_faint_picture_is_no_blurred_one(traffic):
+    """Of the same edges, with a hundredth of the Laplacian's variance."""
+    assert blurriness(traffic[0] // 10 + 100) < BLURRED - 0.1
+
+
+def test_blur_in_one_direction_is_seen(traffic):
+    assert all(blurriness(cv2.blur(traffic[0], size)) > BLURRED for size in ((15, 1), (1, 15)))
 
 
 def test_only_blurred_frames_are_restored(traffic):

@@ -350,7 +350,7 @@ def deblur(
     values: ValueRangeOption = None,
     only_blurred: Annotated[
         bool,
-        typer.Option("--only-blurred", help="Leave frames that measure sharp as they are."),
+        typer.Option("--only-blurred", help="Leave frames that measure sharp, as a whole, as they are."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over files that are there.")] = False,
     codec: Annotated[str, typer.Option(help="FFmpeg's name of the encoder of videos, such as libx265.")] = "libx264",
