@@ -1,4 +1,4 @@
-"""fastsrn: srn's published weights in a network of half its size, one scale and one pass; not trained.
+"""fastsrn: srn's published weights at half the frame's resolution, one scale and one pass; not trained.
 
 The encoder-decoder of :mod:`deblurers.srn` on the frame's 2x2 blocks (12 channels at half the size), which takes about
 a fifth of srn's time. Its weights are srn's own, moved: before any training it is *srn, at one scale, on the frame

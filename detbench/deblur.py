@@ -67,6 +67,8 @@ def deblur(source: Path, target: Path, restore: Restore, overwrite: bool = False
     is_video = source.suffix.lower() in VIDEO_SUFFIXES
     if target.is_dir():
         target = target / _named(source)
+    if is_video and target.suffix.lower() not in video.WRITTEN:
+        raise DetbenchError(f"{target}: a video becomes a file that ends in {', '.join(video.WRITTEN)}.")
     _free({source: target}, overwrite)
     if source.suffix.lower() in IMAGE_SUFFIXES:
         write_image(target, restore([read_image(source)])[0])

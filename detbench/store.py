@@ -166,6 +166,8 @@ def read(path: Path) -> RunResult:
         DetbenchError: the run is unfinished, of another schema, or damaged; the message names file and line.
     """
     if not is_complete(path):
+        if not path.is_dir():
+            raise DetbenchError(f"{path} is no run's directory, which `detbench run` names when it is done.")
         raise DetbenchError(f"{path} holds no finished run (manifest.json is missing): run it again to finish it.")
     try:
         told = json.loads((path / "manifest.json").read_text("utf-8"))

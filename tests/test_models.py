@@ -13,7 +13,7 @@ RECORD = {
     "seed": 3,
     "environment": {"cores": 2},
     "init": {"from": "dc250", "sha256": "0"},
-    "recipe": {"detector": ["yolo26n"]},
+    "recipe": {"detector": ["yolo26n"], "iterations": 8000},
     "data": [{"folder": "photos", "files": 2036}],
     "changes": [{"iteration": 2500, "recipe_was": {"iterations": 12_000}}],
 }
@@ -25,7 +25,7 @@ def test_a_training_is_told():
         "- It starts from the weights of `dc250`.",
         "- In its loss: yolo26n.",
         "- Files that it learnt from, by folder ([what is in them](../../reports/training)): 2,036 of photos.",
-        "- Changed at iteration 2,500; before: iterations 12000.",
+        "- The recipe was changed at iteration 2,500: iterations from 12000 to 8000.",
     ]
     assert models._training({}) == ["It was not trained here."]
 

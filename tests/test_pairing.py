@@ -47,7 +47,7 @@ def test_the_order_is_that_of_the_images(tmp_path):
     [
         (
             ["blur/1.png", "sharp/2.png"],
-            r"1 of the frames have no partner .*sharp: .*blur/1\.png\.",
+            r"1 of the frames has no partner .*sharp: .*blur/1\.png\.",
         ),
         (["blur/1.png", "sharp/1.png", "sharp/1.jpg"], r"1\.jpg and .*1\.png have the same name but for the suffix"),
         ([f"blur/{i}.png" for i in range(6)] + ["sharp/x/y.png"], r"6 of the frames .*4\.png \.\.\.\. Add"),

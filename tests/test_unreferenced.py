@@ -62,7 +62,7 @@ def test_the_command_says_what_it_does_not_know(pairs, bright_boxes):
     lines = done.stdout.splitlines()
     assert lines[0] == "yolo26n, imgsz 640, on 6 frames of 1 clip"
     assert [line.split()[0] for line in lines[3:5]] == ["blurred", "unsharp"]
-    assert "Whether by chance cannot be said: 1 clip, and an interval wants 10." in lines[5]
+    assert "Whether by chance cannot be said: 1 clip, and an interval wants 10, such as a folder" in lines[5]
     assert lines[-1] == words.UNKNOWN
     assert not any(word in done.stdout.replace(words.UNKNOWN, "") for word in ("recall", "F1", "PSNR"))
     report = json.loads(CliRunner().invoke(cli.app, [*arguments, "--json"]).stdout, parse_constant=pytest.fail)

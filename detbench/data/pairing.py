@@ -120,8 +120,9 @@ def ids_of(names: Sequence[str], ids: Iterable[str]) -> list[str | None]:
 def refuse_lonely(paths: Sequence[Path], other: Path) -> None:
     """Stop if images have no partner in another folder, naming five of them."""
     if paths:
+        have = "has" if len(paths) == 1 else "have"
         raise DetbenchError(
-            f"{len(paths)} of the frames have no partner of the same name in {other}: {some(paths)}. Add the partners"
+            f"{len(paths)} of the frames {have} no partner of the same name in {other}: {some(paths)}. Add the partners"
             " or remove these."
         )
 

@@ -35,7 +35,7 @@ jobs:
         with:
           baseline: {baseline}
 
-Elsewhere: pip install detbench, and detbench check --baseline {baseline} --junit gate.xml
+Elsewhere, where detbench is installed: detbench check --baseline {baseline} --junit gate.xml
 """
 """What to do with a new baseline."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def card(name: str, groups: Sequence[Group], pictures: set[str], curve: Curve | 
     about += ["", "## Scores", "", formats.markdown(_scores(groups, runs)).strip()]
     about += ["", *_measured(groups[0], runs[0]), "", "## Where it fails", "", *_failures(groups[0], runs[0])]
     if f"{name}.webp" in pictures:
-        words = "the frame in which it loses most: blurred, restored, sharp"
+        words = "the frame in which it loses most, less what it finds again: blurred, restored, sharp"
         about += ["", f"![{words}]({FIGURES}/{name}.webp)", "", f"*{words[0].upper()}{words[1:]}.*"]
     return "\n".join(about) + "\n"
 
@@ -128,12 +129,15 @@ def _training(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"- It starts from the weights of `{origin['from']}`.")
     if through := record.get("recipe", {}).get("detector"):
         lines.append(f"- In its loss: {', '.join(Path(each).stem for each in through)}.")
-    data = ", ".join(f"{source['files']:,} of {source['folder']}" for source in record.get("data", ()))
-    if data:
+    files: Counter[str] = Counter()
+    for source in record.get("data", ()):
+        files[source["folder"]] += source["files"]
+    if data := ", ".join(f"{count:,} of {folder}" for folder, count in files.items()):
         lines.append(f"- Files that it learnt from, by folder ([what is in them](../../reports/training)): {data}.")
     for change in record.get("changes", ()):
-        was = ", ".join(f"{key} {value}" for key, value in change["recipe_was"].items())
-        lines.append(f"- Changed at iteration {change['iteration']:,}; before: {was}.")
+        now = record["recipe"]
+        told = ", ".join(f"{key} from {was} to {now.get(key)}" for key, was in change["recipe_was"].items())
+        lines.append(f"- The recipe was changed at iteration {change['iteration']:,}: {told}.")
     return lines
 
 
@@ -199,4 +203,4 @@ def _failures(group: Group, run: RunResult) -> list[str]:
         f" found again that the blurred frames hide, {run.total('lost'):,} are lost that they show, and"
         f" {run.total('hallucinated'):,} detections are of nothing."
     )
-    return [total + (f" Most is lost in {', '.join(told)}." if told else "")]
+    return [total + (f" Most is lost, less what is found again, in {', '.join(told)}." if told else "")]

@@ -13,9 +13,15 @@ from detbench.unreferenced import Seen, gain, kept, tracks
 UNKNOWN = (
     "There are no sharp frames: which detections are right, and what is missed, cannot be known, and no precision,"
     " recall, F1, PSNR or SSIM is given. A detector can be sure of what is not there: look at the frames, which"
-    " `detbench deblur` writes."
+    " `detbench deblur` writes; nothing of this is kept."
 )
 """What is to be said of every such table."""
+
+COLUMNS = (
+    "kept: of what is found in the blurred frames, the share that is found again; new: what is found besides; tracks:"
+    " objects followed through a video; breaks: how often one is lost and found again."
+)
+"""What the columns mean that have no name in the field."""
 
 FORMS = {
     "detections": ("detections/frame", "{:.2f}"),
@@ -70,7 +76,8 @@ def sentences(seen: Sequence[Seen]) -> list[str]:
         if math.isnan(interval.low):
             lines.append(
                 f"{after.deblurer}: {interval.estimate:+.2f} in the sum of confidences a frame. Whether by chance"
-                f" cannot be said: {clips} clip{'s' * (clips > 1)}, and an interval wants {MINIMUM_CLIPS}."
+                f" cannot be said: {clips} clip{'s' * (clips > 1)}, and an interval wants {MINIMUM_CLIPS}, such as a"
+                " folder of as many videos."
             )
         elif interval.low > 0:
             lines.append(f"With {after.deblurer}, the detector is surer of what it finds: {change}.")
@@ -78,7 +85,7 @@ def sentences(seen: Sequence[Seen]) -> list[str]:
             lines.append(f"With {after.deblurer}, the detector is less sure of what it finds: {change}.")
         else:
             lines.append(f"{after.deblurer}: no difference shown: {change}.")
-    return [*lines, UNKNOWN]
+    return [*lines, COLUMNS, UNKNOWN]
 
 
 _OF_TRACKS = {"tracks": "count", "frames": "frames", "breaks": "breaks"}
