@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from detbench import alternatives, best, compare, features, figure, lineup, published, registry, resolve, swap
 from detbench.detectors import adapted
-from detbench.environment import machine
 from detbench.features import Distances
 from detbench.files import sweep, write_file
 from detbench.lineup import CEILING, FLOOR
@@ -284,10 +283,9 @@ def _page(
         f" `detbench publish`, which makes it again.\n\n{_ranking(report.group, report.board)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
-        f"*Deblurring and detection together, on {machine(report.group.floor.environment)}."
-        f"{tables.machines(report.group)} Hollow: the blurred frames as they are, at {LARGER_IMGSZ} in place of 640"
-        " pixels, against the objects that the others are scored against. A point among others has no name: the table"
-        " has them all.*\n\n"
+        f"*Deblurring and detection together.{tables.machines(report.group)} Hollow: the blurred frames as they are, at"
+        f" {LARGER_IMGSZ} in place of 640 pixels, against the objects that the others are scored against. A point among"
+        " others has no name: the table has them all.*\n\n"
         "![F1 against PSNR](figures/f1-psnr.svg)\n\n"
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"

@@ -12,7 +12,6 @@ from detbench import stats, store, tide
 from detbench.ap import average_precision
 from detbench.counts import Counts
 from detbench.data import datasets
-from detbench.environment import machine
 from detbench.files import sweep, write_file
 from detbench.lineup import name as lineup_name
 from detbench.progress import say
@@ -201,8 +200,8 @@ class Report:
             return [f"{first} has the best F1 at every confidence from {least:g} to {most:g}."]
         rest = ", ".join(f"{name} at {count}" for name, count in others)
         return [
-            f"The confidence decides which has the best F1: of {found.total()} from {least:g} to {most:g}, {first} at"
-            f" {times}, {rest}."
+            f"The confidence decides which has the best F1: of {found.total()} thresholds from {least:g} to {most:g}"
+            f" {first} has it at {times}, {rest}."
         ]
 
     def trade_offs(self) -> page.Section:
@@ -387,7 +386,7 @@ class Report:
                 f"Frames that cannot be read, or that a deblurer failed on, are left out of all: {', '.join(skipped)}."
                 if skipped
                 else "",
-                f"Machine: {machine(environment)}.{tables.machines(self.group)}",
+                tables.machines(self.group).strip(),
                 "Precision, recall and F1 count all objects of all frames against what the same detector sees in the"
                 " sharp frames. PSNR and SSIM are means over frames.",
                 f"Versions: {packages}." if packages else "",

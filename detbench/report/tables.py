@@ -96,17 +96,18 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
 
 
 def machines(group: Group) -> str:
-    """Where the deblurers' times are of other machines than the floor's, and whether they were taken together."""
+    """Which machine the deblurers' times are of, and whether they were taken together."""
     usual, others = machine(group.floor.environment), dict[str, list[str]]()
     for run in group.ranked:
         if BY not in run.environment and (its := machine(run.environment)) != usual:
             others.setdefault(its, []).append(run.spec.deblurer)
-    told = "".join(f" Times of {', '.join(names)} are of {its}, not of {usual}." for its, names in others.items())
     environments = [run.environment for run in group.ranked if BY not in run.environment]
-    if len({timed(its).get("commit") for its in environments}) > 1:
+    together = len({timed(its).get("commit") for its in environments}) <= 1
+    in_turn = together and environments and all(TIMED in its for its in environments)
+    told = f" Times are of {usual}{', taken in turn, frame by frame' if in_turn else ''}."
+    told += "".join(f" Those of {', '.join(names)} are of {its}." for its, names in others.items())
+    if not together:
         told += " Not all runs were made together, and a shared machine is not always as fast."
-    elif environments and all(TIMED in its for its in environments):
-        told += " All times were taken in turn, frame by frame."
     return told
 
 
