@@ -90,7 +90,7 @@ def matrix(boards: Sequence[Board]) -> Figure:
                 va="center",
                 fontsize=6.5,
                 fontweight="bold" if sure else "normal",
-                color="black" if sure else "#555555",
+                color="black" if sure else "#404040",
             )
     axes.set_xticks(range(len(boards)), [f"{board.detector}\n{board.imgsz} px" for board in boards])
     axes.tick_params(axis="x", top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
