@@ -1,7 +1,7 @@
 """deblurgan_task: deblurgan_comb with a frozen detector's view of the sharp frame beside its own losses.
 
 The network, losses and critic of :mod:`deblurers.deblurgan_comb`, from its weights on, and the terms that
-:mod:`deblurers._task` adds. Its weights inherit what deblurgan_comb's have seen, 13 dashcam frames of BDD100K among it.
+:mod:`deblurers._task` adds.
 """
 
 from dataclasses import replace
@@ -11,6 +11,6 @@ from ._task import with_detector
 
 SPEC = replace(
     deblurgan_comb.SPEC,
-    presets=with_detector(deblurgan_comb.SPEC, init_from="deblurgan_comb", iterations=3_000),
+    presets=with_detector(deblurgan_comb.SPEC, init_from="deblurgan_comb", iterations=1_200),
     family="task-driven",
 )
