@@ -184,7 +184,7 @@ def test_deblur_a_video(tmp_path):
         (["deblur", "in", "in/out"], "lies in the input"),
         (["run", "--out", "notes.txt", "--deblurer", "identity", "--dataset", "pair"], "notes.txt"),
         (["figure", "nowhere", "out.foo"], "name it .png"),
-        (["figure", "nowhere", "out.png"], "no finished run"),
+        (["figure", "nowhere", "out.png"], "no run's directory"),
         (["train", "dc250", "--device", "tpu"], "choose auto, cpu"),
         (["train", "dc250", "--preset", "huge"], "no preset 'huge': choose paper or compact"),
         (["deblur", "notes.txt", "out.png"], "neither an image nor a video"),
