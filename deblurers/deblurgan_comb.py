@@ -15,7 +15,7 @@ numbers: features before the ReLU of input as it is, the penalty's norm per pixe
 - layer normalisation, which sees one pixel, so that small crops and whole frames are treated alike; encoder features
   added to the decoder's, He's initialisation: without skips the network does no more than copy for 1,000 iterations;
 - L1 beside a lighter perceptual loss, which says little of a colour's level; L1 alone for the first 90 % of the
-  iterations, which recipes that differ in their losses only can share, and the critic for the last 5 %;
+  iterations, which recipes that differ in their losses only can share, and the critic for the last 2.5 %;
 - a narrower critic, smaller crops, and what all compact presets share: :mod:`deblurers._protocol`.
 """
 

@@ -99,12 +99,10 @@ def weigh(
     as_it_is, restored = looking.plain("as it is", base), looking.plain(f"deblurred: {deblurer}", deblurred)
     rows = [as_it_is, restored]
     if adapted:
+        alone = looking.plain("adapted detector", adapted)
         both = looking.plain(f"adapted, deblurred: {deblurer}", replace(adapted, deblurer=deblurer))
         # It is the same network: by what its time differs, the machine does.
-        rows += [
-            replace(looking.plain("adapted detector", adapted), ms=as_it_is.ms),
-            replace(both, ms=restored.ms),
-        ]
+        rows += [replace(alone, ms=as_it_is.ms), replace(both, ms=restored.ms)]
     rows += [
         looking.both(f"both views: {deblurer}", deblurred),
         looking.selective(f"selective: {deblurer}", as_it_is, restored),

@@ -35,7 +35,6 @@ TILE, HOPELESS = 2, 3.0
 """A tile of so many times less width and height is restored first; where that, times its share, takes so many times
 more than the budget, no whole frame is restored."""
 
-
 ALIKE = 1.1
 """Times that differ by less than so many times are the same."""
 
