@@ -1,8 +1,7 @@
 """dc250_task: dc250 with a frozen detector's view of the sharp frame beside its own losses.
 
 The network, losses and discriminator of :mod:`deblurers.dc250`, from its weights on, and the terms that
-:mod:`deblurers._task` adds; the discriminator joins halfway. Its weights inherit what dc250's have seen, 13 dashcam
-frames of BDD100K among it.
+:mod:`deblurers._task` adds.
 """
 
 from dataclasses import replace
@@ -12,6 +11,6 @@ from ._task import with_detector
 
 SPEC = replace(
     dc250.SPEC,
-    presets=with_detector(dc250.SPEC, init_from="dc250", adversarial_from=0.5, iterations=5_000, warmup=200),
+    presets=with_detector(dc250.SPEC, init_from="dc250", iterations=1_200),
     family="task-driven",
 )

@@ -23,9 +23,9 @@ PAPER = replace(
 
 COMPACT = replace(
     pix2pix.COMPACT,
+    **{**SHORT, "batch": 4, "crop": 128, "adversarial_from": 0.975},
     content=PAPER.content,
     discriminator={**PAPER.discriminator, "width": 16},
-    iterations=SHORT["iterations"],
 )
 
 SPEC = DeblurerSpec(

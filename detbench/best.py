@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 
 from detbench import restorers
-from detbench.report import origins
 from detbench.report.collect import Group, collect
 from detbench.stats import Interval
 from detbench.types import DetbenchError, RunSpec
@@ -41,12 +40,11 @@ ALIKE = 1.1
 
 @dataclass(frozen=True)
 class Score:
-    """A deblurer's published score: its name, F1, the verdict on it, and whether some of the frames trained it."""
+    """A deblurer's published score: its name, F1, and the verdict on it."""
 
     deblurer: str
     f1: float
     verdict: Verdict
-    seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Board:
     def plain(self) -> dict[str, Any]:
         """As plain data, which :func:`published` reads."""
         rows = [
-            {"deblurer": score.deblurer, "f1": score.f1, "verdict": score.verdict.word, "seen": score.seen}
+            {"deblurer": score.deblurer, "f1": score.f1, "verdict": score.verdict.word}
             | {key: getattr(score.verdict.gain, key) for key in ("estimate", "low", "high")}
             for score in self.scores
         ]
@@ -131,15 +129,13 @@ class Choice:
 def of_group(group: Group) -> Board:
     """The scores of runs on the same frames before one detector."""
     spec, judged = group.floor.spec, of_runs(group.compared)
-    met = any(map(origins.was_trained_on, group.floor.scores))
-    seen = origins.have_seen(origins.of_runs(group.models)) if met else ()
     return Board(
         Path(spec.dataset).name,
         len(group.compared.clips),
         Path(spec.detector).stem if spec.detector.endswith(".pt") else spec.detector,
         spec.imgsz,
         group.floor.f1,
-        tuple(Score(run.spec.deblurer, run.f1, judged[run.path], run.spec.deblurer in seen) for run in group.ranked),
+        tuple(Score(run.spec.deblurer, run.f1, judged[run.path]) for run in group.ranked),
     )
 
 
@@ -163,7 +159,6 @@ def published() -> list[Board]:
                     row["deblurer"],
                     row["f1"],
                     Verdict(row["verdict"], Interval(row["estimate"], row["low"], row["high"])),
-                    row.get("seen", False),
                 )
                 for row in board["scores"]
             ),

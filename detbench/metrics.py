@@ -169,15 +169,13 @@ OTHERS = {
     "seconds": Metric("s/frame", "{:.2f}", "lower", lambda sums: sums.mean("restore_ms") / 1e3),
     "parameters": Metric("parameters", "{:,}", ""),
     "images_seen": Metric("images seen", "{:,}", ""),
-    "f1_unseen": Metric("F1 without BDD100K", "{:.3f}", "higher"),
     "grid_db": Metric("grid artefacts", "{:.2f}", "lower", unit="dB (less is better)", min_effect=0.5),
     "reference": Metric("reference objects", "{:.3f}", "higher", min_effect=0.02),
 }
-"""What single tables have besides: of a publication, of the weights' training record (parameters, images seen), of the
-leaderboard (``f1_unseen`` is of frames that no deblurer was trained on), of claims (``grid_db`` is
-:func:`detbench.quality.grid_db`; what matters of it is our choice), and of the gate
-(``reference``: how far the objects seen in the sharp frames are the baseline's, as F1; encoding the frames as JPEG 95,
-which nobody can see, costs it 0.03)."""
+"""What single tables have besides: of a publication, of the weights (parameters, images seen), of claims (``grid_db``
+is :func:`detbench.quality.grid_db`; what matters of it is our choice), and of the gate (``reference``: how far the
+objects seen in the sharp frames are the baseline's, as F1; encoding the frames as JPEG 95, which nobody can see, costs
+it 0.03)."""
 
 
 def compared() -> dict[str, Metric]:

@@ -12,7 +12,6 @@ from detbench import registry
 from detbench.data.cards import cards
 from detbench.files import write_file
 from detbench.report.collect import Group
-from detbench.report.tables import MARK as TRAINED_ON
 from detbench.types import RunSpec
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -116,10 +115,10 @@ def marked(text: str, names: Collection[str]) -> str:
     """Markdown whose tables' rows of these names bear :data:`MARK`, and no other rows."""
 
     def cell(found: re.Match[str]) -> str:
-        name = found[1] + (found[2] or "") + (MARK if found[1] in names else "")
+        name = found[1] + (MARK if found[1] in names else "")
         return f"| {name:<{len(found[0]) - len('|  |')}} |"
 
-    return re.sub(rf"^\| (\w+)({TRAINED_ON})?(?:{re.escape(MARK)})? *\|", cell, text, flags=re.M)
+    return re.sub(rf"^\| (\w+)(?:{re.escape(MARK)})? *\|", cell, text, flags=re.M)
 
 
 def recorded(reports: Path) -> dict[str, Any]:

@@ -228,6 +228,14 @@ class Deblurer:
             self._load_published(net)
         return net
 
+    @property
+    def parameters(self) -> int:
+        """How many values the network's weights have, buffers included; nothing is fetched or made."""
+        import torch
+
+        with torch.device("meta"):
+            return sum(value.numel() for value in self.spec.build(**self.preset.options).state_dict().values())
+
     def _load_published(self, net: nn.Module) -> None:
         """Fetch the pinned files and load what they hold, strictly."""
         if self.spec.convert is None:

@@ -126,6 +126,8 @@ def identity(spec: RunSpec) -> str:
 
 
 def training(spec: RunSpec) -> dict[str, Any]:
-    """The training record of the deblurer's weights, with the setting of its recipe; empty if it has none of ours."""
-    weights = loaded(spec).weights
-    return read_record(weights) | {"parameters": count_parameters(weights)} if weights else {}
+    """The training record of the deblurer's weights, with how many values they have; these alone of published ones."""
+    deblurer = loaded(spec)
+    if deblurer.weights:
+        return read_record(deblurer.weights) | {"parameters": count_parameters(deblurer.weights)}
+    return {"parameters": deblurer.parameters} if deblurer.spec.assets else {}

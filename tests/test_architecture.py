@@ -71,7 +71,7 @@ ALLOWED = {
     "unreferenced": LEAVES | {"detectors", "resolve", "restorers"},
     "report.unreferenced": {"stats", "unreferenced"},
     "verdict": {"compare", "stats"},
-    "best": {"report.collect", "report.origins", "restorers", "stats", "verdict"},
+    "best": {"report.collect", "restorers", "stats", "verdict"},
     "table": {"stats", "verdict"},
     "compare": {"stats", "store", "thresholds"},
     "check": {"match", "stats", "store", "compare"},
@@ -99,7 +99,7 @@ ALLOWED = {
     "report.roofline": {"bench", "report.style"},
     "report.scatter": {"stats", "report.style"},
     "report.tables": {"compare", "environment", "table", "verdict"}
-    | {f"report.{part}" for part in ("breakdown", "collect", "formats", "origins")},
+    | {f"report.{part}" for part in ("breakdown", "collect", "formats")},
     "report.detectors": {"classes", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
     "report.page": {"data.datasets", "store", "data.images", "match"},

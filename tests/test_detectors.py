@@ -9,7 +9,7 @@ from conftest import BrightBoxes, boxes, stand_in
 import detbench.detectors
 from detbench import benchmarks, store
 from detbench.lineup import role
-from detbench.report import detectors, formats, origins, tables
+from detbench.report import detectors, formats, origins
 from detbench.report.collect import Group, collect
 from detbench.types import FrameScore, RunResult, RunSpec
 
@@ -159,18 +159,3 @@ def test_records_say_which_detector_was_in_the_loss(tmp_path):
     runs += [run(tmp_path, "pupil", 5, 5, **pupil), run(tmp_path, "its", 5, 5, **its)]
     of_pupils = {"pupil": ["yolo26n"], "its": ["yolo26n"]}
     assert origins.in_the_loss(origins.of_runs(runs)) == through | of_pupils
-
-
-def test_what_was_seen_is_inherited(tmp_path):
-    bdd, others = [{"folder": "reds"}, {"folder": "bdd"}], [{"folder": "reds"}]
-    runs = [
-        run(tmp_path, "old", 1, 1, data=bdd, recipe={}),
-        run(tmp_path, "heir", 1, 1, data=others, recipe={"init_from": "old"}),
-        run(tmp_path, "grandchild", 1, 1, data=others, recipe={"init_from": "heir"}),
-        run(tmp_path, "innocent", 1, 1, data=others, recipe={"init_from": "srn"}),
-        run(tmp_path, "again", 1, 1, data=others, recipe={"init_from": "again"}),  # a later training of its own weights
-        run(tmp_path, "srn", 1, 1),
-    ]
-    assert origins.have_seen(origins.of_runs(runs)) == ["old", "heir", "grandchild"]
-    text = formats.markdown(tables.leaderboard(Group(runs[-1], tuple(runs[:-1]), runs[-1])))
-    assert "started from weights that were: old, heir, grandchild." in text

@@ -257,8 +257,8 @@ def _added(root, monkeypatch):
         done = invoke("publish", "--add", hers.path, "--name", "herNet", "--by", how)
         assert done.exit_code == 0, done.output
     page = (root / "reports" / "leaderboard.md").read_text()
-    assert page.split("## Before several")[0].count("| herNet ‡") == 1
-    assert f"‡ herNet: {how} (Not run here; times of another machine.)" in page
+    assert page.split("## Before several")[0].count("| herNet †") == 1
+    assert f"† herNet: {how} (Not run here; times of another machine.)" in page
     assert "herNet" not in page.split("## Before several")[1]
     for number, anew in enumerate((False, True)):  # and it stays there
         with monkeypatch.context() as patch:

@@ -8,7 +8,7 @@ import torch
 from detbench import registry
 from detbench.testing import check_deblurer
 from detbench.types import DetbenchError
-from detbench.weights import load_weights, read_record, save_weights
+from detbench.weights import count_parameters, load_weights, read_record, save_weights
 
 NAMES = sorted(registry.entries())
 WEIGHTS = [name for name in NAMES if registry.find(name).weights.exists()]
@@ -40,6 +40,7 @@ def test_shipped_weights_fit_and_say_where_they_come_from(name):
     record = read_record(weights)
     assert record["deblurer"] == name
     assert {"recipe", "preset", "images_seen", "data", "wall_seconds", "environment"} <= record.keys()
+    assert "bdd" not in {source["folder"] for source in record["data"]}  # of BDD100K, which `street` is of
     assert all(len(source["sha256"]) == 64 for source in record["data"])
 
 
@@ -166,6 +167,13 @@ def test_weights_are_part_of_the_fingerprint(tmp_path):
         registry.fingerprint("dc250", tmp_path / "missing.safetensors")
     with pytest.raises(DetbenchError, match="missing.safetensors do not exist"):
         registry.load("dc250", tmp_path / "missing.safetensors")
+
+
+def test_the_size_of_a_network_is_told_without_its_published_weights(monkeypatch):
+    monkeypatch.setattr("detbench.assets.fetch", lambda name: pytest.fail(f"{name} was fetched"))
+    assert registry.load("fastsrn").parameters == registry.load("fastsrn_task").parameters
+    assert registry.load("fastsrn_task").parameters == count_parameters(registry.find("fastsrn_task").weights)
+    assert registry.load("unsharp").parameters == 0
 
 
 def test_weights_of_another_deblurer_are_refused(tmp_path):

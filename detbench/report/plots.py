@@ -268,7 +268,7 @@ def training_curves(families: Mapping[tuple[str, str], Mapping[str, NDArray[np.f
         label, least = VALIDATED[measure]
         middle, half = (low + high) / 2, max(high - low, least) / 2  # less than that shall not look like much
         axes.set_ylim(middle - half, middle + half)
-        axes.set_title(family, loc="left")
+        axes.set_title(f"{family}{', with a detector in the loss' if measure == 'f1' else ''}", loc="left")
         axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

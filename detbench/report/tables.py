@@ -15,21 +15,16 @@ from detbench.compare import Comparison
 from detbench.environment import TIMED, machine, timed
 from detbench.lineup import BY, RECOMMENDED
 from detbench.metrics import METRICS, Sums, compared, metric
-from detbench.report import origins
 from detbench.report.breakdown import ENOUGH, Cell
 from detbench.report.collect import Group
 from detbench.report.formats import Column, Part, Table, Value
 from detbench.signature import Signature
-from detbench.types import RunResult
 from detbench.verdict import of_runs
 
 SHOWN = ("f1", "precision", "recall", "psnr_db")
 """Metrics of the table of differences."""
 
-MARK = " †"
-"""What a leaderboard marks deblurers with that were trained on some of its frames."""
-
-MADE_ELSEWHERE = " ‡"
+MADE_ELSEWHERE = " †"
 """What a leaderboard marks deblurers with whose run was added by somebody else."""
 
 JUDGED = ("verdict", "f1", "gain", "gap_closed")
@@ -41,8 +36,6 @@ what is taken where none is named."""
 
 SPEEDS = (0.0, 200.0, 1000.0, math.inf)
 """Classes of speed, in milliseconds a frame: of each a shortlist shows the best."""
-
-_UNSEEN = f"{MARK}: trained on frames of BDD100K too, which are among these."
 
 _RECORDED = frozenset({"parameters", "images_seen"})
 _BEST: Mapping[str, Literal["highest", "lowest", ""]] = {"higher": "highest", "lower": "lowest", "": ""}
@@ -59,10 +52,6 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
     keys = [*JUDGED, *(key for key in METRICS if key not in JUDGED), "parameters", "images_seen"]
     if not costs:
         keys = keys[: keys.index("restore_ms")]
-    seen = origins.have_seen(origins.of_runs(group.models))
-    met = bool(seen) and any(origins.was_trained_on(score) for score in group.floor.scores)
-    if met:
-        keys.insert(keys.index("f1") + 1, "f1_unseen")
     floor, runs, ceiling = _ours(group, keys)
     for row in (floor, ceiling):
         row |= dict.fromkeys(table.JUDGEMENT)
@@ -71,7 +60,7 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
     for row in runs:
         its = judged[row["path"]]
         row |= {"verdict": str(its), "gain": table.gain(its.gain)}
-        row["name"] += MARK * (met and row["deblurer"] in seen) + MADE_ELSEWHERE * (row["path"] in elsewhere)
+        row["name"] += MADE_ELSEWHERE * (row["path"] in elsewhere)
     ranked = sorted(runs, key=lambda row: (-(row["f1"] or 0), row["name"]))
     parts = [([floor], False), (ranked, True), ([ceiling], False)]
     return Table(
@@ -84,7 +73,6 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             " second. Gap closed: share of the way from the floor's F1 (blurred) to the ceiling's (sharp, JPEG 95)."
             " Recovered, lost and hallucinated count objects."
             + (f" ms/frame: deblurring alone, the median of the frames.{machines(group)}" if costs else ""),
-            *(_seen(seen, met) if seen and (costs or met) else []),
             *(
                 f"{MADE_ELSEWHERE.strip()} {row['deblurer']}: {by} (Not run here; times of another machine.)"
                 for row in ranked
@@ -125,24 +113,19 @@ def shortlist(group: Group) -> Table:
     for least, most in itertools.pairwise(SPEEDS):
         within = [run for run in models if least <= run.median("restore_ms") < most]
         names |= {run.spec.deblurer for run in within[:1]}
-    met = any(MARK in str(row[0]) for part in whole.parts for row in part.rows)
     return replace(
         whole,
         columns=tuple(replace(whole.columns[i], best="") for i in columns),  # so few are no field to be best of
         parts=tuple(
             replace(
                 part,
-                rows=tuple(
-                    tuple(row[i] for i in columns)
-                    for row in part.rows
-                    if not part.ranked or str(row[0]).removesuffix(MARK) in names
-                ),
+                rows=tuple(tuple(row[i] for i in columns) for row in part.rows if not part.ranked or row[0] in names),
             )
             for part in whole.parts
         ),
         notes=(
             "Against blurred: paired bootstrap over clips, verdicts after Holm's correction for"
-            f" {_all(models)}.{_UNSEEN if met else ''}{machines(group)}",
+            f" {_all(models)}.{machines(group)}",
         ),
         key="shortlist",
     )
@@ -164,12 +147,6 @@ def _only_if_told(column: Column, key: str, group: Group) -> Column:
         found = compare.compare([second, first]).differences
         told = any(each.metric == by and each.p_holm < compare.LEVEL for each in found)
     return column if told else replace(column, best="")
-
-
-def _seen(names: Sequence[str], met: bool) -> list[str]:
-    """What is to be known of deblurers that were trained on frames that are kept for evaluation now."""
-    who = f"Trained on frames of BDD100K too, or started from weights that were: {', '.join(names)}."
-    return [f"{MARK.strip()}: {who} F1 without BDD100K leaves these frames out."] if met else [who]
 
 
 def framed(rows: Sequence[tuple[Value, ...]], source: str = "") -> tuple[Part, ...]:
@@ -329,16 +306,10 @@ def _ours(group: Group, keys: Sequence[str]) -> tuple[dict[str, Any], list[dict[
     values = [
         row
         | {"path": result.path, "deblurer": result.spec.deblurer, "seconds": row["restore_ms"] / 1e3}
-        | ({"f1_unseen": _f1_of_others(result)} if "f1_unseen" in keys else {})
         | {key: result.environment.get("training", {}).get(key) for key in keys if key in _RECORDED}
         for row, result in zip(table.rows(group), group, strict=True)
     ]
     return values[0], values[1:-1], values[-1]
-
-
-def _f1_of_others(result: RunResult) -> float:
-    """F1 on the frames that no deblurer was trained on."""
-    return replace(result, scores=tuple(score for score in result.scores if not origins.was_trained_on(score))).f1
 
 
 def column(key: str) -> Column:
