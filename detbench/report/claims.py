@@ -63,8 +63,8 @@ def page(claims: Sequence[Claim], floor: RunResult) -> str:
 _TRAINED_AGAIN = """## Trained again
 
 Means of several trainings, and the least and the greatest of them. The trainings of one recipe differ in nothing but
-their seed; all of a table begin with the same weights, which shipped then. They are scored as the leaderboard's are, and none
-of them ships. Made by `python -m detbench.gan.retrain`.
+their seed; all of a table begin with the same weights, which shipped then. They are scored as the leaderboard's are,
+and none of them ships. Made by `python -m detbench.gan.retrain`.
 """
 
 
