@@ -193,7 +193,7 @@ def test_a_teacher_is_frozen_and_in_the_range_of_training():
     net = teacher_of(dataclasses.replace(TASK, teacher="dc0"), fabric)
     assert not net.training
     assert not any(parameter.requires_grad for parameter in net.parameters())
-    frames = 2 * torch.rand(1, 3, 32, 32) - 1
+    frames = 2 * torch.rand(1, 3, 64, 64) - 1
     with torch.no_grad():
         torch.testing.assert_close(net(frames), registry.load("dc0").build().eval()(frames))
         unsharp = teacher_of(dataclasses.replace(TASK, teacher="unsharp"), fabric)

@@ -74,7 +74,10 @@ def tiny(name):
         blur_extent=(3.0, 6.0),
         ema=0.0,
     )
-    return dataclasses.replace(spec, presets={"compact": Preset({**preset.options, "width": 8}, 32, recipe)})
+    options = {**preset.options, "width": 8}
+    if "levels" in options:
+        options["levels"] = min(options["levels"], 5)  # more do not fit into the crop
+    return dataclasses.replace(spec, presets={"compact": Preset(options, 32, recipe)})
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -119,7 +122,7 @@ def test_what_corrects_its_input_starts_by_copying(name):
     preset = SPECS[name].presets["compact"]
     torch.manual_seed(0)
     net = training_state(SPECS[name].build(**preset.options), preset.recipe, Fabric(accelerator="cpu")).generator
-    frame = torch.rand(1, 3, 32, 32) * 2 - 1
+    frame = torch.rand(1, 3, 64, 64) * 2 - 1
     assert (net(frame) - frame).abs().mean() < 0.05
 
 
