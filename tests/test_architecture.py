@@ -130,8 +130,11 @@ ALLOWED = {
     "gan.losses": {"gan.vgg"},
     "gan.discriminators": set(),
     "gan.initialise": set(),
+    "gan.muon": set(),
     "gan.detector": {"assets", "detectors", "detectors.yolo", "journal", "progress", "gan.recipe"},
-    "gan.step": {f"gan.{part}" for part in ("data", "detector", "discriminators", "initialise", "losses", "recipe")},
+    "gan.step": {
+        f"gan.{part}" for part in ("data", "detector", "discriminators", "initialise", "losses", "muon", "recipe")
+    },
     "gan.sources": {"data.datasets", "data.images", "data.pairing", "data.video", "weights"},
     "gan.data": {"data.blur", "quality", "gan.recipe", "gan.sources"},
     "gan.pack": {"gan.sources"},

@@ -21,14 +21,16 @@ from detbench.gan import data, validate
 from detbench.gan.prepare import fabric_on
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import load_folders
-from detbench.gan.step import stage, training_state, update
+from detbench.gan.step import OPTIMIZERS, stage, training_state, update
 from detbench.gan.train import train
 from detbench.gan.training import learning_rate
 from detbench.types import DetbenchError
 from detbench.weights import read_record
 
 
-def test_a_resumed_training_equals_an_uninterrupted_one(folder, tmp_path):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resumed_training_equals_an_uninterrupted_one(folder, tmp_path, monkeypatch, optimizer):
+    monkeypatch.setattr(training, "RECIPE", dataclasses.replace(RECIPE, optimizer=optimizer))
     start(folder, tmp_path / "whole", every=2)
 
     class Killed(Exception):

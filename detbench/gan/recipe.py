@@ -29,7 +29,8 @@ class Recipe:
             half a cosine from the first iteration; either reaches zero at the last.
         decay_from: fraction of the iterations after which the learning rate falls, of the linear schedule.
         warmup: iterations over which the learning rate rises from zero, along a line.
-        learning_rate: of Adam, for both networks.
+        learning_rate: of both networks' optimizers.
+        optimizer: of the generator, by its name in ``detbench.gan.step.OPTIMIZERS``; the discriminator's is Adam.
         clip_gradient: largest norm of the generator's gradient, which is scaled down to it; 0 for no limit.
         betas: of Adam.
         batch: pairs an iteration, on each device: two devices see what one with twice as many sees.
@@ -85,6 +86,7 @@ class Recipe:
     decay_from: float = 0.5
     warmup: int = 0
     learning_rate: float = 2e-4
+    optimizer: str = "adam"
     clip_gradient: float = 0.0
     betas: tuple[float, float] = (0.5, 0.999)
     batch: int = 1

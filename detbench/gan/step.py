@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from detbench.gan import discriminators, losses
 from detbench.gan.data import Batch
 from detbench.gan.detector import FrozenDetector, mean_terms, task_loss
 from detbench.gan.initialise import INITIALISE, initialise_normal
+from detbench.gan.muon import Muon
 from detbench.gan.recipe import Recipe
+
+OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {"adam": partial(torch.optim.Adam, fused=True), "muon": Muon}
+"""The generator's, by a recipe's ``optimizer``: of parameters, a learning rate and Adam's betas."""
 
 
 @dataclass
@@ -68,19 +74,19 @@ def training_state(generator: nn.Module, recipe: Recipe, fabric: Fabric) -> Trai
     d_optimizer = None
     if discriminator:
         initialise_normal(discriminator)
-        discriminator, d_optimizer = _set_up(discriminator, recipe, fabric)
+        discriminator, d_optimizer = _set_up(discriminator, recipe, "adam", fabric)
     generator.to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(generator).to(fabric.device)
     if fabric.device.type == "cuda":  # on a CPU compiling takes longer than it saves in a short training
         generator.compile()
-    generator, g_optimizer = _set_up(generator, recipe, fabric)
+    generator, g_optimizer = _set_up(generator, recipe, recipe.optimizer, fabric)
     return TrainingState(generator, discriminator, averaged, g_optimizer, d_optimizer)
 
 
-def _set_up(net: nn.Module, recipe: Recipe, fabric: Fabric) -> tuple[Any, Any]:
+def _set_up(net: nn.Module, recipe: Recipe, optimizer: str, fabric: Fabric) -> tuple[Any, Any]:
     """A network and its optimizer, wrapped by Fabric."""
     net.to(memory_format=torch.channels_last)
-    return fabric.setup(net, torch.optim.Adam(net.parameters(), recipe.learning_rate, recipe.betas, fused=True))
+    return fabric.setup(net, OPTIMIZERS[optimizer](net.parameters(), recipe.learning_rate, recipe.betas))
 
 
 @dataclass(frozen=True)
