@@ -20,7 +20,8 @@ departure is our choice (data, which are not GoPro's, and the objects that move 
   would each be a third as long, and the dark channel slows the start down (reports/training/dc250.md);
 - the discriminator joins for the last 2.5 %, since an untrained generator learns textures from it before it learns to
   deblur;
-- the generator's optimizer is Muon in place of Adam, with which a third of its iterations do (reports/training/dc250.md);
+- the generator's optimizer is Muon in place of Adam, with which a third of the iterations do
+  (reports/training/dc250.md);
 - most of the synthesised crops are convolved with one kernel, without rotation, which takes a tenth of the time;
 - He's initialisation, smaller crops, a narrower discriminator, and what all compact presets share, in
   :mod:`deblurers._protocol`: noise, blur, the discriminator's Adam.
