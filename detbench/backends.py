@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import json
 import re
+import textwrap
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -255,7 +256,9 @@ def choose(
     device: str,
     key: str,
 ) -> tuple[str, str]:
-    """The fastest backend and precision whose frames are as good as torch's in fp32; what was chosen is remembered.
+    """The fastest backend and precision whose frames are as good as torch's in fp32.
+
+    What was chosen is remembered, for frames of this size: on larger ones another may be the fastest.
 
     Args:
         name: of the deblurer, for messages.
@@ -273,13 +276,15 @@ def choose(
         _need(backend)
     which = list(candidates(backend, precision, device.partition(":")[0]))
     here = environment.describe()
+    given = frames()
     basis = [key, which, [identity(each) for each, _ in which], here["cpu"], here["gpu"], here["threads"]]
+    basis.append(given[0].shape)
     place = assets.home() / "converted" / f"{canonical_hash(basis)[:32]}.json"
     if key:
         with suppress(OSError, ValueError, KeyError):
             found = json.loads(place.read_text("utf-8"))
             return found["backend"], found["precision"]
-    found, problems = attempts(make, dict.fromkeys([("torch", "fp32"), *which]), frames())
+    found, problems = attempts(make, dict.fromkeys([("torch", "fp32"), *which]), given)
     right = [each for each in found if each.passes and (each.backend, each.precision) in which]
     far = [f"{each.called} is {each.distance}" for each in found if not each.passes]
     if not right and backend != "auto":
@@ -288,7 +293,7 @@ def choose(
     share = f"{best.ms / found[0].ms:.0%} of the time of {found[0].called}"
     say(f"{name}: {best.called} takes {share}, and is {best.distance}.")
     for each in (*problems, *far):
-        say(f"{name}: not taken: {each}")
+        say(f"{name}: not taken: {textwrap.shorten(each, 150, placeholder=' ...')}")
     if key:
         with suppress(OSError):  # a shared cache may be read-only
             write_file(place, json.dumps(best._asdict()))

@@ -140,12 +140,16 @@ def of_group(group: Group) -> Board:
 
 
 def of_folder(runs: Path) -> list[Board]:
-    """The scores of a folder of runs, a board for each dataset, detector and its settings; the most clips first.
+    """The scores of a folder of runs, a board for each dataset, detector and its settings.
+
+    The most clips come first, and of as many those before the leaderboard's detector.
 
     Raises:
         DetbenchError: as :func:`detbench.report.collect.collect` has it.
     """
-    return sorted((of_group(group) for group in collect([runs], split=True)), key=lambda board: -board.clips)
+    usual = published()[0]
+    boards = [of_group(group) for group in collect([runs], split=True)]
+    return sorted(boards, key=lambda its: (-its.clips, (its.detector, its.imgsz) != (usual.detector, usual.imgsz)))
 
 
 def published() -> list[Board]:
@@ -229,7 +233,7 @@ def measurer(
 
     Args:
         size: width and height of the frames, in pixels.
-        spec: device, backend and precision.
+        spec: device, backend and precision; what ``auto`` stands for is chosen by frames of this size.
         restorer: makes a deblurer of a spec, which restores a list of (H, W, 3) uint8 frames.
     """
     width, height = size
@@ -239,10 +243,13 @@ def measurer(
     tile = frame[: max(1, height // TILE), : max(1, width // TILE)]
 
     def measure(name: str, budget_ms: float) -> Time:
-        restore = restorer(replace(spec, deblurer=name))
+        asked = replace(spec, deblurer=name)
+        restore = restorer(asked)
         guessed = _by_tile(restore, tile, frame.size)
         if guessed > HOPELESS * budget_ms:
             return Time(guessed, guessed=True)
+        if "auto" in (spec.backend, spec.precision):  # which that of the tile was chosen by the tile
+            restore = restorer(asked)
         restore([frame])
         taken = _repeated(restore, frame)
         return Time(statistics.median(taken), least=min(taken), most=max(taken))

@@ -169,11 +169,8 @@ def _written(root: Path, results: Results, names: Sequence[str], device: str) ->
     carried = swap.pairs(groups)
     of_detectors = [detectors.gains(groups), *swaps.tables(groups, carried), detectors.fooling(checked)]
     weighed, distances = _weighed(base, results), _distances(results, group)
-    remarks = [
-        *swaps.sentences(groups, carried),
-        *detectors.conclusions(groups),
-        *of_features.sentences(group, distances),
-    ]
+    remarks = _listed([*swaps.sentences(groups, carried), *of_features.sentences(group, distances)])
+    remarks += "\n" + _folded("Detector by detector", detectors.conclusions(groups))
     of_detectors.append(of_features.table(group, distances))
     for table in [*of_detectors, words.table(weighed)]:
         report.table(table)
@@ -272,11 +269,10 @@ def _page(
     noisy: Group,
     of_detectors: Sequence[Table],
     weighed: alternatives.Table,
-    remarks: Sequence[str],
+    remarks: str,
 ) -> str:
     """``leaderboard.md``: the same without and with noise; between the two, several detectors and alternatives."""
-    concluded = "".join(f"- {sentence}\n" for sentence in remarks)
-    answer = "".join(f"- {sentence}\n" for sentence in words.sentences(weighed))
+    answer = _listed(words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))
     return (
         "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
@@ -295,7 +291,7 @@ def _page(
         " table of pairs, is after Holm's correction for all pairs of deblurers; lines that begin with a detector, and"
         " the matrix in figures/, are corrected for its deblurers alone, and so are sure of some that the former leave"
         " out."
-        f"\n\n{concluded}\n{shown}\n"
+        f"\n\n{remarks}\n{shown}\n"
         f"## Deblur, or adapt the detector?\n\n{answer}\n{formats.markdown(words.table(weighed))}\n"
         f"## With noise of variance {NOISE:g}\n\n"
         "Gaussian noise on the blurred frames, for values in 0..1; objects are those of the sharp frames without"
@@ -305,8 +301,17 @@ def _page(
 
 def _ranking(group: Group, board: Table) -> str:
     """The leaderboard of a group, and what can be concluded."""
-    concluded = "".join(f"- {sentence}\n" for sentence in sentences(group.compared))
+    concluded = _folded("Which of these differences are sure, by each measure", sentences(group.compared))
     return f"{formats.markdown(board)}\n{concluded}"
+
+
+def _folded(summary: str, told: Sequence[str]) -> str:
+    """Sentences behind a line to click on: each names nearly all deblurers, which is much to read past."""
+    return f'<details markdown="1"><summary>{summary}</summary>\n\n{_listed(told)}\n</details>\n'
+
+
+def _listed(told: Sequence[str]) -> str:
+    return "".join(f"- {sentence}\n" for sentence in told)
 
 
 def _into(readme: str, board: str) -> str:

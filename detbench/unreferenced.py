@@ -49,7 +49,7 @@ class Seen:
         clips: (frames,) the clip of each frame.
         videos: names of the clips that are videos, whose frames follow each other.
         detections: one a frame, those that count.
-        restore_ms: mean time of the deblurer a frame, in milliseconds; NaN for the blurred frames.
+        restore_ms: median time of the deblurer a frame, in milliseconds; NaN for the blurred frames.
     """
 
     deblurer: str
@@ -121,7 +121,7 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
             detections.append(boxes if labels is None else boxes.where(np.isin(boxes.label, list(labels))))
         if not clips:
             raise DetbenchError(f"{spec.dataset} holds no frames.")
-        ms = 1e3 * float(np.mean(seconds)) if restore else float("nan")
+        ms = 1e3 * float(np.median(seconds)) if restore else float("nan")
         seen.append(Seen(name, tuple(clips), frozenset(videos), tuple(detections), ms))
     return seen
 

@@ -150,7 +150,7 @@ def test_a_network_is_converted_once(home, monkeypatch, backend):
         restorer(backend=backend, key="b" * 64)
 
 
-def choose(make, key="", backend="auto", precision="auto"):
+def choose(make, key="", backend="auto", precision="auto", frames=frames):
     options = {"backend": backend, "precision": precision, "device": "cpu", "key": key}
     return backends.choose("mine", make, frames, **options)
 
@@ -215,6 +215,8 @@ def test_what_was_chosen_is_remembered(home, clock):
     assert choose(again, "c" * 64) == ("openvino", "bf16")
     with pytest.raises(AssertionError, match="again"):
         choose(again, "d" * 64)
+    with pytest.raises(AssertionError, match="again"):  # what is the fastest on small frames need not be on large ones
+        choose(again, "c" * 64, frames=lambda: [scene(0, 100, 132)])
     (place,) = (home / "converted").glob("*.json")
     place.write_text("{")  # damaged: it is chosen again
     assert choose(making(Blurrer), "c" * 64) == ("openvino", "bf16")

@@ -117,6 +117,24 @@ def test_a_time_is_of_whole_frames_unless_a_part_tells_enough():
     assert set(sizes) == {(20, 30)}
 
 
+def test_a_backend_that_is_chosen_by_frames_is_chosen_by_whole_ones():
+    firsts = []
+
+    def restorer(spec):
+        sizes = []
+        firsts.append(sizes)
+        return lambda frames: sizes.append(frames[0].shape[:2]) or frames
+
+    best.measurer((60, 40), dataclasses.replace(SPEC, backend="auto", precision="auto"), restorer)("any", 1e3)
+    assert [sizes[0] for sizes in firsts] == [(20, 30), (40, 60)]
+
+
+def test_of_somebodys_runs_those_before_the_usual_detector_come_first(run, monkeypatch):
+    groups = [Group(run(detector=name), (run("dc250", 0.7, detector=name),), None) for name in ("yolo11n", "yolo26n")]
+    monkeypatch.setattr(best, "collect", lambda folders, split: groups)
+    assert [board.detector for board in best.of_folder(best.Path("runs"))] == ["yolo26n", "yolo11n"]
+
+
 def test_the_published_scores_are_those_of_the_reports():
     boards = best.published()
     state = json.loads((best.Path(__file__).parent.parent / "reports" / "published.json").read_text())
@@ -158,11 +176,13 @@ def test_the_command_answers_and_says_what_to_type_next(monkeypatch):
     done = CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--size", "1280x720"])
     assert done.exit_code == 0
     assert "Take quick: F1 0.500 -> 0.600 on street (66 clips), before yolo26n at 640, for 50 ms a frame" in done.stdout
-    assert "Next: detbench deblur INPUT OUTPUT --deblurer quick" in done.stdout
+    assert "Next: detbench deblur INPUT OUTPUT --deblurer quick\n" in done.stdout
+    auto = CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--backend", "auto", "--device", "cpu"])
+    assert "Next: detbench deblur INPUT OUTPUT --deblurer quick --device cpu --backend auto\n" in auto.stdout
     none = CliRunner().invoke(cli.app, ["best", "--budget-ms", "1"])
     assert none.exit_code == 0
     assert "Take none: nothing that helps for sure" in none.stdout
-    assert "Next: detbench best --budget-ms 6, for quicker: none is faster" in none.stdout
+    assert "The best of the fastest is quicker, with 5 ms.\nNext: detbench best --budget-ms 6, a fif" in none.stdout
     plain = json.loads(CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--json"]).stdout)
     assert (plain["best"], plain["f1_without"], len(plain["tried"])) == ("quick", 0.5, 2)
 

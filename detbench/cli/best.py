@@ -14,6 +14,7 @@ from detbench.cli._print import print_table
 
 if TYPE_CHECKING:
     from detbench.best import Choice, Time
+    from detbench.types import RunSpec
 
 
 @app.command()
@@ -53,11 +54,21 @@ def best(
         found = module.choose(board, budget_ms, module.measurer(size_of(size), spec))
         if as_json:
             print(json.dumps(_plain(found, size), indent=1))
-        else:
-            _print(found, size)
+            return
+        _print(found, size, _options(spec))
+        if runs and len(boards) > 1:
+            others = {f"{its.detector} at {its.imgsz}": None for its in boards if its.detector != board.detector}
+            print(f"The runs in {runs} are before {', '.join(others)}, too: give --detector.")
 
 
-def _print(found: Choice, size: str) -> None:
+def _options(spec: RunSpec) -> str:
+    """What a command needs for a deblurer to take the time that was measured."""
+    given = {"device": spec.device, "backend": spec.backend, "precision": spec.precision}
+    usual = {"device": "auto", "backend": "torch", "precision": precision_of(spec.backend, None)}
+    return "".join(f" --{name} {value}" for name, value in given.items() if value != usual[name])
+
+
+def _print(found: Choice, size: str, options: str) -> None:
     """Those that were tried, and the answer."""
     board = found.board
     where = (
@@ -79,12 +90,13 @@ def _print(found: Choice, size: str) -> None:
             f"Take {found.best.deblurer}: F1 {board.floor:.3f} -> {found.best.f1:.3f} {where}, for {taken.ms:.0f} ms a"
             f" frame of {size} on this machine."
         )
-        print(f"Next: detbench deblur INPUT OUTPUT --deblurer {found.best.deblurer}")
+        print(f"Next: detbench deblur INPUT OUTPUT --deblurer {found.best.deblurer}{options}")
     else:
         print(f"Take none: nothing that helps for sure {where} takes {found.budget_ms:g} ms a frame of {size} or less.")
         if found.cheapest:
             score, taken = found.cheapest
-            print(f"Next: detbench best --budget-ms {taken.ms * 1.2:.0f}, for {score.deblurer}: none is faster")
+            print(f"The best of the fastest is {score.deblurer}, with {taken.ms:.0f} ms.")
+            print(f"Next: detbench best --budget-ms {taken.ms * 1.2:.0f}{options}, a fifth more")
     print(f"Without a deblurer F1 is {board.floor:.3f}, at no time.")
 
 
