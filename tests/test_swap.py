@@ -88,6 +88,9 @@ def test_many_pairs_can_still_be_told_apart(lineups, monkeypatch):
 def test_a_deblurer_that_one_detector_lacks_is_left_out(lineups):
     short = dataclasses.replace(lineups[1], models=lineups[1].models[:1])
     assert [(pair.one, pair.other) for pair in swap.pairs([lineups[0], short])] == [("sharpen", "blurred")]
+    assert swaps.sentences([lineups[0], short], swap.pairs([lineups[0], short]))[1:] == [
+        "Left out, for they did not run before every detector: blur, paint."
+    ]
 
 
 def test_words_and_tables(lineups):

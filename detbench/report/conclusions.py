@@ -13,7 +13,7 @@ from detbench.compare import LEVEL, Comparison, Difference, Model
 from detbench.data import alignment
 from detbench.metrics import compared, metric
 from detbench.types import RunResult
-from detbench.verdict import HARMS, HELPS, verdicts
+from detbench.verdict import HARMS, HELPS, SAME, UNKNOWN, verdicts
 
 FEW = 3
 """Of more models than this, conclusions are drawn metric by metric, not model by model."""
@@ -51,7 +51,7 @@ def headline(comparison: Comparison) -> str:
         ]
         for word in (HELPS, HARMS)
     }
-    parts["No difference shown"] = [name for name, each in found.items() if each.word not in (HELPS, HARMS)]
+    parts |= {word.capitalize(): [n for n, each in found.items() if each.word == word] for word in (SAME, UNKNOWN)}
     return " ".join(f"{word}: {', '.join(names)}." for word, names in parts.items() if names)
 
 
@@ -166,7 +166,7 @@ def _conclusions(model: str, reference: str, found: Sequence[Difference]) -> lis
         else:
             unsure.append(shown)
     if unsure:
-        lines.append(f"No difference could be shown between {model} and {reference}: {'; '.join(unsure)}.")
+        lines.append(f"Not known whether {model} and {reference} differ: {'; '.join(unsure)}.")
     if mute:
         why = "it is infinite where a frame equals the sharp one"
         lines.append(f"{model} and {reference} cannot be compared in {', '.join(mute)}: {why}.")
@@ -176,7 +176,7 @@ def _conclusions(model: str, reference: str, found: Sequence[Difference]) -> lis
 def _overview(key: str, reference: str, found: Sequence[Difference]) -> str:
     """One sentence on one metric of many models: which are above the reference, which below, and which are not sure."""
     of = metric(key)
-    parts: dict[str, list[str]] = {"higher": [], "lower": [], "no difference shown": [], "no comparison possible": []}
+    parts: dict[str, list[str]] = {"higher": [], "lower": [], "not known": [], "no comparison possible": []}
     for difference in found:
         gain = difference.interval
         shown = f"{difference.model} {gain.format(of.form)}"
@@ -185,10 +185,10 @@ def _overview(key: str, reference: str, found: Sequence[Difference]) -> str:
         elif np.isnan(difference.p_holm):
             parts["no comparison possible"].append(difference.model)
         else:
-            parts["no difference shown"].append(difference.model)
-    unsure = parts["no difference shown"]
+            parts["not known"].append(difference.model)
+    unsure = parts["not known"]
     if len(unsure) > MANY:
-        parts["no difference shown"] = [f"{'all' if len(unsure) == len(found) else 'the other'} {len(unsure)}"]
+        parts["not known"] = [f"{'all' if len(unsure) == len(found) else 'the other'} {len(unsure)}"]
     groups = "; ".join(f"{word}: {', '.join(models)}" for word, models in parts.items() if models)
     return f"{of.heading} against {reference}'s: {groups}."
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from detbench import best, swap
-from detbench.report import gains, page, swaps
+from detbench.report import conclusions, formats, gains, page, swaps
 from detbench.report.collect import Group
 from detbench.report.document import Report, title
 
@@ -31,9 +31,11 @@ def write(groups: Sequence[Group], out: Path) -> Path:
     titles, links = _titles(groups), []
     for number, (group, heading) in enumerate(zip(groups, titles, strict=True), 1):
         part = f"group-{number}"
-        Report(group, out / part).write()
-        link = f'<p><a href="{part}/index.html">Report</a></p>'
-        links.append(page.Section(part, heading, [str(group.signature)], [link]))
+        report = Report(group, out / part)
+        report.write()
+        board = formats.html(report.board, f"{part}/tables/{report.board.key}.csv")
+        link = f'<p><a href="{part}/index.html">All of it, and the frames</a></p>'
+        links.append(page.Section(part, heading, [conclusions.headline(group.compared)], [board, link]))
     return page.write(out, "detbench: groups of runs", "", [*_swaps(groups, out), *links])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detbench import stats
-from detbench.lineup import Lineup, detector_title
+from detbench.lineup import Lineup, detector_title, labels
 from detbench.lineup import name as called
 from detbench.report.formats import Column, Part, Table
 from detbench.swap import CARRIES, ONLY, TURNS, UNKNOWN, Pair, by_name, sizes
@@ -44,9 +44,10 @@ def sentences(lineups: Sequence[Lineup], found: Sequence[Pair]) -> list[str]:
     """What carries over from one detector to the others, and what does not; arguments as of :func:`tables`."""
     floor = called(lineups[0].floor)
     with_floor = [pair for pair in found if floor in (pair.one, pair.other)]
+    left_out = _left_out(lineups)
     if len(with_floor) <= FEW:
-        return [_verdict(pair) for pair in found]
-    lines = _gathered(with_floor, floor)
+        return [*(_verdict(pair) for pair in found), *left_out]
+    lines = [*_gathered(with_floor, floor), *left_out]
     others = Counter(pair.verdict for pair in found if pair not in with_floor)
     if others:
         words = {CARRIES: "carry over", ONLY: "hold only under some", TURNS: "turn round", UNKNOWN: "are not known"}
@@ -55,11 +56,18 @@ def sentences(lineups: Sequence[Lineup], found: Sequence[Pair]) -> list[str]:
     return lines
 
 
+def _left_out(lineups: Sequence[Lineup]) -> list[str]:
+    """A sentence on those that stood before some of the detectors only."""
+    called = [labels([lineup.floor, *lineup.models]).values() for lineup in lineups]
+    names = sorted(set().union(*called) - set(by_name(lineups)))
+    return [f"Left out, for they did not run before every detector: {', '.join(names)}."] if names else []
+
+
 def _verdict(pair: Pair) -> str:
     """A sentence on one pair."""
     verdict = pair.verdict
     if verdict == UNKNOWN:
-        return f"{pair.one} against {pair.other}: not known. No difference is sure before any of the detectors."
+        return f"{pair.one} against {pair.other}: not known before any of the detectors."
     if verdict == TURNS:
         return (
             f"{pair.one} against {pair.other} turns round: better under {', '.join(pair.better)}, worse under"

@@ -84,7 +84,7 @@ def sentences(seen: Sequence[Seen]) -> list[str]:
         elif interval.high < 0:
             lines.append(f"With {after.deblurer}, the detector is less sure of what it finds: {change}.")
         else:
-            lines.append(f"{after.deblurer}: no difference shown: {change}.")
+            lines.append(f"{after.deblurer}: not known: {change}.")
     return [*lines, COLUMNS, UNKNOWN]
 
 
