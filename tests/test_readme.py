@@ -37,7 +37,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.fixture
 def yours(tmp_path, street, monkeypatch):
-    """What the commands name: a video, pairs, frames restored elsewhere, photographs."""
+    """What the commands name: videos, pairs, frames restored elsewhere, photographs."""
     monkeypatch.chdir(tmp_path)
     for side in ("blur", "sharp"):
         (tmp_path / "my_pairs" / side).mkdir(parents=True)
@@ -54,6 +54,8 @@ def yours(tmp_path, street, monkeypatch):
     for _ in range(3):
         video.write(frame[..., ::-1])
     video.release()
+    (tmp_path / "my_videos").mkdir()
+    shutil.copy("my_video.mp4", "my_videos")
 
 
 def shown_commands():
