@@ -40,8 +40,9 @@ def test_a_run_prints_a_table_its_signature_and_its_path(warm, tmp_path):
     assert lines[0].split() == ["verdict", "F1", "F1", "gained", "[95", "%]", "gap", "closed", "PSNR", "dB", "ms/frame"]
     assert [line.split("  ")[0] for line in lines[2:5]] == ["blurred", "dc250", "sharp, JPEG 95"]
     assert lines[5].startswith("Not enough data: 2 clips")
-    assert lines[-2].startswith("signature: street|")
-    path = tmp_path / lines[-1].removeprefix("run: ")
+    assert lines[-3].startswith("signature: street|")
+    assert lines[-1].startswith("Look at all runs there: detbench report ")
+    path = tmp_path / lines[-2].removeprefix("run: ")
     assert store.read(path).spec.deblurer == "dc250"
     assert "frames/s" in done.stderr or "2/2" in done.stderr
     assert "%" not in done.stderr.replace(" %", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -45,6 +46,8 @@ def print_benchmarks(
     seen = [lineup for view, lineup in zip(views, lineups, strict=True) if not view.get("truth")]
     if len(seen) > 1 and seen[0].models:
         print_swap(seen)
+    folder = lineups[0].floor.path.parent
+    print(f"Look at all runs there: detbench report {shlex.quote(str(folder))} --group")
 
 
 def print_swap(lineups: Sequence[Lineup]) -> None:
