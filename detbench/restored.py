@@ -70,7 +70,7 @@ class RestoredFrames:
                 unknown.append(film)
         missing = [Path(pair.id) for pair in pairs if pair.id not in self._images and pair.id not in self._videos]
         if missing:
-            strange = f" {len(unknown)} files are named as no frame: {some(unknown)}." if unknown else ""
+            strange = f" Files that are named as no frame: {some(unknown)}." if unknown else ""
             raise DetbenchError(f"{name} lacks {len(missing)} of {len(pairs)} frames: {some(missing)}.{strange}")
 
     def __call__(self, pairs: Sequence[FramePair], blurred: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:

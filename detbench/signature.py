@@ -90,7 +90,7 @@ class Signature:
     def __str__(self) -> str:
         """Parts divided by bars; what is as it is without being asked for is left out."""
         parts = [
-            f"{self.dataset}:{self.dataset_hash[:8]}",
+            f"{self.dataset}:{self.dataset_hash[:8]}".replace(" ", "_"),
             f"limit:{self.limit}" if self.limit else "",
             f"skipped:{len(self.skipped)}:{canonical_hash(self.skipped)[:8]}" if self.skipped else "",
             f"noise:{self.noise:g}" if self.noise else "",

@@ -57,7 +57,7 @@ def test_folders_of_clips_and_of_sides_are_understood(tmp_path, bright_boxes):
         (lambda place: (place / "frame3.png").unlink(), r"lacks 1 of 6 frames: frame3\.$"),
         (
             lambda place: (place / "frame3.png").rename(place / "fram3.png"),
-            r"lacks 1 of 6 frames: frame3\. 1 files are named as no frame: .*fram3\.png",
+            r"lacks 1 of 6 frames: frame3\. Files that are named as no frame: .*fram3\.png",
         ),
         (
             lambda place: images.write_image(place / "frame3.png", np.zeros((24, 32, 3), np.uint8)),

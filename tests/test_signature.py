@@ -30,6 +30,8 @@ def test_what_is_asked_for_stands_in_it(tmp_path):
     assert text.endswith("|detbench:0.1.0|without:motorway|without:bikes")
     assert asked == signature(tmp_path, limit=12, noise=0.001, imgsz=416, conf=0.4, nms_iou=0.6, match_iou=0.75)
     assert asked != signature(tmp_path)
+    spaced = dataclasses.replace(asked, dataset="my footage")
+    assert spaced.short.startswith("my_footage|limit:12|")
 
 
 def test_the_short_form_stands_for_all_of_it(tmp_path):

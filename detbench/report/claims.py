@@ -104,9 +104,14 @@ def summary(claims: Sequence[Claim]) -> Table:
     """One row a claim, the publications' above our own."""
     parts = []
     for heading, published in (("the publications'", True), ("this project's", False)):
-        rows = tuple((claim.key, claim.says, claim.verdict) for claim in claims if bool(claim.source) == published)
+        rows = tuple((c.key, c.says, _measures(c), c.verdict) for c in claims if bool(c.source) == published)
         parts += [Part(rows, heading, ranked=False)] if rows else []
-    return Table("Claims", (Column("claim"), Column("in words"), Column("verdict")), tuple(parts))
+    return Table("Claims", (Column("claim"), Column("in words"), Column("by"), Column("verdict")), tuple(parts))
+
+
+def _measures(claim: Claim) -> str:
+    """What it is judged by: what harms PSNR need not harm a detector."""
+    return ", ".join(dict.fromkeys(metric(finding.measure).heading for finding in claim.findings))
 
 
 def _table(claim: Claim) -> Table:
