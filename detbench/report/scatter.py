@@ -39,7 +39,7 @@ BESIDE = (
 )
 """Where a point's name may stand: offset in points, and which of its sides is there."""
 
-MARK = 5
+MARK = 3.5
 """Points around another point's middle that a name keeps free."""
 
 NEAR, TOGETHER = 3.0, 3
