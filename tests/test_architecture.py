@@ -108,10 +108,11 @@ ALLOWED = {
     "report.document": {"ap", "data.datasets", "environment", "progress", "stats", "store", "thresholds", "tide"}
     | {f"report.{part}" for part in ("breakdown", "collect", "conclusions", "formats", "page", "plots", "scatter")}
     | {"report.gains", "report.style", "report.tables", "verdict"},
-    "report.findings": {"alternatives", "claims", "compare", "retrained", "stats", "swap", "verdict"}
+    "report.findings": {"alternatives", "claims", "compare", "retrained", "stats", "store", "swap"}
+    | {"verdict"}
     | {f"report.{part}" for part in ("breakdown", "collect", "scatter")},
     "report.groups": {"best", "swap"}
-    | {f"report.{part}" for part in ("collect", "document", "gains", "page", "swaps")},
+    | {f"report.{part}" for part in ("collect", "conclusions", "document", "formats", "gains", "page", "swaps")},
     "published": {"data.cards", "registry", "report.collect", "report.tables"},
     "publish": LEAVES
     | {"registry", "resolve", "figure", "report.claims", "alternatives", "detectors", "detectors.adapted"}

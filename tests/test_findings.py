@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from conftest import boxes
 
 from detbench import compare, published, retrained, stats
 from detbench.claims import Claim, Finding
@@ -71,6 +72,14 @@ def test_severities_are_of_the_blurred_frames(found):
     of_least = [s for s in found.groups[0].models[0].scores if s.id in least]
     tp, fp, fn = (sum(getattr(s, field) for s in of_least) for field in ("tp", "fp", "fn"))
     assert found.value("good", severity="light") == f"{2 * tp / (2 * tp + fp + fn):.3f}"
+
+
+def test_sizes_are_of_the_objects(found, monkeypatch):
+    """A small object that is found, and a large one that is not."""
+    sharp = [boxes((0, 0, 20, 20), (100, 100, 300, 300))]
+    seen = {"sharp": sharp, "restored": [boxes((0, 0, 20, 20))]}
+    monkeypatch.setattr(findings.store, "read_detections", lambda path: seen)
+    assert (found.of_size("good", "small"), found.of_size("good", "large")) == (1.0, 0.0)
 
 
 def test_what_is_said_in_words_follows_the_numbers(found):

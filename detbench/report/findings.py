@@ -15,11 +15,12 @@ from typing import TypedDict, Unpack
 import jinja2
 import numpy as np
 
-from detbench import alternatives, retrained, stats
+from detbench import alternatives, retrained, stats, store
 from detbench.claims import Claim
 from detbench.compare import LEVEL, compare
 from detbench.lineup import CEILING, FLOOR, detector_title
 from detbench.metrics import Sums, metric
+from detbench.report import breakdown
 from detbench.report.breakdown import severities
 from detbench.report.collect import Group
 from detbench.report.scatter import ranked_alike
@@ -110,6 +111,14 @@ class Findings:
         """The :meth:`difference` as text, with its interval."""
         found = self.difference(name, over, measure, **where)
         return found.format(metric(measure).form)
+
+    def of_size(self, name: str, size: str) -> float:
+        """A run's F1 on objects of a size: a key of :data:`detbench.report.breakdown.SIZES`."""
+        run = self._run(name)
+        found = store.read_detections(run.path)
+        matches = breakdown.matches(found["restored"], found["sharp"], run.spec.match_iou, run.spec.conf)
+        (cell,) = [each for each in breakdown.by_size(matches) if each.name == size]
+        return float(cell.counts.f1)
 
     def surely(self, name: str, over: str = FLOOR, measure: str = "f1", **where: Unpack[Where]) -> str:
         """Whether it is ``above`` the other for sure, or ``below``, or neither: empty."""
