@@ -17,6 +17,7 @@ from typing import Any
 
 from detbench import compare, resolve, runner, stats, store
 from detbench.check import Verdict, judge
+from detbench.counts import counted
 from detbench.files import write_file
 from detbench.lineup import RECOMMENDED
 from detbench.types import DetbenchError, RunResult, RunSpec
@@ -178,7 +179,7 @@ def _enough(result: RunResult) -> None:
     clips = len({score.clip for score in result.scores})
     if clips < stats.MINIMUM_CLIPS:
         raise CannotCompare(
-            f"{result.path} has {clips} clip{'s' * (clips != 1)}: too few to tell a drop from chance. A baseline wants"
+            f"{result.path} has {counted(clips, 'clip')}: too few to tell a drop from chance. A baseline wants"
             f" frames of {stats.MINIMUM_CLIPS} clips or more."
         )
 

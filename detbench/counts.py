@@ -11,6 +11,11 @@ if TYPE_CHECKING:  # numpy takes as long as the rest of `detbench --help`
     from numpy.typing import NDArray
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: ``1 clip``, ``1,000 clips``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 @dataclass(frozen=True)
 class Counts:
     """True positives, false positives and missed objects: three numbers, or three arrays of one shape.

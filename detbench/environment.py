@@ -49,7 +49,7 @@ def machine(described: Mapping[str, Any]) -> str:
     """In words, the hardware that a run's times are of, as :func:`describe` has it: processor, threads, GPU."""
     described = timed(described)
     processor, threads = described.get("cpu", "an unknown processor"), described.get("threads", "?")
-    return f"{processor}, {threads} threads, {described.get('gpu') or 'no GPU'}"
+    return f"{processor}, {threads} thread{'s' * (threads != 1)}, {described.get('gpu') or 'no GPU'}"
 
 
 def timed(described: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detbench.counts import Counts, ratio
+from detbench.counts import Counts, counted, ratio
 from detbench.types import FrameScore, RunResult, RunSpec
 
 
@@ -43,3 +43,8 @@ def test_sums_and_differences():
 def test_what_cannot_be_divided():
     assert ratio(np.array([1.0, 2.0]), np.array([0.0, 4.0]), otherwise=7).tolist() == [7, 0.5]
     assert float(ratio(3, 0, otherwise=1)) == 1
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 clips"), (1, "1 clip"), (2, "2 clips"), (1234, "1,234 clips")])
+def test_one_is_singular(number, words):
+    assert counted(number, "clip") == words

@@ -170,6 +170,8 @@ def test_sharp_pictures_are_a_dataset_with_blur(photos, home, bright_boxes, tmp_
         ("b", "strong"),
         ("ride", "strong"),
     }
+    datasets.load(str(photos / "a.png"), blur="shake:strong")
+    assert capsys.readouterr().err.splitlines()[-1] == "blurred by shake: 1 clip, 1 pair"
     assert found.identity == datasets.load(str(photos), blur="shake:strong").identity
     assert found.identity != datasets.load(str(photos), blur="shake:light").identity
     spec = RunSpec("identity", dataset=str(photos), blur="shake:strong", device="cpu")

@@ -187,6 +187,13 @@ def test_the_leaderboard(group):
     assert str(group.signature) in formats.markdown(tables.leaderboard(group))
 
 
+@pytest.mark.parametrize(("deblurers", "said"), [(1, False), (2, True)])
+def test_of_one_deblurer_nothing_is_corrected(group, deblurers, said):
+    some = dataclasses.replace(group, models=group.models[:deblurers])
+    assert ("after Holm's correction for 2 deblurers" in formats.markdown(tables.leaderboard(some))) == said
+    assert ("Holm" in formats.markdown(tables.leaderboard(some))) == said
+
+
 def test_a_gap_that_is_hardly_there_has_no_sign():
     assert METRICS["gap_closed"].form.format(-0.0004) == "0.0%"
 

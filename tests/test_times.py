@@ -47,7 +47,7 @@ def test_a_run_gets_the_times_of_its_deblurer_and_its_detector(run):
     assert [replace(score, restore_ms=0, detect_ms=0) for score in timed.scores] == [
         replace(score, restore_ms=0, detect_ms=0) for score in run.scores
     ]
-    assert machine(timed.environment) == "Z80, 1 threads, no GPU" != machine(run.environment)
+    assert machine(timed.environment) == "Z80, 1 thread, no GPU" != machine(run.environment)
     assert all(value > 0 for of in (*found.restore.values(), *found.detect.values()) for value in of.values())
 
 

@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from detbench.counts import counted
 from detbench.progress import say
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ def print_benchmark(lineup: Lineup, columns: Sequence[str]) -> None:
         print(*sentences(comparison), sep="\n")
     scores = lineup.floor.scores
     clips = len({score.clip for score in scores})
-    where = f"{len(scores):,} frames of {clips:,} clip{'s' * (clips > 1)}"
-    print(f"to be found: {lineup.floor.counts.objects:,} objects in {where}")
+    where = f"{counted(len(scores), 'frame')} of {counted(clips, 'clip')}"
+    print(f"to be found: {counted(lineup.floor.counts.objects, 'object')} in {where}")
     print(f"signature: {lineup.signature.short} (whole with --json)")
     for result in lineup.models:
         print(f"run: {result.path}")
@@ -151,7 +152,7 @@ def print_unreferenced(spec: RunSpec, names: Sequence[str], as_json: bool) -> No
         )
         return
     frames, clips = len(seen[0].clips), len(set(seen[0].clips))
-    print(f"{spec.detector}, imgsz {spec.imgsz}, on {frames:,} frames of {clips:,} clip{'s' * (clips > 1)}")
+    print(f"{spec.detector}, imgsz {spec.imgsz}, on {counted(frames, 'frame')} of {counted(clips, 'clip')}")
     print_table(["", *(heading for heading, _ in words.FORMS.values())], [words.cells(row) for row in found])
     print(*words.sentences(seen), sep="\n")
 

@@ -11,6 +11,7 @@ import typer
 from detbench.cli._app import app, errors
 from detbench.cli._options import BackendOption, DeviceOption, PrecisionOption, precision_of, size_of
 from detbench.cli._print import print_table
+from detbench.counts import counted
 
 if TYPE_CHECKING:
     from detbench.best import Choice, Time
@@ -71,9 +72,7 @@ def _options(spec: RunSpec) -> str:
 def _print(found: Choice, size: str, options: str) -> None:
     """Those that were tried, and the answer."""
     board = found.board
-    where = (
-        f"on {board.dataset} ({board.clips} clip{'s' * (board.clips != 1)}), before {board.detector} at {board.imgsz}"
-    )
+    where = f"on {board.dataset} ({counted(board.clips, 'clip')}), before {board.detector} at {board.imgsz}"
     rows = [
         [score.deblurer, f"{score.f1:.3f}", score.verdict.gain.format("{:.3f}"), _time(taken)]
         for score, taken in found.tried

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from detbench.cli._app import app, errors
+from detbench.counts import counted
 from detbench.types import DetbenchError
 
 data = typer.Typer(help="Make and check data to train and evaluate on.", no_args_is_help=True)
@@ -51,7 +52,7 @@ def make(
         rows = module.make(source, out, how, limit, workers or os.cpu_count() or 1)
         left_out = [row for row in rows if not row["made"]]
         clips = len({row["clip"] for row in rows})
-        print(f"{len(rows) - len(left_out)} pairs of {clips} clip{'s' * (clips > 1)}: {out}", file=sys.stderr)
+        print(f"{counted(len(rows) - len(left_out), 'pair')} of {counted(clips, 'clip')}: {out}", file=sys.stderr)
         for reason in sorted({row["left_out"] for row in left_out}):
             count = sum(row["left_out"] == reason for row in left_out)
             print(f"left out: {count} for {reason} between their frames", file=sys.stderr)

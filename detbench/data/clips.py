@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from detbench.counts import counted
 from detbench.types import DetbenchError
 
 REGULAR = 0.8
@@ -64,7 +65,7 @@ def by_number(names: Sequence[str]) -> tuple[list[str], str]:
         return clips, ""
     named = ", ".join(f"{stem or 'frames'}..." for stem in list(runs)[:3]) + (" ..." if len(runs) > 3 else "")
     return clips, (
-        f"{sum(runs.values()):,} numbered frames count as {len(runs)} clip{'s' * (len(runs) > 1)} ({named}); if each"
+        f"{sum(runs.values()):,} numbered frames count as {counted(len(runs), 'clip')} ({named}); if each"
         f" is a scene of its own, give --clips '{EACH}'"
     )
 

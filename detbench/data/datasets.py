@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detbench.counts import counted
 from detbench.data import build, layouts, make, protocols
 from detbench.data.cards import Card, cards
 from detbench.data.clips import EACH, by_number, by_pattern
@@ -151,9 +152,8 @@ def _laid_out(folder: Path, layout: layouts.Layout, clips: str, lenient: bool = 
         pairs = _patterned(pairs, clips)
     elif layout.flat:
         pairs = _numbered(folder, pairs)
-    count = len({pair.clip for pair in pairs})
     note = f" ({layout.note})" if layout.note else ""
-    _say_once(folder, f"{layout.name} layout{note}: {count:,} clip{'s' * (count != 1)}, {len(pairs):,} pairs")
+    _say_once(folder, f"{layout.name} layout{note}: {_told(pairs)}")
     files = [path for pair in pairs for path in (pair.sharp, pair.blurred, *pair.others)]
     pixels = hash_files(files, Path(os.path.commonpath(files)))
     identity = canonical_hash([pixels, [pair.clip for pair in pairs]])
@@ -172,8 +172,12 @@ def _made(source: Path, blur: make.Blur, clips: str) -> Dataset:
     folder = build.ensure(source.stem, identity, some)
     found = _read_built(source.stem, identity, folder)
     pairs = _patterned(found.pairs, clips) if clips else _numbered(source, found.pairs)
-    _say_once(source, f"blurred by {blur.kind}: {len({pair.clip for pair in pairs}):,} clips, {len(pairs):,} pairs")
+    _say_once(source, f"blurred by {blur.kind}: {_told(pairs)}")
     return replace(found, pairs=tuple(pairs))
+
+
+def _told(pairs: Sequence[FramePair]) -> str:
+    return f"{counted(len({pair.clip for pair in pairs}), 'clip')}, {counted(len(pairs), 'pair')}"
 
 
 @cache

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from detbench.counts import counted
 from detbench.files import replacing
 from detbench.progress import say
 from detbench.types import DetbenchError
@@ -191,7 +192,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
             f"{folder} holds no images: put some there ({_known_suffixes()}), or give another folder{but}."
         )
     if others:
-        _say_once(f"{folder}: {others.total()} file{'s' * (others.total() > 1)} skipped: {kinds}")
+        _say_once(f"{folder}: {counted(others.total(), 'file')} skipped: {kinds}")
     return [path for path, _ in sorted(images, key=lambda each: _natural_key(each[1]))]
 
 

@@ -13,6 +13,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from detbench.baseline import CannotCompare, Replacement
 from detbench.check import Change, Outcome, Verdict
+from detbench.counts import counted
 from detbench.files import write_file
 from detbench.signature import Signature
 from detbench.types import FrameScore
@@ -124,7 +125,7 @@ def remarks(verdict: Verdict) -> list[str]:
     """What was run, and what to know of it."""
     spec = verdict.now.spec
     clips = len({score.clip for score in verdict.now.scores})
-    frames = f"{len(verdict.now.scores)} frames of {Path(spec.dataset).name} ({clips} clips)"
+    frames = f"{counted(len(verdict.now.scores), 'frame')} of {Path(spec.dataset).name} ({counted(clips, 'clip')})"
     lines = [f"{Path(spec.deblurer).name} on {frames}, {_seconds(verdict):.0f} s.", _moved(verdict)]
     same = "" if verdict.changes else "The deblurer, the code and the packages are the baseline's."
     return [line for line in (*lines, same) if line]
@@ -147,7 +148,7 @@ def summary(verdict: Verdict) -> str:
 def replaced(new: Replacement) -> list[str]:
     """What became the baseline, and how it differs from the one that it replaces, a line each."""
     scores = new.result.scores
-    frames = f"{len(scores)} frames in {len({score.clip for score in scores})} clips"
+    frames = f"{counted(len(scores), 'frame')} in {counted(len({score.clip for score in scores}), 'clip')}"
     lines = [f"{new.path}: {new.result.spec.deblurer}, {frames}.", *new.problems]
     for verdict in new.verdicts:
         lines += map(_moved_by, verdict.outcomes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from detbench import stats
 from detbench.compare import LEVEL, Comparison, Difference, Model
+from detbench.counts import counted
 from detbench.data import alignment
 from detbench.metrics import compared, metric
 from detbench.types import RunResult
@@ -62,7 +63,7 @@ def conclusions(comparison: Comparison) -> list[str]:
         return [f"There is nothing to compare {reference} with."]
     if len(comparison.clips) < stats.MINIMUM_CLIPS:
         return [
-            f"Not enough data: {_count(len(comparison.clips), 'clip')}, and a conclusion wants {stats.MINIMUM_CLIPS}."
+            f"Not enough data: {counted(len(comparison.clips), 'clip')}, and a conclusion wants {stats.MINIMUM_CLIPS}."
         ]
     differences = comparison.differences
     if len(others) > FEW:
@@ -86,7 +87,7 @@ def remarks(comparison: Comparison) -> list[str]:
         lines.append(f"Intervals are of 95 %, by paired bootstrap over {len(comparison.clips)} clips{adjusted}.")
     if comparison.threshold == "leave-one-clip-out":
         lines.append("Each run counts from the confidence that is best for it on all other clips.")
-    lines += [f"Left out: {_count(frames, 'frame')} of {clip}." for clip, frames in comparison.without.items()]
+    lines += [f"Left out: {counted(frames, 'frame')} of {clip}." for clip, frames in comparison.without.items()]
     lines += [_seeds(model) for model in comparison.models if len(model.runs) > 1]
     return lines + caution(comparison.models[0].runs[0]) + _moved(comparison.models)
 
@@ -211,11 +212,7 @@ def _moved(models: Sequence[Model]) -> list[str]:
     moved = [(objects[0][:1] != of_model).any(axis=0).sum() for of_model in objects]
     return [
         f"Caution: the detector saw other objects in the sharp frames when {model.name} was run than when"
-        f" {models[0].name} was ({_count(int(frames), 'frame')}): were packages updated between? Run both again."
+        f" {models[0].name} was ({counted(int(frames), 'frame')}): were packages updated between? Run both again."
         for model, frames in zip(models, moved, strict=True)
         if frames
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

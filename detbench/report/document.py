@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from detbench import stats, store, tide
 from detbench.ap import average_precision
-from detbench.counts import Counts
+from detbench.counts import Counts, counted
 from detbench.data import datasets
 from detbench.files import sweep, write_file
 from detbench.lineup import name as lineup_name
@@ -51,7 +51,8 @@ class Report:
     def write(self) -> Path:
         """Write the page and all files; gives the page's path."""
         sweep(self.out)
-        intro = f"Does deblurring help the detector see? {len(self.group.floor.scores)} frames of {title(self.group)}."
+        frames = counted(len(self.group.floor.scores), "frame")
+        intro = f"Does deblurring help the detector see? {frames} of {title(self.group)}."
         return page.write(self.out, f"detbench: {title(self.group)}", intro, self.sections(), self.gallery())
 
     def sections(self) -> list[page.Section]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from detbench import compare, table
 from detbench.compare import Comparison
+from detbench.counts import counted
 from detbench.environment import TIMED, machine, timed
 from detbench.lineup import BY, RECOMMENDED
 from detbench.metrics import METRICS, Sums, compared, metric
@@ -68,10 +69,9 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
         tuple(_only_if_told(each, key, group) for each, key in zip(_columns(keys), ("", *keys), strict=True)),
         tuple(Part(_values(of, keys), source=str(group.signature), ranked=rank) for of, rank in parts if of),
         (
-            "Verdict and F1 gained: against blurred, paired bootstrap over clips; the verdict after Holm's correction"
-            f" for {_all(runs)}, the intervals without. Bold: the best, where it is told apart from the"
-            " second. Gap closed: share of the way from the floor's F1 (blurred) to the ceiling's (sharp, JPEG 95)."
-            " Recovered, lost and hallucinated count objects."
+            f"Verdict and F1 gained: against blurred, paired bootstrap over clips{_corrected(runs)}."
+            " Bold: the best, where it is told apart from the second. Gap closed: share of the way from the floor's F1"
+            " (blurred) to the ceiling's (sharp, JPEG 95). Recovered, lost and hallucinated count objects."
             + (f" ms/frame: deblurring alone, the median of the frames.{machines(group)}" if costs else ""),
             *(
                 f"{MADE_ELSEWHERE.strip()} {row['deblurer']}: {by} (Not run here; times of another machine.)"
@@ -125,15 +125,16 @@ def shortlist(group: Group) -> Table:
         ),
         notes=(
             "Against blurred: paired bootstrap over clips, verdicts after Holm's correction for"
-            f" {_all(models)}.{machines(group)}",
+            f" {counted(len(models), 'deblurer')}.{machines(group)}",
         ),
         key="shortlist",
     )
 
 
-def _all(models: Sequence[Any]) -> str:
-    """How many deblurers Holm's correction counts."""
-    return f"{len(models)} deblurer{'s' * (len(models) != 1)}"
+def _corrected(models: Sequence[Any]) -> str:
+    """What Holm's correction is for; of one deblurer there is none."""
+    words = f"; the verdict after Holm's correction for {len(models)} deblurers, the intervals without"
+    return words if len(models) > 1 else ""
 
 
 def _only_if_told(column: Column, key: str, group: Group) -> Column:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from detbench.counts import counted
 from detbench.lineup import FLOOR
 from detbench.stats import MINIMUM_CLIPS
 from detbench.unreferenced import Seen, gain, kept, tracks
@@ -76,7 +77,7 @@ def sentences(seen: Sequence[Seen]) -> list[str]:
         if math.isnan(interval.low):
             lines.append(
                 f"{after.deblurer}: {interval.estimate:+.2f} in the sum of confidences a frame. Whether by chance"
-                f" cannot be said: {clips} clip{'s' * (clips > 1)}, and an interval wants {MINIMUM_CLIPS}, such as a"
+                f" cannot be said: {counted(clips, 'clip')}, and an interval wants {MINIMUM_CLIPS}, such as a"
                 " folder of as many videos."
             )
         elif interval.low > 0:
