@@ -17,17 +17,10 @@ from detbench.data import datasets, images, video
 from detbench.files import replacing
 from detbench.lineup import name
 from detbench.progress import track
+from detbench.report import style
 from detbench.types import DetbenchError, Detections, RunResult
 
 Frame = NDArray[np.uint8]
-
-COLOURS = {
-    "found": "#4dd14d",
-    "recovered": "#22c7ff",
-    "missed": "#ffd21f",
-    "false": "#ff3bd4",
-}
-"""Outlines: a reference object found, one found that the blurred frame missed, one missed, a false detection."""
 
 
 def best_median_worst(result: RunResult) -> list[str]:
@@ -72,11 +65,11 @@ def outcomes(
         iou_threshold: from which a detection is a reference object.
 
     Returns:
-        (4,) corners in pixels and a key of :data:`COLOURS` each: the detections, then the missed reference objects.
+        (4,) corners in pixels and a key of :data:`style.OUTLINES` each; what changed comes last, to be drawn on top.
     """
-    drawn_as = {"hallucinated": "false", "lost": "missed"}
     boxes = match.outcomes(seen, blurred, sharp, iou_threshold).boxes(seen, sharp)
-    return [(box.xyxy, drawn_as.get(box.outcome, box.outcome)) for box in boxes]
+    order = list(style.OUTLINES)
+    return [(box.xyxy, box.outcome) for box in sorted(boxes, key=lambda box: -order.index(box.outcome))]
 
 
 def write(result: RunResult, target: Path) -> None:
@@ -99,6 +92,11 @@ def write(result: RunResult, target: Path) -> None:
         draw(result, seen, dict(panels(result, best_median_worst(result))), target)
 
 
+DPI = 100
+PIXEL = 72 / DPI
+"""Of a drawn figure: pixels an inch, and a pixel in points."""
+
+
 def draw(
     result: RunResult,
     detections: Mapping[str, Sequence[Detections]],
@@ -117,8 +115,6 @@ def draw(
     from matplotlib.patches import Patch
     from matplotlib.style import context
 
-    from detbench.report import style
-
     scores = {score.id: score for score in result.scores}
     heights = [frames[0].shape[0] / frames[0].shape[1] for frames in panels.values()]
     figure = Figure(figsize=(15, 5 * sum(heights) + 0.7), layout="constrained")
@@ -130,11 +126,10 @@ def draw(
         for ax, frame, seen, title in zip(axes, frames, (blurred, restored, sharp), titles, strict=True):
             before = sharp if ax is axes[2] else blurred  # the reference is neither recovered nor missed
             _panel(ax, frame, outcomes(seen, before, sharp, result.spec.match_iou), title)
-    names = {"found": "found", "recovered": "recovered (missed when blurred)", "missed": "missed", "false": "false"}
-    handles = [Patch(facecolor="none", edgecolor=COLOURS[key], linewidth=2, label=name) for key, name in names.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    handles = [Patch(fill=False, label=outline.legend, **_line(outline)) for outline in style.OUTLINES.values()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     with context(style.NAMES), style.quiet():
-        style.write(figure, target, dpi=100)
+        style.write(figure, target, dpi=DPI)
 
 
 STEPS, STEP_MS, HOLD_MS, WIPE_WIDTH = 20, 70, 900, 640
@@ -224,7 +219,10 @@ def _outlined(frame: Frame, boxes: list[tuple[NDArray[np.float32], str]], most: 
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(picture)
     for xyxy, outcome in boxes:
-        pen.rectangle([float(value) * scale for value in xyxy], outline=COLOURS[outcome], width=2)
+        outline, (x0, y0, x1, y1) = style.OUTLINES[outcome], (float(value) * scale for value in xyxy)
+        width = round(outline.width)
+        pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=style.CASING, width=width + 2)
+        pen.rectangle((x0, y0, x1, y1), outline=outline.colour, width=width)
     if words:
         font = ImageFont.load_default(size=max(11, picture.height // 24))
         left, top, right, bottom = pen.textbbox((8, 6), words, font)
@@ -241,9 +239,17 @@ def _panel(ax: Any, frame: Frame, boxes: list[tuple[NDArray[np.float32], str]], 
     ax.set_title(title, fontsize=11)
     ax.set_axis_off()
     for (x0, y0, x1, y1), outcome in boxes:
-        style = "--" if outcome == "missed" else "-"
-        ax.add_patch(
-            Rectangle(
-                (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=COLOURS[outcome], linewidth=1.6, linestyle=style
-            )
-        )
+        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **_line(style.OUTLINES[outcome])))
+
+
+def _line(outline: style.Outline) -> dict[str, Any]:
+    """How matplotlib draws it, to which dashes are multiples of the width."""
+    from matplotlib.patheffects import withStroke
+
+    dash = [length / outline.width for length in outline.dash]
+    return {
+        "edgecolor": outline.colour,
+        "linewidth": outline.width * PIXEL,
+        "linestyle": (0, dash) if dash else "-",
+        "path_effects": [withStroke(linewidth=(outline.width + 2) * PIXEL, foreground=style.CASING)],
+    }

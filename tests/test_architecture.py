@@ -102,7 +102,7 @@ ALLOWED = {
     | {f"report.{part}" for part in ("breakdown", "collect", "formats")},
     "report.detectors": {"classes", "match", "stats", "store", "table"}
     | {f"report.{part}" for part in ("collect", "conclusions", "formats", "origins", "tables")},
-    "report.page": {"data.datasets", "store", "data.images", "match"},
+    "report.page": {"data.datasets", "store", "data.images", "match", "report.style"},
     "report.breakdown": {"ap", "match", "thresholds"},
     "report.plots": {"stats", "tide", "report.breakdown", "report.style"},
     "report.document": {"ap", "data.datasets", "environment", "progress", "stats", "store", "thresholds", "tide"}

@@ -7,6 +7,7 @@ from PIL import Image
 from detbench import figure, restorers, runner, store
 from detbench.data import images
 from detbench.data.video import Reader
+from detbench.report.style import CASING, OUTLINES
 from detbench.types import DetbenchError, Detections, RunSpec
 
 
@@ -18,12 +19,23 @@ def cars(*left):
 def test_every_box_has_its_outcome():
     got = figure.outcomes(cars(0, 20, 90), cars(0), cars(0, 20, 40), 0.5)
     assert [(box[0], outcome) for box, outcome in got] == [
-        (0, "found"),
-        (20, "recovered"),
-        (90, "false"),
         (40, "missed"),
+        (0, "found"),
+        (90, "hallucinated"),
+        (20, "recovered"),
     ]
+    lost = figure.outcomes(cars(90), cars(0, 90), cars(0), 0.5)
+    assert [(box[0], outcome) for box, outcome in lost] == [(90, "false"), (0, "lost")]
     assert figure.outcomes(Detections.empty(), cars(0), Detections.empty(), 0.5) == []
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+@pytest.mark.parametrize("outcome", OUTLINES)
+def test_an_outline_is_seen_on_every_ground(outcome, grey):
+    frame = np.full((40, 40, 3), grey, np.uint8)
+    picture = figure._outlined(frame, [(np.array([10, 10, 30, 30], np.float32), outcome)], 40, "")
+    drawn = {"#" + bytes(colour).hex() for _, colour in picture.getcolors()}
+    assert drawn == {"#" + bytes([grey] * 3).hex(), OUTLINES[outcome].colour, CASING}
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])

@@ -11,6 +11,7 @@ import pytest
 from detbench import match, runner, store
 from detbench.data import datasets, images
 from detbench.report import page
+from detbench.report.style import OUTLINES
 from detbench.types import Detections, FramePair, FrameScore, RunResult, RunSpec
 
 
@@ -37,7 +38,7 @@ def test_what_is_drawn_is_what_is_counted(seed):
     restored = Detections(*(np.concatenate([getattr(s, f) for s in (restored, extra)]) for f in vars(extra)))
     boxes = match.outcomes(restored, blurred, sharp, 0.5).boxes(restored, sharp)
     counts = match.score_frame(restored, blurred, sharp, 0.5)
-    n = {name: sum(box.outcome == name for box in boxes) for name in page.OUTCOMES}
+    n = {name: sum(box.outcome == name for box in boxes) for name in OUTLINES}
     assert n["recovered"] == counts.recovered
     assert n["lost"] == counts.lost
     assert n["hallucinated"] + n["false"] == counts.fp
@@ -91,7 +92,7 @@ def test_a_gallery(make, runs, tmp_path):
         frame, result = gallery.frames[view["frame"]], runs[view["model"]]
         (score,) = [s for s in result.scores if s.id == frame["id"]]
         assert frame["number"] == result.scores.index(score)
-        outcomes = [list(page.OUTCOMES)[box[5]] for box in view["boxes"]]
+        outcomes = [list(OUTLINES)[box[5]] for box in view["boxes"]]
         assert outcomes.count("recovered") == score.recovered
         assert outcomes.count("lost") == score.lost
         assert outcomes.count("lost") + outcomes.count("missed") == score.fn
@@ -181,6 +182,8 @@ def test_a_page(make, tmp_path):
     assert '<li><a href="#a">A &lt; B</a></li>' in text
     assert "<table><tr><td>1</td></tr></table>" in text  # tables are HTML
     assert '<img src="plots/a%20b.svg" alt="says &#34;so&#34;"' in text
+    for outcome, outline in OUTLINES.items():  # as in all other figures
+        assert f".{outcome} {{ --hue: {outline.colour};" in text
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
     assert not re.search(r"<(link|script)[^>]*(href|src)=\"(?!data:)", text)
     first = path.read_bytes()

@@ -14,12 +14,13 @@ from browser import BLUE, GREEN, NEEDED, RED, Browser, settle, webdriver
 from detbench.data import images
 from detbench.report import formats, page
 from detbench.report.formats import Column, Part, Table
+from detbench.report.style import OUTLINES
 
 pytestmark = NEEDED
 
 MODELS = ["alpha", "beta", "old"]
 CLASSES = ["car", "person"]
-NAMES = list(page.OUTCOMES)
+NAMES = list(OUTLINES)
 
 
 def box(outcome, kind=0, x=10.0):
@@ -130,7 +131,7 @@ def test_without_restored_frames_blurred_and_sharp_are_shown(browser):
 
 def test_filters(browser):
     assert browser.text("#count") == (
-        "6 of 6 shown: 2 recovered, 4 lost, 1 hallucinated, 2 found in both, 1 missed in both, 1 other false"
+        "6 of 6 shown: 2 recovered, 4 lost, 1 hallucinated, 2 found, 1 missed, 1 other false"
     )
     browser.choose("#by-outcome", "lost")
     assert browser.listed() == ["f1, alpha", "f0, beta"]

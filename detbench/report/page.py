@@ -20,22 +20,8 @@ from numpy.typing import NDArray
 from detbench import match, store
 from detbench.data import datasets, images
 from detbench.files import write_file
+from detbench.report.style import CASING, OUTLINES
 from detbench.types import FramePair, RunResult
-
-OUTCOMES = {
-    "recovered": "recovered",
-    "lost": "lost",
-    "hallucinated": "hallucinated",
-    "found": "found in both",
-    "missed": "missed in both",
-    "false": "other false",
-}
-"""What becomes of an object or a detection, with the words for it.
-
-A reference object is ``found``, ``recovered``, ``lost`` or ``missed`` by whether it is found in the restored frame
-and was in the blurred one. A detection that is no reference object is ``hallucinated`` if it is in neither the sharp
-nor the blurred frame, and ``false`` otherwise.
-"""
 
 MOST = 24
 """Frames in a gallery at most."""
@@ -99,7 +85,7 @@ class Gallery:
         frames: ``id``, ``clip``, ``number`` in the dataset, ``width`` and ``height`` in pixels, and the files
             ``blurred`` and ``sharp``.
         views: of ``frame`` by ``model`` (both indices), with the file ``restored`` or None, ``psnr`` in dB or None, and
-            ``boxes``: x, y, width and height in percent of the frame, indices of class and of :data:`OUTCOMES`,
+            ``boxes``: x, y, width and height in percent of the frame, indices of class and of :data:`OUTLINES`,
             and the score (None for reference objects that were not found).
         total: how many frames there were to choose from.
     """
@@ -115,12 +101,14 @@ class Gallery:
         """What is shown, in words."""
         if not self.views:
             return "There are no frames to show."
-        few = f"the {len(self.frames)} of {self.total} frames" if len(self.frames) < self.total else "all frames"
+        some = len(self.frames) < self.total
+        shown = f"the {len(self.frames)} of {self.total} frames on which most changed" if some else "all frames"
+        counts = f" Counts here are of these alone, in the tables of all {self.total}." if some else ""
+        boxes = ", ".join(outline.legend for outline in OUTLINES.values())
         return (
-            f"Shown are {few}{' on which most changed' if len(self.frames) < self.total else ''}, each as it was"
-            " blurred, restored and sharp. Boxes tell what deblurring did to what the detector sees: objects of the"
-            " sharp frame that were found again or lost, and detections that are in neither. Drag the divider, or"
-            " press ? for keys."
+            f"Shown are {shown}, each as it was blurred, restored and sharp.{counts} Boxes tell what became of the"
+            f" sharp frame's objects, and which detections are none of them: {boxes}. Drag the divider, or press ? for"
+            " keys."
         )
 
     @property
@@ -161,6 +149,8 @@ def write(out: Path, title: str, intro: str, sections: Sequence[Section], galler
         gallery=gallery,
         data=Markup(_json(gallery)) if gallery else "",
         css=Markup((_HERE / "page.css").read_text("utf-8")),
+        outlines=OUTLINES,
+        casing=CASING,
         scripts=[Markup((_HERE / file).read_text("utf-8")) for file, used in scripts.items() if used],
     )
     write_file(out / "index.html", page, "replace")
@@ -268,7 +258,7 @@ def _views(
             ]
             entries.append((view, boxes))
     classes = sorted({name for _, boxes in entries for _, name, _, _ in boxes})
-    outcomes = list(OUTCOMES)
+    outcomes = list(OUTLINES)
     for view, boxes in entries:
         view["boxes"] = [
             [*xywh, classes.index(name), outcomes.index(outcome), score] for xywh, name, outcome, score in boxes
@@ -312,8 +302,8 @@ def _json(gallery: Gallery) -> str:
     data = {
         "models": gallery.models,
         "classes": gallery.classes,
-        "outcomes": list(OUTCOMES),
-        "words": OUTCOMES,
+        "outcomes": list(OUTLINES),
+        "words": {outcome: outline.words for outcome, outline in OUTLINES.items()},
         "frames": gallery.frames,
         "views": gallery.views,
     }

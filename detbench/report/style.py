@@ -11,6 +11,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,49 @@ HOLLOW: dict[str, Any] = SOLID | {"marker": "D", "markerfacecolor": "white", "ma
 FLOOR_NAME, CEILING_NAME = "floor (blurred)", "ceiling (JPEG 95)"
 
 NOT_ENOUGH = "not enough data"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """How boxes of one outcome are drawn on a frame, above a wider line of :data:`CASING`.
+
+    Attributes:
+        words: what the outcome is called.
+        note: what the words leave open, or nothing.
+        colour: bright, for frames are often dark.
+        width: in pixels; what changed is wider.
+        dash: lengths in pixels drawn and left out, or nothing for a solid line.
+    """
+
+    words: str
+    note: str
+    colour: str
+    width: float
+    dash: tuple[float, ...] = ()
+
+    @property
+    def legend(self) -> str:
+        """The words with their note."""
+        return f"{self.words} ({self.note})" if self.note else self.words
+
+
+OUTLINES = {
+    "recovered": Outline("recovered", "missed when blurred", "#35c3ff", 3),
+    "lost": Outline("lost", "found when blurred", "#ff8a1f", 3, (9, 4)),
+    "hallucinated": Outline("hallucinated", "neither in the sharp nor in the blurred frame", "#ff4fd0", 3, (5, 3)),
+    "found": Outline("found", "", "#5fe06a", 1.5),
+    "missed": Outline("missed", "", "#ffe14d", 1.5, (4, 4)),
+    "false": Outline("other false", "", "#d9a6ff", 1.5, (2, 3)),
+}
+"""What becomes of an object or a detection, on the page and in the figures of ``detbench figure`` alike.
+
+A reference object is ``found``, ``recovered``, ``lost`` or ``missed`` by whether it is found in the restored frame
+and was in the blurred one. A detection that is no reference object is ``hallucinated`` if it is in neither the sharp
+nor the blurred frame, and ``false`` otherwise. They differ in width and dash as well as in colour.
+"""
+
+CASING = "#000000"
+"""Of the line below an outline, a pixel wider on either side: no frame is as dark and as bright as both."""
 
 STYLE: dict[str, Any] = {
     "font.size": 7,
