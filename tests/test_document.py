@@ -42,6 +42,7 @@ def test_a_report_has_every_section_and_is_the_same_every_time(spec, tmp_path):
     assert "has the best F1 at every confidence from 0.1 to 0.6." in text  # of two that are alike, the first
     assert '<details class="signature"><summary>data|' in text
     assert "unsharp (seed 1)" in text
+    assert "Does PSNR rank deblurers as F1 does?" in text
     assert "unsharp on sharp" in text
     made = files(tmp_path / "first")
     for key in ("differences", "leaderboard", "thresholds", "by-class", "by-size", "by-severity", "errors", "harm"):
@@ -73,6 +74,8 @@ def test_poor_data_is_shown_for_what_it_is(spec, pairs, tmp_path, poor):
     text = groups.write(collect([tmp_path / "runs"]), tmp_path / "out").read_text()
     assert ("nothing to compare" if poor == "no model" else "ot enough data") in text
     assert ">nan<" not in text
+    assert "A point among others" not in text
+    assert "Does PSNR rank" not in text  # of one deblurer at most
 
 
 @pytest.mark.slow("draws all plots of two reports")

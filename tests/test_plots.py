@@ -82,6 +82,7 @@ PLOTS = {
     "time": lambda: scatter.f1_against_time(MANY, FLOOR, CEILING, ALTERNATIVES),
     "time of one": lambda: scatter.f1_against_time({"dc250": run()}, FLOOR, CEILING),
     "psnr": lambda: scatter.f1_against_psnr(MANY, FLOOR, CEILING, Interval(-0.5, -0.9, 0.1)),
+    "psnr of one": lambda: scatter.f1_against_psnr({"dc250": run()}, FLOOR, CEILING),
     "psnr of equals": lambda: scatter.f1_against_psnr({n: run("same") for n in NAMES}, FLOOR, CEILING),
     "confidence": lambda: plots.confidence_curves(SWEEP, 0.25, SWEEP),
     "iou": lambda: plots.iou_curves(SWEEP),
@@ -106,7 +107,6 @@ POOR = {
     "time of none": lambda: scatter.f1_against_time({}, FLOOR, CEILING),
     "time without a clock": lambda: scatter.f1_against_time({"dc250": blind()}, blind(), blind()),
     "psnr of none": lambda: scatter.f1_against_psnr({}, FLOOR, CEILING),
-    "psnr of one": lambda: scatter.f1_against_psnr({"dc250": run()}, FLOOR, CEILING),
     "psnr of two": lambda: scatter.f1_against_psnr({"a": run(), "b": run()}, FLOOR, CEILING, Interval(math.nan)),
     "psnr of equal frames": lambda: scatter.f1_against_psnr({"dc250": blind()}, blind(), blind()),
     "confidence of nothing": lambda: plots.confidence_curves(NOTHING, 0.25, NOTHING),
@@ -201,6 +201,10 @@ def test_the_correlation_is_written_above(correlation, expected):
     assert scatter.f1_against_psnr(MANY, FLOOR, CEILING, correlation).axes[0].get_title(loc="left") == expected
 
 
+def test_one_deblurer_is_ranked_by_nothing():
+    assert scatter.f1_against_psnr({"dc250": run()}, FLOOR, CEILING).axes[0].get_title(loc="left") == ""
+
+
 def test_no_detections_have_no_precision():
     axes = plots.confidence_curves(SWEEP, 0.25).axes[0]
     curves = {line.get_label(): line.get_ydata() for line in axes.lines}
@@ -251,7 +255,9 @@ def test_points_are_named_beside_them_unless_others_are_in_the_way():
 
 @pytest.mark.parametrize(("names", "said"), [("ab", {"a\nb"}), ("abc", {"a\nb\nc"}), ("abcd", set())])
 def test_a_few_points_on_each_other_are_named_together(names, said):
-    axes = scatter.f1_against_psnr({name: run("same") for name in names}, FLOOR, CEILING).axes[0]
+    figure = scatter.f1_against_psnr({name: run("same") for name in names}, FLOOR, CEILING)
+    axes = figure.axes[0]
+    assert scatter.unnamed(figure) == (set() if said else set(names))
     assert {text.get_text() for text in axes.texts} == said | {style.FLOOR_NAME, style.CEILING_NAME}
 
 

@@ -218,10 +218,10 @@ class Report:
         time = scatter.f1_against_time(self.runs, group.floor, group.ceiling, others)
         correlation = scatter.ranked_alike(group.models, "f1", "psnr_db") if group.models else None
         psnr = scatter.f1_against_psnr(self.runs, group.floor, group.ceiling, correlation)
-        words = [
-            "Times are of this machine, deblurring and detection together.",
-            "A point among others has no name: the tables have them all.",
-        ]
+        asked = "Does PSNR rank deblurers as F1 does?" if len(self.runs) > 1 else ""
+        words = ["Times are of this machine, deblurring and detection together."]
+        if scatter.unnamed(time) or scatter.unnamed(psnr):
+            words.append("A point among others has no name: the tables have them all.")
         if others:
             words.append(
                 "Hollow: no deblurring, but a larger detector or a closer look at the blurred frames, scored against"
@@ -233,7 +233,7 @@ class Report:
             words,
             figures=[
                 self.figure("f1-time", time, "F1 of each run against milliseconds a frame"),
-                self.figure("f1-psnr", psnr, "F1 of each run against PSNR", "Does PSNR rank deblurers as F1 does?"),
+                self.figure("f1-psnr", psnr, "F1 of each run against PSNR", asked),
             ],
         )
 

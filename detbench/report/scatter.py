@@ -79,17 +79,25 @@ def f1_against_psnr(
         runs: by their names.
         floor: of the same frames; a line, and a square where its PSNR is.
         ceiling: likewise a line; its PSNR would be far to the right.
-        correlation: Spearman's rank correlation of the two over the runs, with its 95 % interval.
+        correlation: Spearman's rank correlation of the two over the runs, with its 95 % interval; written above the
+            plot of several.
     """
     points = {name: (run.mean("psnr_db"), run.f1) for name, run in runs.items()}
     figure = _scatter(points, {}, floor, ceiling, "PSNR in dB", floor_at=floor.mean("psnr_db"))
-    text = f"rank correlation: {NOT_ENOUGH}"
+    text = f"rank correlation: {NOT_ENOUGH}" if len(runs) > 1 else ""
     if correlation is not None and np.isfinite(correlation.estimate):
         text = f"rank correlation {_signed(correlation.estimate)}"
         if np.isfinite(correlation.low):
             text += f" [{_signed(correlation.low)}, {_signed(correlation.high)}]"
     figure.axes[0].set_title(text, loc="left")
     return figure
+
+
+def unnamed(figure: Figure) -> set[str]:
+    """Whose points there was no room to name in a figure of one of the functions above."""
+    axes = figure.axes[0]
+    points = {str(line.get_label()) for line in axes.lines if line.get_marker() in ("o", "D")}
+    return points.difference(*(text.get_text().splitlines() for text in axes.texts))
 
 
 def ranked_alike(runs: Sequence[RunResult], one: str, other: str) -> stats.Interval:
@@ -142,8 +150,8 @@ def _scatter(
         return figure
     if logarithmic:
         axes.set_xscale("log")
-    for _, x, f1, is_hollow in drawn:
-        axes.plot(x, f1, **(HOLLOW if is_hollow else SOLID))
+    for name, x, f1, is_hollow in drawn:
+        axes.plot(x, f1, label=name, **(HOLLOW if is_hollow else SOLID))
     if np.isfinite(floor_at):
         axes.plot(floor_at, floor.f1, "s", color=BLACK, markersize=3.5)
     axes.axhline(floor.f1, **FLOOR)
