@@ -87,7 +87,7 @@ def test_a_gallery(make, runs, tmp_path):
     assert [frame["id"] for frame in gallery.frames] == page.most_changed(runs)
     assert [(view["model"], view["frame"]) for view in gallery.views] == [(m, f) for m in (0, 1) for f in range(6)]
     assert gallery.notes == []
-    assert "all frames" in gallery.summary
+    assert "all frames" in gallery.summary and "Counts" not in gallery.summary
     for view in gallery.views:
         frame, result = gallery.frames[view["frame"]], runs[view["model"]]
         (score,) = [s for s in result.scores if s.id == frame["id"]]
@@ -120,6 +120,7 @@ def test_few_frames_and_few_bytes(make, tmp_path):
     assert len(few.frames) == 2
     assert len(few.views) == 4
     assert "the 2 of 6 frames on which most changed" in few.summary
+    assert "Counts here are of these alone, in the tables of all 6." in few.summary
     files = {path.name: path.stat().st_size for path in (tmp_path / "page" / "gallery").iterdir()}
     assert len(files) == 8
     smaller = make(budget=sum(files.values()) - 1)

@@ -3,10 +3,13 @@
 Skipped without Chromium, its driver or Selenium. Screenshots go to the folder that ``DETBENCH_SCREENSHOTS`` names.
 """
 
+import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
 
+import matplotlib.figure
 import numpy as np
 import pytest
 from browser import BLUE, GREEN, NEEDED, RED, Browser, settle, webdriver
@@ -59,13 +62,13 @@ def folder(tmp_path_factory):
     ]
     wide = Table(
         "A wide table",
-        (Column("name"), *(Column(f"a long heading {i}", "{:.2f}", "highest") for i in range(14))),
-        (Part(tuple((name, *np.linspace(0, 1, 14)) for name in "ab"), source="where|it;comes|from"),),
+        (Column("name"), *(Column(f"a long heading {i}", "{:.2f}", "highest") for i in range(24))),
+        (Part(tuple((name, *np.linspace(0, 1, 24)) for name in "ab"), source="where|it;comes|from"),),
     )
-    sections = [
-        page.Section(f"s{i}", f"Section {i}", ["Some words. " * 30], [formats.html(wide)] if i == 0 else [])
-        for i in range(5)
-    ]
+    matplotlib.figure.Figure(figsize=(7, 1)).savefig(out / "wide.svg")
+    sections = [page.Section(f"s{i}", f"Section {i}", ["Some words. " * 30]) for i in range(5)]
+    figures = [page.Figure("wide.svg", "a wide figure")]
+    sections[0] = dataclasses.replace(sections[0], tables=[formats.html(wide)], figures=figures)
     page.write(out, "A page", "An introduction.", sections, page.Gallery(MODELS, CLASSES, frames, views, 9))
     return out
 
@@ -131,11 +134,13 @@ def test_without_restored_frames_blurred_and_sharp_are_shown(browser):
 
 def test_filters(browser):
     assert browser.text("#count") == (
-        "6 of 6 shown: 2 recovered, 4 lost, 1 hallucinated, 2 found, 1 missed, 1 other false"
+        "6 of 6 restored frames (3 frames by 3 deblurers), in them 2 recovered, 4 lost, 1 hallucinated, 2 found,"
+        " 1 missed, 1 other false"
     )
+    assert browser.text("#signs") == "+ recovered, − lost, ! hallucinated"
     browser.choose("#by-outcome", "lost")
     assert browser.listed() == ["f1, alpha", "f0, beta"]
-    assert browser.text("#count") == "2 of 6 shown: 4 lost"
+    assert browser.text("#count") == "2 of 6 restored frames (2 frames by 2 deblurers), in them 4 lost"
     assert browser.drawn() == ["lost"] * 3
     browser.choose("#by-class", "person")
     assert browser.listed() == ["f1, alpha"]
@@ -174,6 +179,54 @@ def test_filters(browser):
 def test_sorting(browser, order, expected):
     browser.choose("#sort", order)
     assert [label.replace(",", "") for label in browser.listed()] == expected
+
+
+NAMES_DRAWN = """
+return [...document.querySelectorAll('#boxes > text')].map(t => {
+  const b = t.getBoundingClientRect();
+  return [t.textContent, b.left, b.top, b.right, b.bottom];
+})
+"""
+
+
+def test_no_name_covers_another(chromium, tmp_path):
+    heap = [box("recovered", i % 2, 40.0) for i in range(4)] + [box("lost", 0, 41.0), box("found", 0, 42.0)]
+    frame = {"id": "f", "clip": "a", "number": 0, "width": 160, "height": 120, "blurred": "", "sharp": ""}
+    corner = [90.0, 0.0, 10.0, 100.0, 1, NAMES.index("hallucinated"), 0.5]
+    view = {"frame": 0, "model": 0, "restored": None, "psnr": None, "boxes": [*heap, corner]}
+    gallery = page.Gallery(["m"], CLASSES, [frame], [view], 1)
+    browser = Browser(chromium).open(page.write(tmp_path, "A page", "", [], gallery))
+    stage = browser.do("const b = document.getElementById('stage').getBoundingClientRect(); return [b.left, b.right]")
+    found = browser.do(NAMES_DRAWN)
+    assert [name for name, *_ in found][:2] == ["+ car", "+ person"]
+    assert "! person" in [name for name, *_ in found]
+    for (_, *one), (_, *other) in itertools.combinations(found, 2):
+        assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+    assert all(stage[0] <= left and right <= stage[1] for _, left, _, right, _ in found)
+    browser.element("#show-boxes").click()
+    assert browser.do(NAMES_DRAWN) == []
+    browser.element("#show-boxes").click()
+    assert len(browser.do(NAMES_DRAWN)) == len(found)
+
+
+def test_what_is_cut_off_says_so(chromium, folder):
+    """A shade that scrolls along stands over the right edge until there is no more."""
+    browser = Browser(chromium).open(folder / "index.html", width=500)
+    picture = browser.element("figure img")
+    assert picture.size["width"] == picture.get_property("naturalWidth") == 672
+    for selector in (".table .scroll", ".figures .scroll", "nav ul"):
+        scroll = browser.element(selector)
+        assert scroll.get_property("scrollWidth") > scroll.get_property("clientWidth"), selector
+        start, end = (shade(browser, scroll, left) for left in (0, 10_000))
+        assert start < 235 < end, (selector, start, end)
+
+
+def shade(browser, scroll, left):
+    """The brightness of the upper right corner of what is scrolled so far."""
+    browser.do("arguments[0].scrollIntoView({block: 'center'}); arguments[0].scrollLeft = arguments[1]", scroll, left)
+    path = Path("scroll.png").absolute()
+    scroll.screenshot(str(path))
+    return images.read_image(path)[3, -2].mean()
 
 
 def test_keys(browser):

@@ -133,6 +133,13 @@ def test_html():
     assert "tabular-nums" in text
 
 
+def test_cells_in_html_break_before_brackets():
+    table = Table("t", (Column("method"), Column("gain [95 %]")), (Part((("a", "not known (9 > 8 clips)"),)),))
+    text = formats.html(table)
+    assert '<th scope="col">gain <wbr>[95&nbsp;%]</th>' in text
+    assert "<td>not known <wbr>(9 &gt; 8 clips)</td>" in text
+
+
 @pytest.mark.parametrize(
     ("values", "best", "bold"),
     [

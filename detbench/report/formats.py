@@ -208,7 +208,7 @@ def html(table: Table, csv: str = "") -> str:
         csv: where the same lies as CSV, from the page; empty for nowhere.
     """
     marks, lines = _footnotes(table)
-    head = "".join(f'<th scope="col">{escape(column.heading)}</th>' for column in table.columns)
+    head = "".join(f'<th scope="col">{_cell(column.heading)}</th>' for column in table.columns)
     bodies = []
     for part, body in zip(table.parts, _body(table), strict=True):
         text = ""
@@ -218,7 +218,7 @@ def html(table: Table, csv: str = "") -> str:
             text += f'<tr><th scope="rowgroup" colspan="{len(table.columns)}">{heading}{mark}</th></tr>\n'
         for (name, _), *cells in body:
             tds = "".join(
-                f"<td><b>{escape(text)}</b></td>" if bold else f"<td>{escape(text)}</td>" for text, bold in cells
+                f"<td><b>{_cell(text)}</b></td>" if bold else f"<td>{_cell(text)}</td>" for text, bold in cells
             )
             text += f'<tr><th scope="row">{escape(name)}</th>{tds}</tr>\n'
         bodies.append(f"<tbody>\n{text}</tbody>\n")
@@ -262,6 +262,11 @@ def _told(line: str, mark: str) -> str:
 def _breakable(text: str) -> str:
     """Text for HTML that may break after the bars and semicolons of a signature, which has no blanks."""
     return "<wbr>".join(escape(piece) for piece in re.split(r"(?<=[|;])(?=\S)", text))
+
+
+def _cell(text: str) -> str:
+    """Text for a cell in HTML, which may break before what is in brackets, but not before a per cent sign."""
+    return re.sub(r" (?=[(\[])", " <wbr>", escape(text)).replace(" %", "&nbsp;%")
 
 
 def _md(text: str, in_cell: bool = True) -> str:

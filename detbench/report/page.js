@@ -75,11 +75,19 @@
       .sort((a, b) => compare(a.key, b.key)); // stable: equals stay in the order of the data
     const sum = count(shown.flatMap(({ found }) => found));
     const told = data.outcomes.filter((name) => sum[name]).map((name) => `${sum[name]} ${data.words[name]}`);
-    $("count").textContent = `${shown.length} of ${data.views.length} shown: ${told.join(", ") || "no boxes"}`;
+    const frames = counted(new Set(shown.map(({ view }) => view.frame)).size, "frame");
+    const deblurers = counted(new Set(shown.map(({ view }) => view.model)).size, "deblurer");
+    $("count").textContent =
+      `${shown.length} of ${data.views.length} restored frames (${frames} by ${deblurers}), ` +
+      `in them ${told.join(", ") || "no boxes"}`;
     $("none").hidden = shown.length > 0;
     document.querySelector(".columns").hidden = shown.length === 0;
     $("list").replaceChildren(...shown.map(thumbnail));
     show(0, false);
+  }
+
+  function counted(number, noun) {
+    return `${number} ${noun}${number === 1 ? "" : "s"}`;
   }
 
   function thumbnail({ view, n }, index) {
@@ -170,18 +178,48 @@
     const place = { x: `${box[X]}%`, y: `${box[Y]}%`, width: `${box[WIDTH]}%`, height: `${box[HEIGHT]}%` };
     const called = data.classes[box[CLASS]];
     const score = box[SCORE] === null ? "" : `, score ${box[SCORE].toFixed(2)}`;
-    const group = make(
+    return make(
       "g",
       { class: name },
       make("title", {}, `${called}, ${data.words[name]}${score}`),
       make("rect", { ...place, class: "edge" }),
       make("rect", { ...place, class: "line" })
     );
-    if (SIGNS[name]) {
-      const corner = { x: place.x, y: place.y, dx: 2, dy: box[Y] > 4 ? -4 : 14 }; // above the box if there is room
-      group.append(make("text", corner, SIGNS[name], make("tspan", {}, ` ${called}`)));
+  }
+
+  /** Names at the corners of the boxes that changed, each where it covers no other; without such a place, none. */
+  function label() {
+    for (const old of $("boxes").querySelectorAll(":scope > text")) old.remove();
+    if (!shown.length || !$("show-boxes").checked) return;
+    const taken = [];
+    for (const box of shown[at].found.filter((box) => SIGNS[outcome(box)])) {
+      const name = make("tspan", {}, ` ${data.classes[box[CLASS]]}`);
+      const text = make("text", { class: outcome(box) }, SIGNS[outcome(box)], name);
+      $("boxes").append(text);
+      const free = corners(box).some((corner) => {
+        for (const [attribute, value] of Object.entries(corner)) text.setAttribute(attribute, value);
+        const place = text.getBBox();
+        return inside(place) && !taken.some((other) => overlap(place, other));
+      });
+      if (free) taken.push(text.getBBox());
+      else text.remove();
     }
-    return group;
+  }
+
+  /** Where a box's name may stand: above and below its upper edge, then its lower one, at the left before the right. */
+  function corners([x, y, width, height]) {
+    const sides = [{ x: `${x}%`, dx: 2, "text-anchor": "start" }, { x: `${x + width}%`, dx: -2, "text-anchor": "end" }];
+    const edges = [y, y + height].flatMap((edge) => [-4, 14].map((dy) => ({ y: `${edge}%`, dy })));
+    return sides.flatMap((side) => edges.map((edge) => ({ ...side, ...edge })));
+  }
+
+  function inside({ x, y, width, height }) {
+    const { clientWidth, clientHeight } = $("stage");
+    return x >= 0 && y >= 0 && x + width <= clientWidth && y + height <= clientHeight;
+  }
+
+  function overlap(a, b) {
+    return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
   }
 
   function draw(found, frame) {
@@ -193,7 +231,12 @@
       .filter(([, classes]) => classes.length)
       .map(([words, classes]) => `${classes.length} ${words} (${classes.join(", ")})`);
     $("boxes").setAttribute("aria-label", `Boxes of ${frame.id}: ${told.join("; ") || "none"}`);
+    reshow();
+  }
+
+  function reshow() {
     $("boxes").style.display = $("show-boxes").checked ? "" : "none";
+    label();
   }
 
   function legend(n) {
@@ -258,9 +301,8 @@
   for (const id of [...Object.keys(offered), "by-outcome", "by-size", "sort"]) $(id).addEventListener("change", choose);
   $("wipe").addEventListener("input", wipe);
   $("pair").addEventListener("change", pictures);
-  $("show-boxes").addEventListener("change", () => {
-    $("boxes").style.display = $("show-boxes").checked ? "" : "none";
-  });
+  $("show-boxes").addEventListener("change", reshow);
+  new ResizeObserver(label).observe($("stage")); // whose boxes grow, where their names do not
   $("previous").addEventListener("click", () => show(at - 1));
   $("next").addEventListener("click", () => show(at + 1));
   $("ask").addEventListener("click", () => $("help").showModal());
@@ -272,6 +314,7 @@
     if ($("stage").hasPointerCapture(event.pointerId)) drag(event);
   });
 
+  $("signs").textContent = CHANGES.map((name) => `${SIGNS[name]} ${data.words[name]}`).join(", ");
   $("viewer").hidden = false;
   choose();
   addEventListener("hashchange", link);
