@@ -249,14 +249,17 @@ def test_several_detectors_in_one_command(spec, restored):
     text = invoke(*both, *sizes, "--out", "together")
     assert sum(restored) == 4 * 6 + 6 + 6  # the floor for each, the deblurer once, the ceiling once
     told = json.loads(invoke(*both, *sizes, "--out", "together", "--json"))
+    look = "Look at all runs there: detbench report together --group\n"
+    assert text.endswith(look)
     parts, expected, reports = text.split("\n\n"), [], []
     for detector in ("dim", "bright"):
         for imgsz in ("640", "416"):
             one = [*both[:4], "--detector", detector, "--imgsz", imgsz, "--out", "apart"]
-            expected.append(f"{detector}, imgsz {imgsz}\n" + invoke(*one).replace("apart", "together"))
+            alone = invoke(*one).replace("apart", "together").removesuffix(look)
+            expected.append(f"{detector}, imgsz {imgsz}\n{alone}")
             reports.append(json.loads(invoke(*one, "--json")))
             assert f"|{detector}:" in parts[len(expected) - 1]
-    text, carried = text.split("\n\nBefore several detectors:\n")
+    text, carried = text.removesuffix(look).split("\n\nBefore several detectors:\n")
     assert timeless(f"{text}\n") == timeless("\n".join(expected))
     assert carried == "unsharp against blurred: not known before any of the detectors.\n"
     assert len({row["rows"][1]["recall"] for row in reports}) > 1  # or nothing was tested
