@@ -105,7 +105,7 @@ def grids(verdict: Verdict) -> list[Grid]:
             outcome.heading,
             _number(outcome.baseline),
             _number(outcome.now),
-            str(outcome.interval),
+            outcome.interval.format("{:.5f}"),  # tolerances have three digits; a millionth is nothing
             f"{outcome.tolerance:g}",
             outcome.word,
         ]
