@@ -249,7 +249,7 @@ class Tried(NamedTuple):
 def choose(
     name: str,
     make: Make,
-    frames: Callable[[], Sequence[Frame]],
+    frames: Sequence[Frame],
     *,
     backend: str,
     precision: str,
@@ -276,15 +276,14 @@ def choose(
         _need(backend)
     which = list(candidates(backend, precision, device.partition(":")[0]))
     here = environment.describe()
-    given = frames()
-    basis = [key, which, [identity(each) for each, _ in which], here["cpu"], here["gpu"], here["threads"]]
-    basis.append(given[0].shape)
+    machine = [here["cpu"], here["gpu"], here["threads"]]
+    basis = [key, which, [identity(each) for each, _ in which], *machine, frames[0].shape]
     place = assets.home() / "converted" / f"{canonical_hash(basis)[:32]}.json"
     if key:
         with suppress(OSError, ValueError, KeyError):
             found = json.loads(place.read_text("utf-8"))
             return found["backend"], found["precision"]
-    found, problems = attempts(make, dict.fromkeys([("torch", "fp32"), *which]), given)
+    found, problems = attempts(make, dict.fromkeys([("torch", "fp32"), *which]), frames)
     right = [each for each in found if each.passes and (each.backend, each.precision) in which]
     far = [f"{each.called} is {each.distance}" for each in found if not each.passes]
     if not right and backend != "auto":

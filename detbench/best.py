@@ -67,6 +67,11 @@ class Board:
     floor: float
     scores: tuple[Score, ...]
 
+    @property
+    def looked_at_by(self) -> str:
+        """The detector with its size, in words."""
+        return f"{self.detector} at {self.imgsz}"
+
     def plain(self) -> dict[str, Any]:
         """As plain data, which :func:`published` reads."""
         rows = [
@@ -183,7 +188,7 @@ def before(boards: Sequence[Board], detector: str | None, imgsz: int | None) -> 
         if detector in (None, board.detector) and imgsz in (None, board.imgsz):
             ranked = sorted(board.scores, key=lambda its: (-round(its.f1, 3), -_mean_gain(its.deblurer, boards)))
             return replace(board, scores=tuple(ranked))
-    known = ", ".join(f"{board.detector} at {board.imgsz}" for board in boards)
+    known = ", ".join(board.looked_at_by for board in boards)
     raise DetbenchError(
         f"There are no scores before {detector or boards[0].detector}{f' at {imgsz}' if imgsz else ''}, only before"
         f" {known}. Run `detbench run --deblurer all --detector {detector or boards[0].detector} --out DIR`, and give"
@@ -248,7 +253,7 @@ def measurer(
         guessed = _by_tile(restore, tile, frame.size)
         if guessed > HOPELESS * budget_ms:
             return Time(guessed, guessed=True)
-        if "auto" in (spec.backend, spec.precision):  # which that of the tile was chosen by the tile
+        if "auto" in (spec.backend, spec.precision):  # it was chosen by the tile: once more, by the whole frame
             restore = restorer(asked)
         restore([frame])
         taken = _repeated(restore, frame)

@@ -79,7 +79,7 @@ def settled(spec: RunSpec, frames: Callable[[], Sequence[NDArray[np.uint8]]], ow
     backend, precision = backends.choose(
         spec.deblurer,
         make,
-        frames,
+        frames(),
         backend=spec.backend,
         precision=spec.precision,
         device=spec.device,

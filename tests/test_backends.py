@@ -152,7 +152,7 @@ def test_a_network_is_converted_once(home, monkeypatch, backend):
 
 def choose(make, key="", backend="auto", precision="auto", frames=frames):
     options = {"backend": backend, "precision": precision, "device": "cpu", "key": key}
-    return backends.choose("mine", make, frames, **options)
+    return backends.choose("mine", make, frames(), **options)
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_auto_of_frames_that_come_later(unsharp_spec, monkeypatch):
     seen = []
 
     def choose(name, make, frames, **asked):
-        seen.extend(frames())
+        seen.extend(frames)
         return "torch", "bf16"
 
     monkeypatch.setattr(backends, "choose", choose)

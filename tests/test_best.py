@@ -129,6 +129,16 @@ def test_a_backend_that_is_chosen_by_frames_is_chosen_by_whole_ones():
     assert [sizes[0] for sizes in firsts] == [(20, 30), (40, 60)]
 
 
+def test_the_other_detectors_and_sizes_of_somebodys_runs_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(best, "measurer", lambda size, spec: measure)
+    asked = ["best", "--budget-ms", "100", "--runs", str(tmp_path)]
+    for others, named in (((320, 320), "yolo26n at 320, too"), ((), "")):
+        boards = [BOARD, *(dataclasses.replace(BOARD, imgsz=imgsz) for imgsz in others)]
+        monkeypatch.setattr(best, "of_folder", lambda runs, boards=boards: boards)
+        said = CliRunner().invoke(cli.app, asked).stdout
+        assert f"The runs in {tmp_path} are before {named}" in said if named else "The runs in" not in said
+
+
 def test_of_somebodys_runs_those_before_the_usual_detector_come_first(run, monkeypatch):
     groups = [Group(run(detector=name), (run("dc250", 0.7, detector=name),), None) for name in ("yolo11n", "yolo26n")]
     monkeypatch.setattr(best, "collect", lambda folders, split: groups)

@@ -79,7 +79,8 @@ def test_sizes_are_of_the_objects(found, monkeypatch):
     sharp = [boxes((0, 0, 20, 20), (100, 100, 300, 300))]
     seen = {"sharp": sharp, "restored": [boxes((0, 0, 20, 20))]}
     monkeypatch.setattr(findings.store, "read_detections", lambda path: seen)
-    assert (found.of_size("good", "small"), found.of_size("good", "large")) == (1.0, 0.0)
+    sizes = found.of_sizes("good")
+    assert (sizes["small"], sizes["large"]) == (1.0, 0.0)
 
 
 def test_what_is_said_in_words_follows_the_numbers(found):

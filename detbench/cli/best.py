@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from detbench.cli._app import app, errors
-from detbench.cli._options import BackendOption, DeviceOption, PrecisionOption, precision_of, size_of
+from detbench.cli._options import DEFAULTS, BackendOption, DeviceOption, PrecisionOption, precision_of, size_of
 from detbench.cli._print import print_table
 from detbench.counts import counted
 
@@ -57,22 +58,22 @@ def best(
             print(json.dumps(_plain(found, size), indent=1))
             return
         _print(found, size, _options(spec))
-        if runs and len(boards) > 1:
-            others = {f"{its.detector} at {its.imgsz}": None for its in boards if its.detector != board.detector}
-            print(f"The runs in {runs} are before {', '.join(others)}, too: give --detector.")
+        others = dict.fromkeys(its.looked_at_by for its in boards if its.looked_at_by != board.looked_at_by)
+        if runs and others:
+            print(f"The runs in {runs} are before {', '.join(others)}, too: give --detector and --imgsz.")
 
 
 def _options(spec: RunSpec) -> str:
     """What a command needs for a deblurer to take the time that was measured."""
-    given = {"device": spec.device, "backend": spec.backend, "precision": spec.precision}
-    usual = {"device": "auto", "backend": "torch", "precision": precision_of(spec.backend, None)}
-    return "".join(f" --{name} {value}" for name, value in given.items() if value != usual[name])
+    usual = replace(DEFAULTS, precision=precision_of(spec.backend, None))
+    given = {name: getattr(spec, name) for name in ("device", "backend", "precision")}
+    return "".join(f" --{name} {value}" for name, value in given.items() if value != getattr(usual, name))
 
 
 def _print(found: Choice, size: str, options: str) -> None:
     """Those that were tried, and the answer."""
     board = found.board
-    where = f"on {board.dataset} ({counted(board.clips, 'clip')}), before {board.detector} at {board.imgsz}"
+    where = f"on {board.dataset} ({counted(board.clips, 'clip')}), before {board.looked_at_by}"
     rows = [
         [score.deblurer, f"{score.f1:.3f}", score.verdict.gain.format("{:.3f}"), _time(taken)]
         for score, taken in found.tried

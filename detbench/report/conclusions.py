@@ -46,14 +46,11 @@ def sentences(comparison: Comparison) -> list[str]:
 def headline(comparison: Comparison) -> str:
     """The verdict in a line: which deblurers help the detector, by F1; empty where there is nothing to conclude."""
     found = {name: each for name, each in verdicts(comparison).items() if not np.isnan(each.gain.p)}
-    parts = {
-        word.capitalize(): [
-            f"{name} (F1 {each.gain.estimate:+.3f})" for name, each in found.items() if each.word == word
-        ]
-        for word in (HELPS, HARMS)
-    }
-    parts |= {word.capitalize(): [n for n, each in found.items() if each.word == word] for word in (SAME, UNKNOWN)}
-    return " ".join(f"{word}: {', '.join(names)}." for word, names in parts.items() if names)
+    parts: dict[str, list[str]] = {word: [] for word in (HELPS, HARMS, SAME, UNKNOWN)}
+    for name, each in found.items():
+        sure = each.word in (HELPS, HARMS)
+        parts[each.word].append(f"{name} (F1 {each.gain.estimate:+.3f})" if sure else name)
+    return " ".join(f"{word.capitalize()}: {', '.join(names)}." for word, names in parts.items() if names)
 
 
 def conclusions(comparison: Comparison) -> list[str]:

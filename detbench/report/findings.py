@@ -21,7 +21,6 @@ from detbench.compare import LEVEL, compare
 from detbench.lineup import CEILING, FLOOR, detector_title
 from detbench.metrics import Sums, metric
 from detbench.report import breakdown
-from detbench.report.breakdown import severities
 from detbench.report.collect import Group
 from detbench.report.scatter import ranked_alike
 from detbench.signature import Signature
@@ -112,13 +111,12 @@ class Findings:
         found = self.difference(name, over, measure, **where)
         return found.format(metric(measure).form)
 
-    def of_size(self, name: str, size: str) -> float:
-        """A run's F1 on objects of a size: a key of :data:`detbench.report.breakdown.SIZES`."""
+    def of_sizes(self, name: str) -> dict[str, float]:
+        """A run's F1 on the objects of each of :data:`detbench.report.breakdown.SIZES`."""
         run = self._run(name)
         found = store.read_detections(run.path)
         matches = breakdown.matches(found["restored"], found["sharp"], run.spec.match_iou, run.spec.conf)
-        (cell,) = [each for each in breakdown.by_size(matches) if each.name == size]
-        return float(cell.counts.f1)
+        return {cell.name: float(cell.counts.f1) for cell in breakdown.by_size(matches)}
 
     def surely(self, name: str, over: str = FLOOR, measure: str = "f1", **where: Unpack[Where]) -> str:
         """Whether it is ``above`` the other for sure, or ``below``, or neither: empty."""
@@ -267,7 +265,7 @@ class Findings:
             return runs[name]
         chosen = {
             score.id
-            for score, its in zip(group.floor.scores, severities(group.floor.scores), strict=True)
+            for score, its in zip(group.floor.scores, breakdown.severities(group.floor.scores), strict=True)
             if its == severity
         }
         return replace(runs[name], scores=tuple(score for score in runs[name].scores if score.id in chosen))

@@ -58,9 +58,9 @@ def sentences(lineups: Sequence[Lineup], found: Sequence[Pair]) -> list[str]:
 
 def _left_out(lineups: Sequence[Lineup]) -> list[str]:
     """A sentence on those that stood before some of the detectors only."""
-    called = [labels([lineup.floor, *lineup.models]).values() for lineup in lineups]
-    names = sorted(set().union(*called) - set(by_name(lineups)))
-    return [f"Left out, for they did not run before every detector: {', '.join(names)}."] if names else []
+    somewhere = [labels([lineup.floor, *lineup.models]).values() for lineup in lineups]
+    missing = sorted(set().union(*somewhere) - set(by_name(lineups)))
+    return [f"Left out, for they did not run before every detector: {', '.join(missing)}."] if missing else []
 
 
 def _verdict(pair: Pair) -> str:
