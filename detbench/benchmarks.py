@@ -79,7 +79,7 @@ def framed(specs: Sequence[RunSpec], views: Sequence[Mapping[str, Any]]) -> list
 
 def floor_and_ceiling(spec: RunSpec) -> tuple[RunSpec, RunSpec]:
     """The blurred frames as they are and the sharp ones re-encoded, on the same frames with the same settings."""
-    bare = replace(spec, weights=None, seed=0, precision="fp32", backend="torch")
+    bare = replace(spec, weights=None, seed=0, precision="fp32", backend="torch", only_blurred=False)
     return replace(bare, deblurer=FLOOR, input="blurred"), replace(bare, deblurer=CEILING, input="sharp")
 
 

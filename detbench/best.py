@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from detbench import restorers
+from detbench import lineup, restorers
 from detbench.report.collect import Group, collect
 from detbench.stats import Interval
 from detbench.types import DetbenchError, RunSpec
@@ -140,20 +140,25 @@ def of_group(group: Group) -> Board:
         Path(spec.detector).stem if spec.detector.endswith(".pt") else spec.detector,
         spec.imgsz,
         group.floor.f1,
-        tuple(Score(run.spec.deblurer, run.f1, judged[run.path]) for run in group.ranked),
+        tuple(Score(lineup.name(run), run.f1, judged[run.path]) for run in group.ranked),
     )
 
 
 def of_folder(runs: Path) -> list[Board]:
     """The scores of a folder of runs, a board for each dataset, detector and its settings.
 
-    The most clips come first, and of as many those before the leaderboard's detector.
+    The most clips come first, and of as many those before the leaderboard's detector. Runs that leave sharp frames
+    alone are not among the scores: what others gain is measured on all frames.
 
     Raises:
         DetbenchError: as :func:`detbench.report.collect.collect` has it.
     """
     usual = published()[0]
-    boards = [of_group(group) for group in collect([runs], split=True)]
+    groups = (
+        replace(group, models=tuple(run for run in group.models if not run.spec.only_blurred))
+        for group in collect([runs], split=True)
+    )
+    boards = [of_group(group) for group in groups if group.models]
     return sorted(boards, key=lambda its: (-its.clips, (its.detector, its.imgsz) != (usual.detector, usual.imgsz)))
 
 

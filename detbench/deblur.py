@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detbench import quality
 from detbench.data import images, video
 from detbench.data.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_image, write_image
 from detbench.data.video import Reader, Writer, ahead, media
@@ -18,28 +17,6 @@ from detbench.types import DetbenchError
 
 Frame = NDArray[np.uint8]
 Restore = Callable[[list[Frame]], list[Frame]]
-
-
-class OnlyBlurred:
-    """Restores the frames that measure blurred, and leaves the others as they are.
-
-    Args:
-        restore: (H, W, 3) uint8 RGB frames of one size to the same.
-        above: frames whose :func:`detbench.quality.blurriness` is above this are restored.
-
-    Attributes:
-        left: how many frames were left as they are.
-    """
-
-    def __init__(self, restore: Restore, above: float = quality.BLURRED) -> None:
-        self.left = 0
-        self._restore, self._above = restore, above
-
-    def __call__(self, frames: list[Frame]) -> list[Frame]:
-        """The frames, restored or not."""
-        made = [self._restore([f])[0] if quality.blurriness(f) > self._above else f for f in frames]
-        self.left += sum(new is old for new, old in zip(made, frames, strict=True))
-        return made
 
 
 def deblur(source: Path, target: Path, restore: Restore, overwrite: bool = False, codec: str = "libx264") -> int:

@@ -100,7 +100,8 @@ def title(spec: RunSpec) -> str:
     """What a spec's run is called, likewise."""
     if (its := role(spec)) != "model":
         return "blurred" if its == "floor" else "sharp, JPEG 95"
-    return spec.deblurer if spec.input == "blurred" else f"{spec.deblurer} on sharp"
+    called = f"{spec.deblurer} where blurred" if spec.only_blurred else spec.deblurer
+    return called if spec.input == "blurred" else f"{called} on sharp"
 
 
 def detector_title(spec: RunSpec) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from detbench import registry, resolve, store
 from detbench.data import datasets, images
 from detbench.files import line_of
-from detbench.lineup import role
+from detbench.lineup import role, title
 from detbench.types import DetbenchError, RunSpec
 
 Measure = Callable[[RunSpec, tuple[int, int]], float | None]
@@ -21,7 +21,7 @@ Measure = Callable[[RunSpec, tuple[int, int]], float | None]
 VIEWS = ("detector", "imgsz", "conf", "nms_iou", "match_iou", "truth", "classes")
 """What looks at restored frames: before another of these, no frame is restored again."""
 
-MODELS = ("deblurer", "backend", "precision", "seed", "weights", "value_range")
+MODELS = ("deblurer", "backend", "precision", "seed", "weights", "value_range", "only_blurred")
 """What restores them. The rest says which frames: each combination is a benchmark of its own."""
 
 LISTS = ("classes", "value_range")
@@ -136,7 +136,7 @@ def plan(matrices: Sequence[Matrix], out: Path, measure: Measure) -> list[Row]:
             done = sum(store.is_complete(out / resolve.directory(run)) for run in runs)
             frames = 0 if done == len(runs) else len(pairs)
             ms = measure(spec, (width, height)) if frames and role(spec) == "model" else 0.0
-            called = spec.deblurer + "".join(
+            called = title(spec) + "".join(
                 f" {getattr(spec, field)}"
                 for field in ("backend", "precision", "seed")
                 if len({getattr(other, field) for other in matrix.specs}) > 1

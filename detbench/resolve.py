@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detbench import classes, detectors, environment, restorers
+from detbench import classes, detectors, environment, restored, restorers
 from detbench.data import datasets
 from detbench.files import file_hash, plain
 from detbench.types import DetbenchError, RunSpec
@@ -39,9 +39,12 @@ def with_dataset(spec: RunSpec, own: Custom | None = None) -> tuple[RunSpec, dat
     deblurer_hash = own.hash if own else restorers.fingerprint(spec)
     if spec.weights and not own:
         restorers.check(spec)
+    if spec.only_blurred and spec.deblurer.startswith(restored.PREFIX):
+        raise DetbenchError(f"{spec.deblurer} are frames as they are: leave out --only-blurred.")
     device = environment.device(spec.device)
-    dataset = datasets.of(spec)
+    truth_hash = _hash_of(spec.truth) if spec.truth else ""
     spec, _ = detectors.settled(spec)
+    dataset = datasets.of(spec)
     spec = replace(
         spec,
         dataset=datasets.absolute(spec.dataset),
@@ -50,7 +53,7 @@ def with_dataset(spec: RunSpec, own: Custom | None = None) -> tuple[RunSpec, dat
         deblurer_hash=deblurer_hash,
         dataset_hash=dataset.identity,
         truth=str(Path(spec.truth).resolve()) if spec.truth else None,
-        truth_hash=_hash_of(spec.truth) if spec.truth else "",
+        truth_hash=truth_hash,
     )
     few = datasets.frames(spec, dataset)[: restorers.PROVED]
     return restorers.settled(spec, lambda: [datasets.read_blurred(pair, spec.noise) for pair in few], own), dataset

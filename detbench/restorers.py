@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detbench import environment, external, registry, restored
+from detbench import environment, external, quality, registry, restored
 from detbench.data import datasets
 from detbench.types import DetbenchError, RunSpec, canonical_hash
 from detbench.weights import count_parameters, read_record
@@ -23,6 +23,28 @@ PROVED = 3
 """Frames that backends are tried on."""
 
 
+class OnlyBlurred:
+    """Restores the frames that measure blurred, and leaves the others as they are.
+
+    Args:
+        restore: (H, W, 3) uint8 RGB frames of one size to the same.
+        above: frames whose :func:`detbench.quality.blurriness` is above this are restored.
+
+    Attributes:
+        left: how many frames were left as they are.
+    """
+
+    def __init__(self, restore: Restore, above: float = quality.BLURRED) -> None:
+        self.left = 0
+        self._restore, self._above = restore, above
+
+    def __call__(self, frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """The frames, restored or not."""
+        made = [self._restore([f])[0] if quality.blurriness(f) > self._above else f for f in frames]
+        self.left += sum(new is old for new, old in zip(made, frames, strict=True))
+        return made
+
+
 def restorer(spec: RunSpec) -> Restore:
     """The spec's deblurer, ready for frames; a backend that is ``auto`` is chosen by the first of them.
 
@@ -35,7 +57,7 @@ def restorer(spec: RunSpec) -> Restore:
     if "auto" in (spec.backend, spec.precision):
         return _chosen_by_frames(spec)
     deblurer = loaded(spec)
-    return Restorer(
+    restore = Restorer(
         bare(deblurer.build().eval()),  # normalising weights for every frame takes time, and counters of FLOP cannot
         multiple_of=deblurer.preset.multiple_of,
         value_range=deblurer.spec.value_range,
@@ -44,6 +66,12 @@ def restorer(spec: RunSpec) -> Restore:
         backend=spec.backend,
         key="" if spec.backend == "torch" else fingerprint(spec),
     )
+    return selective(spec, restore)
+
+
+def selective(spec: RunSpec, restore: Restore) -> Restore:
+    """What restores a spec's frames: those alone that measure blurred, if it asks for that."""
+    return OnlyBlurred(restore) if spec.only_blurred else restore
 
 
 def _chosen_by_frames(spec: RunSpec) -> Restore:
@@ -73,7 +101,7 @@ def settled(spec: RunSpec, frames: Callable[[], Sequence[NDArray[np.uint8]]], ow
     from detbench import backends
 
     def make(backend: str, precision: str) -> Restore:
-        one = replace(spec, backend=backend, precision=precision)
+        one = replace(spec, backend=backend, precision=precision, only_blurred=False)  # each frame is to cost its time
         return own.restorer(one) if own else restorer(one)
 
     backend, precision = backends.choose(

@@ -8,7 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detbench import assets, detectors, environment, kept, lineup, resolve, restored, restorers, shards, store
+from detbench import (
+    assets,
+    detectors,
+    environment,
+    kept,
+    lineup,
+    quality,
+    resolve,
+    restored,
+    restorers,
+    shards,
+    store,
+)
 from detbench.data import alignment, coco, datasets, images
 from detbench.files import source_hash, sweep
 from detbench.journal import Journal
@@ -276,7 +288,7 @@ def _by_pairs(spec: RunSpec, own: Custom | None, pairs: Sequence[FramePair]) -> 
     """The deblurer as the loop calls it: with the pairs, and what of each it is given."""
     if spec.deblurer.startswith(restored.PREFIX):
         return restored.RestoredFrames(spec.deblurer, pairs)
-    restore = own.restorer(spec) if own else restorers.restorer(spec)
+    restore = restorers.selective(spec, own.restorer(spec)) if own else restorers.restorer(spec)
     return lambda _, given: restore(given)
 
 
@@ -322,6 +334,8 @@ def _frames(spec: RunSpec, limit: float) -> kept.Frames:
     basis = [code, spec.deblurer_hash, spec.precision, here["packages"], *machine]
     if spec.backend != "torch":
         basis.append(restorers.identity(spec))
+    if spec.only_blurred:
+        basis.append(quality.BLURRED)
     return kept.Frames(basis, 0 if spec.deblurer == FLOOR else limit)
 
 

@@ -220,6 +220,7 @@ class RunSpec:
         detector_weights: a file in place of the detector's own weights.
         value_range: of the values that a checkpoint's network takes and gives, where its file does not say; None for
             [0, 1].
+        only_blurred: leave frames that measure sharp, as a whole, as they are.
         on_error: ``skip`` leaves a frame out that cannot be read, restored or looked at; ``stop`` does not.
         skipped: ids of the frames that are left out; filled in where ``on_error`` is ``skip``.
     """
@@ -245,6 +246,7 @@ class RunSpec:
     truth: str | None = None
     detector_weights: str | None = None
     value_range: tuple[float, float] | None = None
+    only_blurred: bool = False
     deblurer_hash: str = ""
     dataset_hash: str = ""
     detector_hash: str = ""
@@ -294,6 +296,7 @@ class RunSpec:
             "classes",
             "truth_hash",
             "value_range",
+            "only_blurred",
             "skipped",
         ):  # runs without these keep their names
             if not asked[later]:

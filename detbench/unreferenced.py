@@ -45,7 +45,7 @@ class Seen:
     """What a detector found in frames of which no sharp ones are known.
 
     Attributes:
-        deblurer: its name; :data:`detbench.lineup.FLOOR` for the blurred frames as they are.
+        deblurer: what it is called in tables; :data:`detbench.lineup.FLOOR` for the blurred frames as they are.
         clips: (frames,) the clip of each frame.
         videos: names of the clips that are videos, whose frames follow each other.
         detections: one a frame, those that count.
@@ -106,7 +106,8 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
     deblurers = [restorers.restorer(replace(spec, deblurer=name)) for name in names]
     seen = []
     for name, restore in [(FLOOR, None), *zip(names, deblurers, strict=True)]:
-        label = f"{title(replace(spec, deblurer=name))}: {Path(spec.dataset).name}"
+        called = title(replace(spec, deblurer=name))
+        label = f"{called}: {Path(spec.dataset).name}"
         clips: list[str] = []
         videos: set[str] = set()
         detections: list[Detections] = []
@@ -122,7 +123,7 @@ def look(spec: RunSpec, names: Sequence[str]) -> list[Seen]:
         if not clips:
             raise DetbenchError(f"{spec.dataset} holds no frames.")
         ms = 1e3 * float(np.median(seconds)) if restore else float("nan")
-        seen.append(Seen(name, tuple(clips), frozenset(videos), tuple(detections), ms))
+        seen.append(Seen(called if restore else name, tuple(clips), frozenset(videos), tuple(detections), ms))
     return seen
 
 

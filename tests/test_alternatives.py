@@ -9,7 +9,6 @@ from conftest import BrightBoxes, boxes, stand_in
 
 from detbench import alternatives, classes, detectors
 from detbench.counts import Counts
-from detbench.deblur import OnlyBlurred
 from detbench.quality import BLURRED, blurriness
 from detbench.report import alternatives as words
 from detbench.report import formats
@@ -77,15 +76,6 @@ def test_a_faint_picture_is_no_blurred_one(traffic):
 
 def test_blur_in_one_direction_is_seen(traffic):
     assert all(blurriness(cv2.blur(traffic[0], size)) > BLURRED for size in ((15, 1), (1, 15)))
-
-
-def test_only_blurred_frames_are_restored(traffic):
-    blurred = cv2.GaussianBlur(traffic[0], (0, 0), 5)
-    only = OnlyBlurred(lambda frames: [255 - frame for frame in frames])
-    sharp, restored = only([traffic[0], blurred])
-    assert sharp is traffic[0]
-    np.testing.assert_array_equal(restored, 255 - blurred)
-    assert only.left == 1
 
 
 class Sure(BrightBoxes):

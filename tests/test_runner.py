@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import BrightBoxes, interrupted_after, stand_in
 
-from detbench import benchmarks, detectors, loop, match, quality, registry, restorers, runner, store, table
+from detbench import benchmarks, detectors, loop, match, quality, registry, resolve, restorers, runner, store, table
 from detbench.data import images
 from detbench.files import code
 from detbench.journal import Journal
@@ -263,3 +263,13 @@ def test_mistakes_are_answered_with_the_remedy(spec, tmp_path, change, message):
 def test_values_that_cannot_mean_anything_are_refused(change):
     with pytest.raises(DetbenchError, match=next(iter(change))):
         RunSpec("identity", **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"detector": "yolo27z"}, "yolo27z"), ({"truth": "nowhere.json"}, "There is no file nowhere.json")],
+)
+def test_what_is_quickly_found_to_be_wrong_comes_before_a_build(change, words, home, monkeypatch):
+    monkeypatch.setattr("detbench.data.datasets.of", lambda spec: pytest.fail("the dataset was built"))
+    with pytest.raises(DetbenchError, match=words):
+        resolve.resolve(RunSpec("unsharp", device="cpu", **change))

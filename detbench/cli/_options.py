@@ -25,6 +25,9 @@ ValueRangeOption = Annotated[
         help="Of a checkpoint's values (onnx:FILE, spandrel:FILE), such as -1:1. Default: 0:1, for files do not say.",
     ),
 ]
+OnlyBlurredOption = Annotated[
+    bool, typer.Option("--only-blurred", help="Leave frames that measure sharp, as a whole, as they are.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 BackendOption = Annotated[
     Backend,

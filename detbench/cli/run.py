@@ -16,6 +16,7 @@ from detbench.cli._options import (
     BackendOption,
     DeblurerOption,
     DeviceOption,
+    OnlyBlurredOption,
     PrecisionOption,
     ValueRangeOption,
     WeightsOption,
@@ -179,6 +180,7 @@ def run(
     precision: PrecisionOption = None,
     weights: WeightsOption = None,
     values: ValueRangeOption = None,
+    only_blurred: OnlyBlurredOption = False,
     shard: RunShard = None,
     engine: RunEngine = "local",
     address: RunAddress = None,
@@ -221,6 +223,7 @@ def run(
             precision=precision_of(backend, precision),
             weights=str(weights) if weights else None,
             value_range=value_range(values),
+            only_blurred=only_blurred,
             detector_weights=str(detector_weights) if detector_weights else None,
         )
         from detbench import registry, table, unreferenced
@@ -348,10 +351,7 @@ def deblur(
     precision: PrecisionOption = None,
     weights: WeightsOption = None,
     values: ValueRangeOption = None,
-    only_blurred: Annotated[
-        bool,
-        typer.Option("--only-blurred", help="Leave frames that measure sharp, as a whole, as they are."),
-    ] = False,
+    only_blurred: OnlyBlurredOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over files that are there.")] = False,
     codec: Annotated[str, typer.Option(help="FFmpeg's name of the encoder of videos, such as libx265.")] = "libx264",
 ) -> None:
@@ -361,7 +361,7 @@ def deblur(
     """
     with errors("what was written so far is complete"):
         from detbench import deblur as module
-        from detbench.restorers import restorer
+        from detbench.restorers import OnlyBlurred, restorer
 
         given = str(weights) if weights else None
         spec = RunSpec(
@@ -373,7 +373,7 @@ def deblur(
             value_range=value_range(values),
         )
         restore = restorer(spec)
-        selective = module.OnlyBlurred(restore) if only_blurred else None
+        selective = OnlyBlurred(restore) if only_blurred else None
         count = module.deblur(source, target, selective or restore, overwrite, codec)
         left = selective.left if selective else 0
         alone = f"; {left} measured sharp and left alone" if selective else ""
