@@ -49,7 +49,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Board:
-    """Scores before one detector.
+    """Scores with one detector.
 
     Attributes:
         dataset: whose frames.
@@ -132,7 +132,7 @@ class Choice:
 
 
 def of_group(group: Group) -> Board:
-    """The scores of runs on the same frames before one detector."""
+    """The scores of runs on the same frames with one detector."""
     spec, judged = group.floor.spec, of_runs(group.compared)
     return Board(
         Path(spec.dataset).name,
@@ -147,7 +147,7 @@ def of_group(group: Group) -> Board:
 def of_folder(runs: Path) -> list[Board]:
     """The scores of a folder of runs, a board for each dataset, detector and its settings.
 
-    The most clips come first, and of as many those before the leaderboard's detector. Runs that leave sharp frames
+    The most clips come first, and of as many those with the leaderboard's detector. Runs that leave sharp frames
     alone are not among the scores: what others gain is measured on all frames.
 
     Raises:
@@ -184,7 +184,7 @@ def published() -> list[Board]:
 def before(boards: Sequence[Board], detector: str | None, imgsz: int | None) -> Board:
     """The board of a detector, at a working size where one is asked for; the first by default.
 
-    Of deblurers whose F1 is the same in three digits, as tables have it, that comes first which gains more before all.
+    Of deblurers whose F1 is the same in three digits, as tables have it, that comes first which gains more with all.
 
     Raises:
         DetbenchError: there is none; the message names those that there are.
@@ -195,7 +195,7 @@ def before(boards: Sequence[Board], detector: str | None, imgsz: int | None) -> 
             return replace(board, scores=tuple(ranked))
     known = ", ".join(board.looked_at_by for board in boards)
     raise DetbenchError(
-        f"There are no scores before {detector or boards[0].detector}{f' at {imgsz}' if imgsz else ''}, only before"
+        f"There are no scores with {detector or boards[0].detector}{f' at {imgsz}' if imgsz else ''}, only with"
         f" {known}. Run `detbench run --deblurer all --detector {detector or boards[0].detector} --out DIR`, and give"
         " --runs DIR."
     )

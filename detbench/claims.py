@@ -35,7 +35,7 @@ near to 0 to matter."""
 
 @dataclass(frozen=True)
 class Finding:
-    """One deblurer against another, in one measure, before one detector, on the frames with or without noise.
+    """One deblurer against another, in one measure, with one detector, on the frames with or without noise.
 
     Attributes:
         better: the deblurer that is claimed to be better.

@@ -36,7 +36,7 @@ def role(spec: RunSpec) -> Role:
 
 @dataclass(frozen=True)
 class Lineup:
-    """Runs on the same frames, before the same detector, with the same settings.
+    """Runs on the same frames, with the same detector, with the same settings.
 
     Attributes:
         floor: the blurred frames as they are.

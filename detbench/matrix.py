@@ -19,7 +19,7 @@ from detbench.types import DetbenchError, RunSpec
 Measure = Callable[[RunSpec, tuple[int, int]], float | None]
 
 VIEWS = ("detector", "imgsz", "conf", "nms_iou", "match_iou", "truth", "classes")
-"""What looks at restored frames: before another of these, no frame is restored again."""
+"""What looks at restored frames: for another of these, no frame is restored again."""
 
 MODELS = ("deblurer", "backend", "precision", "seed", "weights", "value_range", "only_blurred")
 """What restores them. The rest says which frames: each combination is a benchmark of its own."""

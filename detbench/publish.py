@@ -275,7 +275,7 @@ def _page(
     answer = _listed(words.sentences(weighed))
     shown = "\n".join(map(formats.markdown, of_detectors))
     return (
-        "# Leaderboard\n\nEvery deblurer that ships here, on `street`, before the same detector. Made by"
+        "# Leaderboard\n\nEvery deblurer that ships here, on `street`, with the same detector. Made by"
         f" `detbench publish`, which makes it again.\n\n{_ranking(report.group, report.board)}\n"
         "![F1, precision and recall with 95 % intervals](figures/scores.svg)\n\n"
         "![F1 against milliseconds a frame](figures/f1-time.svg)\n\n"
@@ -286,7 +286,7 @@ def _page(
         "More in [tables/](tables) (Markdown, LaTeX, CSV) and [figures/](figures) (SVG, PDF, PNG): by class, size and"
         " severity of the blur, by kind of error, without one arbitrary threshold, on sharp frames, and beside the"
         " publications' tables. Where `detbench publish` has run, `detbench report reports/runs --group` makes"
-        " a page of it all.\n\n## Before several detectors\n\nDoes it help others than the leaderboard's detector?"
+        " a page of it all.\n\n## With several detectors\n\nDoes it help others than the leaderboard's detector?"
         " Those that no deblurer was trained through come first. What is said of several detectors at once, and the"
         " table of pairs, is after Holm's correction for all pairs of deblurers; lines that begin with a detector, and"
         " the matrix in figures/, are corrected for its deblurers alone, and so are sure of some that the former leave"

@@ -24,7 +24,7 @@ DETECTORS = (
     *(("yolo26n", 640), ("yolo11n", 640), ("yolo26m", 640), ("yolo26n", 416), ("yolo26n", 320)),
     *(("yolox_nano", 416), ("nanodet_m", 416)),
 )
-"""Detectors, each with its ``imgsz``, before which the deblurers are published; the first is the leaderboard's."""
+"""Detectors, each with its ``imgsz``, with which the deblurers are published; the first is the leaderboard's."""
 
 MARK = " (older weights)"
 """What a row is marked with that was made with older weights than those that are here."""

@@ -219,7 +219,7 @@ def _score(
                 f"{spec.detector} keeps what it scores below {silent:g} to itself, for a threshold is in its file:"
                 f" with --conf {spec.conf:g} it would seem to miss that. Give at least --conf {silent:g}."
             )
-        label = f"{lineup.title(spec)}: {dataset.name} before {lineup.detector_title(spec)}"
+        label = f"{lineup.title(spec)}: {dataset.name} with {lineup.detector_title(spec)}"
         for id, row in track(loop.rows(mine, done), len(mine), label, done=len(done)):
             journal.add(id, row)
         if loop.found:

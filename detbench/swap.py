@@ -1,4 +1,4 @@
-"""Does what was found before one detector hold before another? Deblurers in pairs, and working sizes."""
+"""Does what was found with one detector hold with another? Deblurers in pairs, and working sizes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RESAMPLES_A_PAIR = 200
 """Resamples of the bootstrap for each pair that Holm's correction counts: the least p-value that there can be is 2 in
 their number, and has to stay far below the level after it."""
 
-CARRIES, ONLY, TURNS, UNKNOWN = "carries over", "only under", "turns round", "not known"
-"""The verdicts on a pair: one is better before all detectors; before some; each before one; before none, for sure."""
+CARRIES, ONLY, TURNS, UNKNOWN = "carries over", "only with", "turns round", "not known"
+"""The verdicts on a pair: one is better with all detectors; with some; each with one; with none, for sure."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two deblurers, or one and the blurred frames as they are, before several detectors.
+    """Two deblurers, or one and the blurred frames as they are, with several detectors.
 
     Attributes:
         one: its name in tables.
@@ -41,12 +41,12 @@ class Pair:
 
     @property
     def better(self) -> list[str]:
-        """The detectors before which the one is better for sure."""
+        """The detectors with which the one is better for sure."""
         return [detector for detector, gain in self.gains.items() if self.p[detector] < LEVEL and gain.estimate > 0]
 
     @property
     def worse(self) -> list[str]:
-        """The detectors before which the other is."""
+        """The detectors with which the other is."""
         return [detector for detector, gain in self.gains.items() if self.p[detector] < LEVEL and gain.estimate < 0]
 
     @property
@@ -59,7 +59,7 @@ class Pair:
 
 
 def pairs(lineups: Sequence[Lineup]) -> list[Pair]:
-    """All pairs of the floor and the deblurers that stood before all detectors.
+    """All pairs of the floor and the deblurers that stood with all detectors.
 
     Args:
         lineups: on the same frames, one a detector and working size.

@@ -176,7 +176,7 @@ def test_a_board_survives_its_file(run, tmp_path, monkeypatch):
 def test_a_detector_without_scores_is_refused_with_those_that_have_some():
     assert best.before([BOARD], None, None) == BOARD
     assert best.before([BOARD], "yolo26n", 640) == BOARD
-    with pytest.raises(DetbenchError, match="no scores before x at 320, only before yolo26n at 640. Run `detbench"):
+    with pytest.raises(DetbenchError, match="no scores before x at 320, only with yolo26n at 640. Run `detbench"):
         best.before([BOARD], "x", 320)
 
 
@@ -185,7 +185,7 @@ def test_the_command_answers_and_says_what_to_type_next(monkeypatch):
     monkeypatch.setattr(best, "measurer", lambda size, spec: measure)
     done = CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--size", "1280x720"])
     assert done.exit_code == 0
-    assert "Take quick: F1 0.500 -> 0.600 on street (66 clips), before yolo26n at 640, for 50 ms a frame" in done.stdout
+    assert "Take quick: F1 0.500 -> 0.600 on street (66 clips), with yolo26n at 640, for 50 ms a frame" in done.stdout
     assert "Next: detbench deblur INPUT OUTPUT --deblurer quick\n" in done.stdout
     auto = CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--backend", "auto", "--device", "cpu"])
     assert "Next: detbench deblur INPUT OUTPUT --deblurer quick --device cpu --backend auto\n" in auto.stdout

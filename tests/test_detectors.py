@@ -1,4 +1,4 @@
-"""Deblurers before several detectors: whose columns lead, what was in the loss, what another detector vouches for."""
+"""Deblurers with several detectors: whose columns lead, what was in the loss, what another detector vouches for."""
 
 import dataclasses
 

@@ -85,7 +85,7 @@ def test_several_groups_get_a_page_each_and_one_that_compares(spec, tmp_path):
         benchmarks.benchmark([dataclasses.replace(each, seed=seed) for seed in range(3)], tmp_path / "runs")
     text = groups.write(collect([tmp_path / "runs"], split=True), tmp_path / "out").read_text()
     assert len(list((tmp_path / "out").glob("*/index.html"))) == 2
-    assert "Does it hold before another detector?" in text
+    assert "Does it hold with another detector?" in text
     assert text.count('/tables/leaderboard.csv"') == 2  # both leaderboards are there without a click
     assert "not enough data" in text  # six frames of one clip
 

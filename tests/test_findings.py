@@ -17,7 +17,7 @@ from detbench.types import DetbenchError
 
 @pytest.fixture
 def found(run):
-    """One deblurer that helps and one that does not, before two detectors, with noise, and on sharp frames."""
+    """One deblurer that helps and one that does not, with two detectors, with noise, and on sharp frames."""
 
     def group(good, other, **changes):
         models = (run("good", good, 27.0, **changes), run("other", other, 26.0, draw=1, **changes))

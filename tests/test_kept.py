@@ -259,9 +259,9 @@ def test_several_detectors_in_one_command(spec, restored):
             expected.append(f"{detector}, imgsz {imgsz}\n{alone}")
             reports.append(json.loads(invoke(*one, "--json")))
             assert f"|{detector}:" in parts[len(expected) - 1]
-    text, carried = text.removesuffix(look).split("\n\nBefore several detectors:\n")
+    text, carried = text.removesuffix(look).split("\n\nWith several detectors:\n")
     assert timeless(f"{text}\n") == timeless("\n".join(expected))
-    assert carried == "unsharp against blurred: not known before any of the detectors.\n"
+    assert carried == "unsharp against blurred: not known with any of the detectors.\n"
     assert len({row["rows"][1]["recall"] for row in reports}) > 1  # or nothing was tested
     assert [(part["detector"], part["imgsz"]) for part in told] == [
         ("dim", 640),

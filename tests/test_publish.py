@@ -155,7 +155,7 @@ TABLES = ("detectors", "swap", "sizes", "fooling", "features", "alternatives")
 
 @pytest.mark.slow("runs and tables of several detectors")
 def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
-    """All of it, of one deblurer on twelve small frames, before several detectors that stand in for YOLO."""
+    """All of it, of one deblurer on twelve small frames, with several detectors that stand in for YOLO."""
     miniature(data, monkeypatch)
     checkout(tmp_path)
     publish.publish(tmp_path, tmp_path / "runs", "cpu")

@@ -1,4 +1,4 @@
-"""What holds before one detector, held against others: pairs, verdicts, working sizes."""
+"""What holds with one detector, held against others: pairs, verdicts, working sizes."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def test_what_holmes_correction_leaves_counts():
 
 @pytest.fixture
 def lineups(run):
-    """Two detectors: sharpen helps before both, paint before the first alone, and blur harms before the second."""
+    """Two detectors: sharpen helps with both, paint with the first alone, and blur harms with the second."""
     found = {"yolo26n": (0.3, 0.7, 0.6, 0.3), "yolo11n": (0.3, 0.7, 0.3, 0.1)}
     made = []
     for detector, shares in found.items():
@@ -89,24 +89,24 @@ def test_a_deblurer_that_one_detector_lacks_is_left_out(lineups):
     short = dataclasses.replace(lineups[1], models=lineups[1].models[:1])
     assert [(pair.one, pair.other) for pair in swap.pairs([lineups[0], short])] == [("sharpen", "blurred")]
     assert swaps.sentences([lineups[0], short], swap.pairs([lineups[0], short]))[1:] == [
-        "Left out, for they did not run before every detector: blur, paint."
+        "Left out, for they did not run with every detector: blur, paint."
     ]
 
 
 def test_words_and_tables(lineups):
     lines = swaps.sentences(lineups, swap.pairs(lineups))
     assert lines[:3] == [
-        "sharpen is better than blurred before every detector here: that carries over.",
-        "paint is better than blurred only under yolo26n 640.",
-        "blurred is better than blur only under yolo11n 640.",
+        "sharpen is better than blurred with every detector here: that carries over.",
+        "paint is better than blurred only with yolo26n 640.",
+        "blurred is better than blur only with yolo11n 640.",
     ]
-    assert lines[3] == "sharpen is better than paint before every detector here: that carries over."
+    assert lines[3] == "sharpen is better than paint with every detector here: that carries over."
     assert len(lines) == 6
     made = {table.key: table for table in swaps.tables(lineups, swap.pairs(lineups))}
     assert set(made) == {"swap"}
     rows = {row[0]: row for row in made["swap"].parts[0].rows}
     assert rows["sharpen less blurred"][-1] == CARRIES
-    assert rows["paint less blurred"][-1] == "only under yolo26n 640"
+    assert rows["paint less blurred"][-1] == "only with yolo26n 640"
     for form in (formats.markdown, formats.latex, formats.csv, formats.html):
         assert all("None" not in form(table) for table in made.values())
 
@@ -122,9 +122,9 @@ def test_how_alike_detectors_rank(lineups, monkeypatch):
 def test_of_many_deblurers_those_that_help_are_gathered(lineups, monkeypatch):
     monkeypatch.setattr(swaps, "FEW", 2)
     lines = swaps.sentences(lineups, swap.pairs(lineups))
-    assert lines[0] == "Better than blurred before every detector: sharpen."
+    assert lines[0] == "Better than blurred with every detector: sharpen."
     assert lines[1] == (
-        "Better or worse than blurred before some: paint (better under yolo26n 640), blur (worse under yolo11n 640)."
+        "Better or worse than blurred with some: paint (better with yolo26n 640), blur (worse with yolo11n 640)."
     )
     rows = [row[0] for row in swaps.tables(lineups, swap.pairs(lineups))[0].parts[0].rows]
     assert rows == ["sharpen less blurred", "paint less blurred", "blurred less blur"]
@@ -166,10 +166,10 @@ def test_gains_over_the_working_size(run, tmp_path, monkeypatch):
 def test_a_folder_of_several_detectors_is_compared_detector_by_detector(pairs, bright_boxes, tmp_path, capsys):
     arguments = ["run", "--deblurer", "unsharp", "--dataset", str(pairs), "--device", "cpu", "--detector", "a.pt"]
     cli.app([*arguments, "--imgsz", "64", "--imgsz", "32", "--out", str(tmp_path / "runs")], standalone_mode=False)
-    assert "Before several detectors:" in capsys.readouterr().out
+    assert "With several detectors:" in capsys.readouterr().out
     cli.app(["compare", str(tmp_path / "runs")], standalone_mode=False)
     printed = capsys.readouterr().out
-    assert "Does it hold before another detector?" in printed
+    assert "Does it hold with another detector?" in printed
     assert "a 64" in printed and "a 32" in printed
     cli.app(["compare", str(tmp_path / "runs"), "--json"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)

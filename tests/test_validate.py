@@ -12,7 +12,7 @@ from detbench.gan.sources import Sources
 CPU = torch.device("cpu")
 
 
-@pytest.mark.slow("three validations before a detector")
+@pytest.mark.slow("three validations with a detector")
 def test_weights_are_judged_by_what_detectors_see(traffic):
     import cv2
 

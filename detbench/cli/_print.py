@@ -56,7 +56,7 @@ def print_swap(lineups: Sequence[Lineup]) -> None:
     from detbench import swap
     from detbench.report import swaps
 
-    print("\nBefore several detectors:", *swaps.sentences(lineups, swap.pairs(lineups)), sep="\n")
+    print("\nWith several detectors:", *swaps.sentences(lineups, swap.pairs(lineups)), sep="\n")
 
 
 def print_swaps(lineups: Sequence[Lineup], as_json: bool) -> None:

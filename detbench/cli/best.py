@@ -26,7 +26,7 @@ def best(
         typer.Option(min=0.0, help="Milliseconds that deblurring a frame may take; 33 for 30 frames a second."),
     ],
     detector: Annotated[
-        Optional[str], typer.Option(help="Before which the scores are. Default: the leaderboard's.")
+        Optional[str], typer.Option(help="With which the scores were made. Default: the leaderboard's.")
     ] = None,
     imgsz: Annotated[
         Optional[int], typer.Option(help="Size that the detector works at, where there are several.")
@@ -60,7 +60,7 @@ def best(
         _print(found, size, _options(spec))
         others = dict.fromkeys(its.looked_at_by for its in boards if its.looked_at_by != board.looked_at_by)
         if runs and others:
-            print(f"The runs in {runs} are before {', '.join(others)}, too: give --detector and --imgsz.")
+            print(f"The runs in {runs} are with {', '.join(others)}, too: give --detector and --imgsz.")
 
 
 def _options(spec: RunSpec) -> str:
@@ -73,7 +73,7 @@ def _options(spec: RunSpec) -> str:
 def _print(found: Choice, size: str, options: str) -> None:
     """Those that were tried, and the answer."""
     board = found.board
-    where = f"on {board.dataset} ({counted(board.clips, 'clip')}), before {board.looked_at_by}"
+    where = f"on {board.dataset} ({counted(board.clips, 'clip')}), with {board.looked_at_by}"
     rows = [
         [score.deblurer, f"{score.f1:.3f}", score.verdict.gain.format("{:.3f}"), _time(taken)]
         for score, taken in found.tried

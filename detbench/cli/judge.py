@@ -199,7 +199,7 @@ def publish(
     name: Annotated[str, typer.Option(help="With --add: the model's name on the leaderboard.")] = "",
     by: Annotated[str, typer.Option(help="With --add: who made it, and how anybody makes it again.")] = "",
 ) -> None:
-    """Run every shipped deblurer on `street` before several detectors; write reports/ and the README's leaderboard."""
+    """Run every shipped deblurer on `street` with several detectors; write reports/ and the README's leaderboard."""
     with errors():
         from detbench import publish as module
         from detbench import published, store

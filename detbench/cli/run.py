@@ -193,8 +193,8 @@ def run(
 ) -> None:
     """Score a deblurer between its floor (blurred frames) and its ceiling (sharp frames, re-encoded).
 
-    Restored frames are kept in the cache, 10 GB of them, and what was not used for longest goes first: before another
-    detector, or with another --imgsz or --conf, no frame is restored again. DETBENCH_CACHE_GB sets another limit; 0
+    Restored frames are kept in the cache, 10 GB of them, and what was not used for longest goes first: with another
+    detector, or another --imgsz or --conf, no frame is restored again. DETBENCH_CACHE_GB sets another limit; 0
     keeps none.
     """
     with errors():

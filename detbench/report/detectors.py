@@ -1,4 +1,4 @@
-"""The same deblurers before several detectors: whom do they help, and is what they add there?"""
+"""The same deblurers with several detectors: whom do they help, and is what they add there?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from detbench.types import RunResult
 
 
 def gains(groups: Sequence[Group]) -> Table:
-    """F1 of each deblurer before each detector, and how much of the way to the sharp frames' that is.
+    """F1 of each deblurer with each detector, and how much of the way to the sharp frames' that is.
 
     Detectors that no deblurer was trained through lead, and the first of them gives the order of the rows.
 
@@ -47,7 +47,7 @@ def gains(groups: Sequence[Group]) -> Table:
             if detector in here
         ),
     ]
-    return _table("Before several detectors", columns, [_gains(group) for group in groups], notes, "detectors")
+    return _table("With several detectors", columns, [_gains(group) for group in groups], notes, "detectors")
 
 
 def leading(groups: Sequence[Group]) -> list[Group]:
@@ -57,7 +57,7 @@ def leading(groups: Sequence[Group]) -> list[Group]:
 
 
 def conclusions(groups: Sequence[Group]) -> list[str]:
-    """What can be concluded of F1 before each detector, those that no deblurer was trained through first."""
+    """What can be concluded of F1 with each detector, those that no deblurer was trained through first."""
     return [
         f"{title(group)}: {sentence}"
         for group in leading(groups)

@@ -79,7 +79,7 @@ class Findings:
     Attributes:
         groups: one a detector, on the same frames; the first is the leaderboard's.
         noisy: that one's with noise on the frames.
-        pairs: of deblurers, before all detectors.
+        pairs: of deblurers, with all detectors.
         weighed: what else the effort could go into.
         tested: all claims.
         families: of the deblurers, by their names.
@@ -142,7 +142,7 @@ class Findings:
         ]
 
     def helped(self, name: str) -> list[str]:
-        """The detectors before which a deblurer helps, after the same correction."""
+        """The detectors with which a deblurer helps, after the same correction."""
         return [title for title in self._titles if name in self.judged("helps", title)]
 
     def everywhere(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What each deblurer brings, as pictures: before one detector with intervals, before several as a matrix."""
+"""What each deblurer brings, as pictures: with one detector with intervals, with several as a matrix."""
 
 from __future__ import annotations
 
@@ -99,5 +99,5 @@ def matrix(boards: Sequence[Board]) -> Figure:
     for side in axes.spines.values():
         side.set_visible(False)
     legend = "   ".join(f"{mark} {word}" for word, mark in MARKS.items())
-    figure.supxlabel(f"F1 gained over the blurred frames, each before its own detector.   {legend}", fontsize=6.5)
+    figure.supxlabel(f"F1 gained over the blurred frames, each with its own detector.   {legend}", fontsize=6.5)
     return figure

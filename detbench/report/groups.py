@@ -1,4 +1,4 @@
-"""Groups of runs → a report each, and whether what holds before one detector holds before another."""
+"""Groups of runs → a report each, and whether what holds with one detector holds with another."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write(groups: Sequence[Group], out: Path) -> Path:
 
 
 def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
-    """Does it hold before another detector? A section for the groups on the same frames."""
+    """Does it hold with another detector? A section for the groups on the same frames."""
     frames: dict[tuple[str, int], list[Group]] = {}
     for group in groups:
         frames.setdefault((group.floor.spec.dataset_hash, len(group.floor.scores)), []).append(group)
@@ -52,10 +52,10 @@ def _swaps(groups: Sequence[Group], out: Path) -> Iterator[page.Section]:
             tables = [replace(each, key=f"{each.key}-{number}") for each in swaps.tables(members, found)]
             made = [report.table(each) for each in tables]
             boards = [best.of_group(each) for each in members]
-            alt = "F1 that each deblurer gains before each detector, with its verdict"
+            alt = "F1 that each deblurer gains with each detector, with its verdict"
             yield page.Section(
                 f"swap-{number}",
-                "Does it hold before another detector?",
+                "Does it hold with another detector?",
                 swaps.sentences(members, found),
                 made,
                 [report.figure(f"matrix-{number}", gains.matrix(boards), alt)],

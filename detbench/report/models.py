@@ -156,7 +156,7 @@ def _course(measure: str, curve: NDArray[np.float64], ships: int) -> list[str]:
 
 
 def _scores(groups: Sequence[Group], runs: Sequence[RunResult]) -> Table:
-    """F1 before each detector."""
+    """F1 with each detector."""
     columns = (Column("detector"), *(Column(name, "{:.3f}") for name in ("blurred", "F1", "sharp, JPEG 95")))
     columns += (Column("F1 gained [95 %]"), Column("verdict"))
     rows = []
@@ -166,7 +166,7 @@ def _scores(groups: Sequence[Group], runs: Sequence[RunResult]) -> Table:
         rows.append((detector_title(run.spec), *f1s, gain(verdict.gain), str(verdict)))
     notes = ("Verdicts are after Holm's correction for all published deblurers; intervals are not.",)
     return Table(
-        "Before each detector",
+        "With each detector",
         columns,
         (Part(tuple(rows), source=str(groups[0].signature), ranked=False),),
         notes,
@@ -186,7 +186,7 @@ def _measured(group: Group, run: RunResult) -> list[str]:
     lines.append(f"{ms:,.0f} ms a frame on {timed(run.environment).get('cpu', 'an unknown processor')}")
     harm = [each for each in group.harm if each.spec.deblurer == run.spec.deblurer]
     lines += [f"given sharp frames, F1 {each.f1:.3f} (re-encoded as JPEG 95: {group.ceiling.f1:.3f})" for each in harm]
-    return [f"Before {detector_title(run.spec)}: {'; '.join(lines)}."]
+    return [f"With {detector_title(run.spec)}: {'; '.join(lines)}."]
 
 
 def _failures(group: Group, run: RunResult) -> list[str]:
@@ -199,7 +199,7 @@ def _failures(group: Group, run: RunResult) -> list[str]:
         if score.lost > score.recovered
     ]
     total = (
-        f"Before {detector_title(run.spec)}, of {group.floor.counts.objects:,} objects {run.total('recovered'):,} are"
+        f"With {detector_title(run.spec)}, of {group.floor.counts.objects:,} objects {run.total('recovered'):,} are"
         f" found again that the blurred frames hide, {run.total('lost'):,} are lost that they show, and"
         f" {run.total('hallucinated'):,} detections are of nothing."
     )

@@ -1,4 +1,4 @@
-"""Does it hold before another detector? In words and as tables."""
+"""Does it hold with another detector? In words and as tables."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FEW = 4
 
 
 GATHERED = BETTER, SOME, UNSURE, WORSE = (
-    "Better than {} before every detector",
-    "Better or worse than {} before some",
-    "Not told from {} before any for sure",
-    "Worse than {} before every detector",
+    "Better than {} with every detector",
+    "Better or worse than {} with some",
+    "Not told from {} with any for sure",
+    "Worse than {} with every detector",
 )
 """How deblurers stand to the floor, where there are many."""
 
@@ -50,38 +50,38 @@ def sentences(lineups: Sequence[Lineup], found: Sequence[Pair]) -> list[str]:
     lines = [*_gathered(with_floor, floor), *left_out]
     others = Counter(pair.verdict for pair in found if pair not in with_floor)
     if others:
-        words = {CARRIES: "carry over", ONLY: "hold only under some", TURNS: "turn round", UNKNOWN: "are not known"}
+        words = {CARRIES: "carry over", ONLY: "hold only with some", TURNS: "turn round", UNKNOWN: "are not known"}
         counted = ", ".join(f"{others[verdict]} {word}" for verdict, word in words.items() if others[verdict])
         lines.append(f"Of {others.total()} pairs of deblurers {counted}.")
     return lines
 
 
 def _left_out(lineups: Sequence[Lineup]) -> list[str]:
-    """A sentence on those that stood before some of the detectors only."""
+    """A sentence on those that stood with some of the detectors only."""
     somewhere = [labels([lineup.floor, *lineup.models]).values() for lineup in lineups]
     missing = sorted(set().union(*somewhere) - set(by_name(lineups)))
-    return [f"Left out, for they did not run before every detector: {', '.join(missing)}."] if missing else []
+    return [f"Left out, for they did not run with every detector: {', '.join(missing)}."] if missing else []
 
 
 def _verdict(pair: Pair) -> str:
     """A sentence on one pair."""
     verdict = pair.verdict
     if verdict == UNKNOWN:
-        return f"{pair.one} against {pair.other}: not known before any of the detectors."
+        return f"{pair.one} against {pair.other}: not known with any of the detectors."
     if verdict == TURNS:
         return (
-            f"{pair.one} against {pair.other} turns round: better under {', '.join(pair.better)}, worse under"
+            f"{pair.one} against {pair.other} turns round: better with {', '.join(pair.better)}, worse with"
             f" {', '.join(pair.worse)}."
         )
     where = pair.better or pair.worse
     word = "better" if pair.better else "worse"
     if verdict == CARRIES:
-        return f"{pair.one} is {word} than {pair.other} before every detector here: that carries over."
-    return f"{pair.one} is {word} than {pair.other} only under {', '.join(where)}."
+        return f"{pair.one} is {word} than {pair.other} with every detector here: that carries over."
+    return f"{pair.one} is {word} than {pair.other} only with {', '.join(where)}."
 
 
 def _gathered(found: Sequence[Pair], floor: str) -> list[str]:
-    """Which deblurers help before all detectors, which before some and which before none."""
+    """Which deblurers help with all detectors, which with some and which with none."""
     parts: dict[str, list[str]] = {}
     for pair in found:
         deblurer, gained = (pair.one, pair.better) if pair.other == floor else (pair.other, pair.worse)
@@ -92,7 +92,7 @@ def _gathered(found: Sequence[Pair], floor: str) -> list[str]:
             parts.setdefault(UNSURE, []).append(deblurer)
         else:
             where = {"better": gained, "worse": lost}
-            words = [f"{word} under {', '.join(its)}" for word, its in where.items() if its]
+            words = [f"{word} with {', '.join(its)}" for word, its in where.items() if its]
             parts.setdefault(SOME, []).append(f"{deblurer} ({'; '.join(words)})")
     return [f"{words.format(floor)}: {', '.join(parts[words])}." for words in GATHERED if words in parts]
 
@@ -104,7 +104,7 @@ def _pairs(found: Sequence[Pair], floor: str, signatures: tuple[str, ...]) -> Ta
     notes = [
         "F1 of the first less that of the second, each detector against what it sees itself in the sharp frames; in"
         " brackets 95 % intervals, paired bootstrap over clips."
-        + f" Verdicts are after Holm's correction for {len(found)} pairs before each detector."
+        + f" Verdicts are after Holm's correction for {len(found)} pairs with each detector."
         * (len(found) > 1),
     ]
     if len(with_floor) > FEW:
@@ -120,7 +120,7 @@ def _pairs(found: Sequence[Pair], floor: str, signatures: tuple[str, ...]) -> Ta
         for pair in shown
     )
     columns = (Column("pair"), *map(Column, detectors), Column("verdict"))
-    return Table("Does it hold before another detector?", columns, (Part(rows),), (*signatures, *notes), "swap")
+    return Table("Does it hold with another detector?", columns, (Part(rows),), (*signatures, *notes), "swap")
 
 
 def _ranks(lineups: Sequence[Lineup], signatures: tuple[str, ...]) -> Table:

@@ -129,7 +129,7 @@ def test_train(folder, tmp_path, tries, tally):
 
 
 def test_tune(stocked, traffic, tmp_path, tries, tally, monkeypatch):
-    """Six steps before a detector, with a checkpoint after three."""
+    """Six steps with a detector, with a checkpoint after three."""
     torch.set_num_threads(1)
     monkeypatch.setattr(tune, "CROP", 64)
     monkeypatch.setattr(trainer, "_affordable", lambda *_: (6, 3))
