@@ -157,7 +157,7 @@ class Loop:
         for pair in pairs:
             with suppress(FrameError), self._of_a_frame():  # a frame that fails here fails again when it is scored
                 seen.append(self._reference("sharp", pair.id, images.read_image(pair.sharp))[0])
-        return detectors.silent_below(seen, min(self.spec.conf, store.FLOOR))
+        return detectors.silent_below(seen, store.kept_from(self.spec))
 
     def _read(self, pairs: tuple[FramePair, ...]) -> Batch:
         """Read the sharp and blurred frames of a batch, and the restored ones if they are kept."""

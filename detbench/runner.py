@@ -189,7 +189,7 @@ def _score(
     ``tried``, and those that did are written there alone.
     """
     _, found = detectors.settled(spec)
-    detector = found.for_run(spec, min(spec.conf, store.FLOOR))
+    detector = found.for_run(spec, store.kept_from(spec))
     pairs = datasets.frames(spec, dataset)
     counted = resolve.labels(spec, detector.class_names)
     truth = coco.read_truth(Path(spec.truth), [pair.id for pair in pairs], detector.class_names) if spec.truth else None
@@ -313,7 +313,7 @@ def _references(spec: RunSpec, source: str, journal_name: str) -> Path:
         source,  # of the detector: a change of its code must show in the reference, for the gate's sake
         spec.dataset_hash,
         spec.detector_hash,
-        min(spec.conf, store.FLOOR),
+        store.kept_from(spec),
         spec.nms_iou,
         spec.imgsz,
         kind,

@@ -39,6 +39,11 @@ FLOOR = 0.01
 """Detections are kept down to this score, so that other thresholds can be tried and AP computed without a new run."""
 
 
+def kept_from(spec: RunSpec) -> float:
+    """The score from which on a run keeps detections, in [0, 1]."""
+    return min(spec.conf, FLOOR)
+
+
 def detections_to_json(detections: Detections) -> dict[str, Any]:
     """Detections as plain data, exact to the last digit."""
     return {field: getattr(detections, field).tolist() for field in ("xyxy", "score", "label")}

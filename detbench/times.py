@@ -109,4 +109,4 @@ def _restore(restore: Callable[[list[Frame]], object], frame: Frame) -> None:
 def _detector(spec: RunSpec) -> detectors.Detector:
     """As a run builds it."""
     _, found = detectors.settled(spec)
-    return found.for_run(spec, min(spec.conf, store.FLOOR))
+    return found.for_run(spec, store.kept_from(spec))

@@ -136,7 +136,7 @@ def test_the_other_detectors_and_sizes_of_somebodys_runs_are_named(tmp_path, mon
         boards = [BOARD, *(dataclasses.replace(BOARD, imgsz=imgsz) for imgsz in others)]
         monkeypatch.setattr(best, "of_folder", lambda runs, boards=boards: boards)
         said = CliRunner().invoke(cli.app, asked).stdout
-        assert f"The runs in {tmp_path} are before {named}" in said if named else "The runs in" not in said
+        assert f"The runs in {tmp_path} are with {named}" in said if named else "The runs in" not in said
 
 
 def test_of_somebodys_runs_those_before_the_usual_detector_come_first(run, monkeypatch):
@@ -176,7 +176,7 @@ def test_a_board_survives_its_file(run, tmp_path, monkeypatch):
 def test_a_detector_without_scores_is_refused_with_those_that_have_some():
     assert best.before([BOARD], None, None) == BOARD
     assert best.before([BOARD], "yolo26n", 640) == BOARD
-    with pytest.raises(DetbenchError, match="no scores before x at 320, only with yolo26n at 640. Run `detbench"):
+    with pytest.raises(DetbenchError, match="no scores with x at 320, only with yolo26n at 640. Run `detbench"):
         best.before([BOARD], "x", 320)
 
 
