@@ -16,7 +16,10 @@ numbers: features before the ReLU of input as it is, the penalty's norm per pixe
   added to the decoder's, He's initialisation: without skips the network does no more than copy for 1,000 iterations;
 - L1 beside a lighter perceptual loss, which says little of a colour's level; L1 alone for the first 90 % of the
   iterations, which recipes that differ in their losses only can share, and the critic for the last 2.5 %;
-- a narrower critic, smaller crops, and what all compact presets share: :mod:`deblurers._protocol`.
+- the generator's optimizer is Muon in place of Adam, with which a third of the iterations do
+  (reports/training/dc250.md);
+- a narrower critic, smaller crops, and what all compact presets share, in :mod:`deblurers._protocol`: noise, blur,
+  the critic's Adam.
 """
 
 from dataclasses import replace
@@ -48,7 +51,7 @@ FAITHFUL = replace(PAPER, content={"perceptual_as_coded": 100.0}, penalty_per_pi
 
 COMPACT = replace(
     PAPER,
-    **{**SHORT, "batch": 4, "crop": 128, "adversarial_from": 0.975},
+    **{**SHORT, "batch": 4, "crop": 128, "adversarial_from": 0.975, "optimizer": "muon"},
     content={"l1": 100.0, "perceptual": 5.0},
     discriminator={**PAPER.discriminator, "width": 16},
     l1_until=0.9,
