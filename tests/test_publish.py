@@ -167,7 +167,7 @@ def test_publish_writes_a_page_of_every_detector(data, tmp_path, monkeypatch):
     for name, imgsz in published.DETECTORS:
         assert f"| {name} {imgsz}: F1 |" in page
         assert f"\n- {name} {imgsz}: " in page
-    assert page.index("## Before several") < page.index("**Is it there?**") < page.index("## Deblur, or adapt")
+    assert page.index("## With several") < page.index("**Is it there?**") < page.index("## Deblur, or adapt")
     assert page.index("| selective: unsharp") < page.index("## With noise")
     assert page.count("| unsharp less blurred |") == 1
     assert "| unsharp " in page.split("**Without a threshold**")[1]
@@ -257,9 +257,9 @@ def _added(root, monkeypatch):
         done = invoke("publish", "--add", hers.path, "--name", "herNet", "--by", how)
         assert done.exit_code == 0, done.output
     page = (root / "reports" / "leaderboard.md").read_text()
-    assert page.split("## Before several")[0].count("| herNet †") == 1
+    assert page.split("## With several")[0].count("| herNet †") == 1
     assert f"† herNet: {how} (Not run here; times of another machine.)" in page
-    assert "herNet" not in page.split("## Before several")[1]
+    assert "herNet" not in page.split("## With several")[1]
     for number, anew in enumerate((False, True)):  # and it stays there
         with monkeypatch.context() as patch:
             patch.setattr(runner, "run", honest if anew else pytest.fail)
@@ -296,7 +296,7 @@ def test_the_readme_and_the_leaderboard_agree():
     heads, _, *rows = rows
     assert len(rows) >= 4
     for row in rows:
-        (whole,) = re.findall(rf"^\| {re.escape(row[0])} +\|.*$", board.split("## Before several")[0], re.M)
+        (whole,) = re.findall(rf"^\| {re.escape(row[0])} +\|.*$", board.split("## With several")[0], re.M)
         for heading in ("F1", "gap closed", "PSNR dB"):
             assert row[heads.index(heading)] in {cell.strip(" *") for cell in whole.split("|")}, (row, heading)
 
