@@ -158,7 +158,7 @@ def of_folder(runs: Path) -> list[Board]:
         replace(group, models=tuple(run for run in group.models if not run.spec.only_blurred))
         for group in collect([runs], split=True)
     )
-    boards = [of_group(group) for group in groups if group.models]
+    boards = [of_group(group) for group in groups]
     return sorted(boards, key=lambda its: (-its.clips, (its.detector, its.imgsz) != (usual.detector, usual.imgsz)))
 
 

@@ -45,19 +45,31 @@ class OnlyBlurred:
         return made
 
 
-def restorer(spec: RunSpec) -> Restore:
-    """The spec's deblurer, ready for frames; a backend that is ``auto`` is chosen by the first of them.
+def restorer(spec: RunSpec, own: Custom | None = None) -> Restore:
+    """The spec's deblurer, ready for frames; a backend that is ``auto`` is chosen by the first that it restores.
+
+    Args:
+        spec: which deblurer, how it is computed, and whether frames that measure sharp are left alone.
+        own: the deblurer, where it was handed over and is in no registry.
 
     Raises:
         DetbenchError: an unknown name, weights that are missing or do not fit, or an unknown device.
     """
+    restore = _of_every_frame(spec, own)
+    return OnlyBlurred(restore) if spec.only_blurred else restore
+
+
+def _of_every_frame(spec: RunSpec, own: Custom | None = None) -> Restore:
+    """The same, whether a frame measures sharp or not."""
     from detbench.convert import bare
     from detbench.restore import Restorer
 
+    if own:
+        return own.restorer(spec)
     if "auto" in (spec.backend, spec.precision):
         return _chosen_by_frames(spec)
     deblurer = loaded(spec)
-    restore = Restorer(
+    return Restorer(
         bare(deblurer.build().eval()),  # normalising weights for every frame takes time, and counters of FLOP cannot
         multiple_of=deblurer.preset.multiple_of,
         value_range=deblurer.spec.value_range,
@@ -66,12 +78,6 @@ def restorer(spec: RunSpec) -> Restore:
         backend=spec.backend,
         key="" if spec.backend == "torch" else fingerprint(spec),
     )
-    return selective(spec, restore)
-
-
-def selective(spec: RunSpec, restore: Restore) -> Restore:
-    """What restores a spec's frames: those alone that measure blurred, if it asks for that."""
-    return OnlyBlurred(restore) if spec.only_blurred else restore
 
 
 def _chosen_by_frames(spec: RunSpec) -> Restore:
@@ -80,7 +86,7 @@ def _chosen_by_frames(spec: RunSpec) -> Restore:
 
     def restore(frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         if not made:
-            made.append(restorer(settled(spec, lambda: frames[:PROVED])))
+            made.append(_of_every_frame(settled(spec, lambda: frames[:PROVED])))
         return made[0](frames)
 
     return restore
@@ -92,7 +98,7 @@ def settled(spec: RunSpec, frames: Callable[[], Sequence[NDArray[np.uint8]]], ow
     Args:
         spec: whose deblurer's hash and device are known.
         frames: a few to try backends on.
-        own: as for :func:`resolve`.
+        own: as for :func:`restorer`.
     """
     if "auto" not in (spec.backend, spec.precision):
         return spec
@@ -101,8 +107,7 @@ def settled(spec: RunSpec, frames: Callable[[], Sequence[NDArray[np.uint8]]], ow
     from detbench import backends
 
     def make(backend: str, precision: str) -> Restore:
-        one = replace(spec, backend=backend, precision=precision, only_blurred=False)  # each frame is to cost its time
-        return own.restorer(one) if own else restorer(one)
+        return _of_every_frame(replace(spec, backend=backend, precision=precision), own)
 
     backend, precision = backends.choose(
         spec.deblurer,

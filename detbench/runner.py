@@ -288,7 +288,7 @@ def _by_pairs(spec: RunSpec, own: Custom | None, pairs: Sequence[FramePair]) -> 
     """The deblurer as the loop calls it: with the pairs, and what of each it is given."""
     if spec.deblurer.startswith(restored.PREFIX):
         return restored.RestoredFrames(spec.deblurer, pairs)
-    restore = restorers.selective(spec, own.restorer(spec)) if own else restorers.restorer(spec)
+    restore = restorers.restorer(spec, own)
     return lambda _, given: restore(given)
 
 

@@ -61,6 +61,13 @@ def test_runs_are_told_apart_and_share_floor_and_ceiling(spec, tmp_path):
     assert [score.deblurer for score in board.scores] == ["unsharp"]
 
 
+def test_of_such_runs_alone_there_is_nothing_to_take(spec, tmp_path):
+    benchmarks.benchmark(spec, tmp_path / "runs")
+    done = CliRunner().invoke(cli.app, ["best", "--budget-ms", "100", "--runs", str(tmp_path / "runs")])
+    assert done.exit_code == 0, done.output
+    assert "Take none" in done.stdout
+
+
 def test_frames_as_a_person_sees_them(spec, pairs, tmp_path):
     restored = dict(runner.restored_frames(spec))
     left = sharp_ones(pairs)
@@ -99,7 +106,7 @@ def test_backends_are_timed_on_frames_that_are_restored(spec, monkeypatch, traff
 
     monkeypatch.setattr("detbench.backends.choose", choose)
     restore = restorers.restorer(RunSpec("unsharp", device="cpu", backend="auto", precision="auto", only_blurred=True))
-    (kept,) = restore([traffic[0]])
+    kept, _ = restore([traffic[0], cv2.GaussianBlur(traffic[0], (0, 0), 5)])
     assert kept is traffic[0]
     assert not isinstance(made[0], OnlyBlurred)
 

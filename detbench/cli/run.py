@@ -371,12 +371,12 @@ def deblur(
             precision=precision_of(backend, precision),
             weights=given,
             value_range=value_range(values),
+            only_blurred=only_blurred,
         )
         restore = restorer(spec)
-        selective = OnlyBlurred(restore) if only_blurred else None
-        count = module.deblur(source, target, selective or restore, overwrite, codec)
-        left = selective.left if selective else 0
-        alone = f"; {left} measured sharp and left alone" if selective else ""
+        count = module.deblur(source, target, restore, overwrite, codec)
+        left = restore.left if isinstance(restore, OnlyBlurred) else 0
+        alone = f"; {left} measured sharp and left alone" if only_blurred else ""
         frames = f"{count - left} frame{'s' if count - left != 1 else ''}"
         print(f"{frames} restored by {deblurer}{alone}: {target}", file=sys.stderr)
 
