@@ -35,8 +35,8 @@ def specs(pairs, bright_boxes, monkeypatch):
     broken, real = images.read_image(pairs / "blur" / "frame2.png"), restorers.restorer
     calls = []
 
-    def restorer(spec):
-        restore = real(spec)
+    def restorer(spec, own=None):
+        restore = real(spec, own)
 
         def wrapped(frames):
             calls.append(spec.deblurer)
