@@ -1,6 +1,6 @@
 """deblurgan_synth: DeblurGAN trained on synthetic blur alone: Algorithm 1's kernels.
 
-Its training on COCO's images. Otherwise as :mod:`deblurers.deblurgan_comb`.
+The publication's is of COCO's images. Otherwise as :mod:`deblurers.deblurgan_comb`.
 """
 
 from . import deblurgan_comb

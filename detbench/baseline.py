@@ -100,7 +100,7 @@ def start(baseline: Path, run: Path | None = None, *, device: str | None = None)
         device: to make it on.
 
     Raises:
-        CannotCompare: the run has too few clips.
+        CannotCompare: the run has too few clips, or cannot be made again, as a network that was handed over in Python.
         DetbenchError: there is a baseline already; the run cannot be read or made.
     """
     if _runs(baseline):
@@ -109,7 +109,9 @@ def start(baseline: Path, run: Path | None = None, *, device: str | None = None)
             " another run, remove it first."
         )
     if run is not None:
-        return update(baseline, store.read(run))
+        result = store.read(run)
+        _possible(result.spec)
+        return update(baseline, result)
     with tempfile.TemporaryDirectory(prefix="detbench-check-") as folder:
         return update(baseline, runner.run(replace(FIRST, device=device or FIRST.device), Path(folder)))
 
@@ -188,13 +190,18 @@ def _enough(result: RunResult) -> None:
 def _rerun(before: RunResult, **places: str | None) -> Iterator[RunResult]:
     """The run of a baseline, made again in a temporary folder."""
     given: dict[str, Any] = {key: value for key, value in places.items() if value}
-    try:
-        spec = resolve.resolve(replace(before.spec, **given))
-    except DetbenchError as error:
-        raise CannotCompare(f"The baseline's run cannot be made here. {error}") from error
+    spec = _possible(replace(before.spec, **given))
     _refuse(before, replace(before, spec=spec))  # before the work
     with tempfile.TemporaryDirectory(prefix="detbench-check-") as folder:
         yield runner.run(spec, Path(folder), rerun=True)  # the gate believes no cache
+
+
+def _possible(spec: RunSpec) -> RunSpec:
+    """A baseline's spec, resolved, where its run can be made here."""
+    try:
+        return resolve.resolve(spec)
+    except DetbenchError as error:
+        raise CannotCompare(f"The baseline's run cannot be made here. {error}") from error
 
 
 def _refuse(before: RunResult, now: RunResult) -> None:

@@ -307,7 +307,7 @@ def _ranking(group: Group, board: Table) -> str:
 
 def _folded(summary: str, told: Sequence[str]) -> str:
     """Sentences behind a line to click on: each names nearly all deblurers, which is much to read past."""
-    return f'<details markdown="1"><summary>{summary}</summary>\n\n{_listed(told)}\n</details>\n'
+    return f"{formats.folded(summary, _listed(told).strip())}\n"
 
 
 def _listed(told: Sequence[str]) -> str:

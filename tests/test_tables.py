@@ -72,6 +72,16 @@ def test_markdown():
     )
 
 
+def test_three_signatures_are_folded_away_in_markdown():
+    signatures = [f"street:{digit * 8}|yolo26n:9b09cc8b|imgsz:640|detbench:0.1.0" for digit in "abc"]
+    parts = [Part((("x",),), heading=digit, source=its) for digit, its in zip("abc", signatures, strict=True)]
+    for count in (2, 3):
+        text = formats.markdown(Table("t", (Column(""),), tuple(parts[:count]), ("A note.",)))
+        assert ("<summary>3 signatures</summary>" in text) == (count == 3)
+        assert all(its in text for its in signatures[:count])
+        assert text.endswith("A note.\n")
+
+
 def test_latex():
     text = formats.latex(SMALL)
     assert r"\caption{A \& B}" in text

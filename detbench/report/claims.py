@@ -184,12 +184,19 @@ def _retrained(claim: Claim) -> list[str]:
 
 
 def _unequal(claim: Claim) -> list[str]:
-    """A warning where a claim compares trainings of unequal length."""
-    seen = {name: record["images_seen"] for name in claim.names if (record := _record(name))}
+    """A warning where a claim compares trainings of unequal length, those of their first weights included."""
+    seen = {name: _images(record) for name in claim.names if (record := _record(name))}
     if len(set(seen.values())) < 2:
         return []
     of_each = ", ".join(f"{name} {images:,}" for name, images in seen.items())
     return [f"The trainings are not of equal length (images seen: {of_each}): that may decide more than the recipes."]
+
+
+def _images(record: Mapping[str, Any]) -> int:
+    """How many images weights have seen here, with those that they began with."""
+    origin = record.get("init") or {}
+    first = _record(origin["from"]) if origin else None
+    return int(record["images_seen"]) + (_images(first) if first else 0)
 
 
 def _budget(claims: Sequence[Claim]) -> str:

@@ -164,9 +164,10 @@ class Findings:
         return stats.student(found)
 
     def spread(self, measure: str = "f1", before: str = "", noise: bool = False) -> float:
-        """The standard deviation of trainings that only their seed tells apart (:func:`detbench.retrained.spread`)."""
+        """The standard deviation of deblurers' trainings that only their seed tells apart, pooled over deblurers."""
         signature = retrained.timeless(self._signature(before, noise))
-        return retrained.spread((each for each in retrained.scores() if each.signature == signature), measure)
+        found = (each for each in retrained.scores() if each.signature == signature and each.recipe in self.families)
+        return retrained.spread(found, measure)
 
     def claim(self, key: str) -> str:
         """A claim's verdict.

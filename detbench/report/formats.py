@@ -146,9 +146,17 @@ def markdown(table: Table) -> str:
         for row in grid
     ]
     rule = ["-" * width if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    below = [f"{marks.get(line, '').translate(_RAISED)} {_md(line, in_cell=False)}".strip() for line in lines]
+    below = {line: f"{marks.get(line, '').translate(_RAISED)} {_md(line, in_cell=False)}".strip() for line in lines}
+    signatures = [below.pop(line) for line in lines if short(line) != line]
+    if len(signatures) > 2:  # so many long lines would bury the notes
+        signatures = [folded(f"{len(signatures)} signatures", "\n\n".join(signatures))]
     rows = "\n".join("| " + " | ".join(row) + " |" for row in [padded[0], rule, *padded[1:]])
-    return "\n\n".join([f"**{_md(table.title, in_cell=False)}**", rows, *below]) + "\n"
+    return "\n\n".join([f"**{_md(table.title, in_cell=False)}**", rows, *signatures, *below.values()]) + "\n"
+
+
+def folded(summary: str, text: str) -> str:
+    """Markdown that a reader unfolds, in a site as on GitHub."""
+    return f'<details markdown="1"><summary>{summary}</summary>\n\n{text}\n\n</details>'
 
 
 def latex(table: Table) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from detbench import figure, registry, restorers, store
 from detbench.data import datasets, images
+from detbench.counts import counted
 from detbench.environment import timed
 from detbench.files import write_file
 from detbench.lineup import detector_title
@@ -122,9 +123,8 @@ def _training(record: Mapping[str, Any]) -> list[str]:
     """How long, on what, from where."""
     if "images_seen" not in record:
         return ["It was not trained here."]
-    hours = f", {record['wall_seconds'] / 3600:.1f} hours of {record['environment']['cores']} processor cores"
     told = f"{record['images_seen']:,} crops in {record['iterations']:,} iterations"
-    lines = [f"- {told}{hours if 'wall_seconds' in record else ''}, seed {record.get('seed', 0)}."]
+    lines = [f"- {told}{_hours(record)}, seed {record.get('seed', 0)}."]
     if origin := record.get("init"):
         lines.append(f"- It starts from the weights of `{origin['from']}`.")
     if through := record.get("recipe", {}).get("detector"):
@@ -133,12 +133,26 @@ def _training(record: Mapping[str, Any]) -> list[str]:
     for source in record.get("data", ()):
         files[source["folder"]] += source["files"]
     if data := ", ".join(f"{count:,} of {folder}" for folder, count in files.items()):
-        lines.append(f"- Files that it learnt from, by folder ([what is in them](../../reports/training)): {data}.")
+        alone = {0.0: " It drew from the photographs alone.", 1.0: " It drew from the pairs alone."}
+        lines.append(
+            f"- Files that it was given, by folder ([what is in them](../../reports/training)): {data}."
+            + alone.get(record["recipe"]["real_pairs"], "")
+        )
     for change in record.get("changes", ()):
         now = record["recipe"]
         told = ", ".join(f"{key} from {was} to {now.get(key)}" for key, was in change["recipe_was"].items())
         lines.append(f"- The recipe was changed at iteration {change['iteration']:,}: {told}.")
     return lines
+
+
+def _hours(record: Mapping[str, Any]) -> str:
+    """How long a training took, and of what."""
+    if "wall_seconds" not in record:
+        return ""
+    seconds, hardware = record["wall_seconds"], record["environment"]
+    long = f"{seconds / 3600:.1f} hours" if seconds >= 3600 / 2 else f"{seconds / 60:.0f} minutes"
+    cores = f"{counted(hardware['threads'], 'core')} of an {hardware['cpu']}" if "threads" in hardware else hardware["cpu"]
+    return f", {long} of {hardware['gpu'] or cores}"
 
 
 def _course(measure: str, curve: NDArray[np.float64], ships: int) -> list[str]:

@@ -72,7 +72,12 @@ def leaderboard(group: Group, costs: bool = True) -> Table:
             f"Verdict and F1 gained: against blurred, paired bootstrap over clips{_corrected(runs)}."
             " Bold: the best, where it is told apart from the second. Gap closed: share of the way from the floor's F1"
             " (blurred) to the ceiling's (sharp, JPEG 95). Recovered, lost and hallucinated count objects."
-            + (f" ms/frame: deblurring alone, the median of the frames.{machines(group)}" if costs else ""),
+            + (
+                f" ms/frame: deblurring alone, the median of the frames.{machines(group)} Images seen: in its own"
+                " training; those of the weights that it began with, where it did, come on top."
+                if costs
+                else ""
+            ),
             *(
                 f"{MADE_ELSEWHERE.strip()} {row['deblurer']}: {by} (Not run here; times of another machine.)"
                 for row in ranked
