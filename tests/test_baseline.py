@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from conftest import BrightBoxes, scene, stand_in
@@ -96,6 +97,14 @@ def test_too_few_clips_can_never_fail_and_so_are_refused(unsharp_spec, tmp_path)
     result = runner.run(dataclasses.replace(unsharp_spec, limit=9), tmp_path / "runs")
     with pytest.raises(baseline_module.CannotCompare, match="has 9 clips.*10 clips or more"):
         baseline_module.update(tmp_path / "baseline", result)
+    assert not (tmp_path / "baseline").exists()
+
+
+def test_a_run_that_nobody_can_make_again_starts_no_gate(unsharp_spec, tmp_path):
+    spec = dataclasses.replace(unsharp_spec, deblurer="mine", weights=None)
+    own = runner.run(spec, tmp_path / "runs", deblurer=np.flipud)
+    with pytest.raises(baseline_module.CannotCompare, match="cannot be made here. There is no deblurer 'mine'"):
+        baseline_module.start(tmp_path / "baseline", own.path)
     assert not (tmp_path / "baseline").exists()
 
 

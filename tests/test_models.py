@@ -11,9 +11,9 @@ RECORD = {
     "iterations": 45_000,
     "wall_seconds": 7200.0,
     "seed": 3,
-    "environment": {"cores": 2},
+    "environment": {"cores": 2, "threads": 1, "cpu": "Abacus", "gpu": None},
     "init": {"from": "dc250", "sha256": "0"},
-    "recipe": {"detector": ["yolo26n"], "iterations": 8000},
+    "recipe": {"detector": ["yolo26n"], "iterations": 8000, "real_pairs": 0.0},
     "data": [{"folder": "photos", "files": 2036}],
     "changes": [{"iteration": 2500, "recipe_was": {"iterations": 12_000}}],
 }
@@ -21,13 +21,15 @@ RECORD = {
 
 def test_a_training_is_told():
     assert models._training(RECORD) == [
-        "- 90,000 crops in 45,000 iterations, 2.0 hours of 2 processor cores, seed 3.",
+        "- 90,000 crops in 45,000 iterations, 2.0 hours (Abacus, 1 thread, no GPU), seed 3.",
         "- It starts from the weights of `dc250`.",
         "- In its loss: yolo26n.",
-        "- Files that it learnt from, by folder ([what is in them](../../reports/training)): 2,036 of photos.",
+        "- Files that it was given, by folder ([what is in them](../../reports/training)): 2,036 of photos."
+        " It drew from the photographs alone.",
         "- The recipe was changed at iteration 2,500: iterations from 12000 to 8000.",
     ]
     assert models._training({}) == ["It was not trained here."]
+    assert ", 5 minutes (" in models._training({**RECORD, "wall_seconds": 294})[0]
 
 
 def test_a_course_is_told_by_its_last_quarter():

@@ -238,4 +238,4 @@ def test_the_command_prints_before_and_after(footage, six_steps, capsys):
     assert told.out.splitlines()[-1] == (
         "try it: detbench run --deblurer dc0 --weights reports/tuning/dc0/best.safetensors"
     )
-    assert "features" in told.err and "iterations/s" in told.err and "min left" in told.err
+    assert "features" in told.err and "iterations/s" in told.err and "min to the recipe's end" in told.err

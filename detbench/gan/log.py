@@ -66,7 +66,7 @@ class Log:
                 self.board.add_scalar(key, value, iteration)
         shown = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
         rate = (iteration - self.start[0]) / max(seconds - self.start[1], 1e-9)
-        pace = f"{rate:.2f} iterations/s, {(iterations - iteration) / max(rate, 1e-9) / 60:.0f} min left"
+        pace = f"{rate:.2f} iterations/s, {(iterations - iteration) / max(rate, 1e-9) / 60:.0f} min to the recipe's end"
         print(f"{iteration}/{iterations}  {shown}  {pace}", file=sys.stderr, flush=True)
 
     def sample(self, iteration: int, validation: list[tuple[Photo, Photo]], restored: list[Photo]) -> None:

@@ -172,7 +172,7 @@ def _retrained(claim: Claim) -> list[str]:
     if not names:
         return []
     told = {
-        f"{score.recipe} {score.iterations:,} from {score.start}'s weights on": None
+        f"{score.recipe} {score.iterations:,} from the weights on that {score.start} had then": None
         for score in retrained.scores()
         if score.recipe in names
     }

@@ -270,12 +270,13 @@ class Report:
         figures = []
         for name in list(self.runs)[:1]:
             floor = next(iter(self.framed))
-            curves = plots.confidence_curves(self.sweeps[name], spec.conf, self.sweeps[floor])
+            curves = plots.confidence_curves(self.sweeps[name], spec.conf, self.sweeps[floor], name)
             alt = f"Precision, recall and F1 of {name} over the confidence threshold, blurred dotted"
             figures.append(self.figure("confidence", curves, alt, f"{name}; dotted: blurred"))
             sweeps = [breakdown.iou_sweep(self.seen[n], self.reference, spec.conf) for n in (name, floor)]
             alt = f"Precision, recall and F1 of {name} over the overlap wanted, blurred dotted"
-            figures.append(self.figure("iou", plots.iou_curves(sweeps[0], sweeps[1]), alt, f"{name}; dotted: blurred"))
+            curves = plots.iou_curves(*sweeps, name)
+            figures.append(self.figure("iou", curves, alt, f"{name}; dotted: blurred"))
         return page.Section("thresholds", "Thresholds", tables=[self.table(table)], figures=figures)
 
     def where(self) -> page.Section:

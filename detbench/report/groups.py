@@ -35,7 +35,8 @@ def write(groups: Sequence[Group], out: Path) -> Path:
         report.write()
         board = formats.html(report.board, f"{part}/tables/{report.board.key}.csv")
         link = f'<p><a href="{part}/index.html">All of it, and the frames</a></p>'
-        links.append(page.Section(part, heading, [conclusions.headline(group.compared)], [board, link]))
+        told = conclusions.headline(group.compared) or conclusions.conclusions(group.compared)[0]
+        links.append(page.Section(part, heading, [told], [board, link]))
     return page.write(out, "detbench: groups of runs", "", [*_swaps(groups, out), *links])
 
 

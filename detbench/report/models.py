@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from detbench import figure, registry, restorers, store
 from detbench.data import datasets, images
-from detbench.counts import counted
-from detbench.environment import timed
+from detbench.environment import machine, timed
 from detbench.files import write_file
 from detbench.lineup import detector_title
 from detbench.loop import draws_of, seed
@@ -146,13 +145,12 @@ def _training(record: Mapping[str, Any]) -> list[str]:
 
 
 def _hours(record: Mapping[str, Any]) -> str:
-    """How long a training took, and of what."""
+    """How long a training took, and on what."""
     if "wall_seconds" not in record:
         return ""
-    seconds, hardware = record["wall_seconds"], record["environment"]
+    seconds = record["wall_seconds"]
     long = f"{seconds / 3600:.1f} hours" if seconds >= 3600 / 2 else f"{seconds / 60:.0f} minutes"
-    cores = f"{counted(hardware['threads'], 'core')} of an {hardware['cpu']}" if "threads" in hardware else hardware["cpu"]
-    return f", {long} of {hardware['gpu'] or cores}"
+    return f", {long} ({machine(record['environment'])})"
 
 
 def _course(measure: str, curve: NDArray[np.float64], ships: int) -> list[str]:

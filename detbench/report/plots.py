@@ -101,15 +101,17 @@ def score_bars(runs: Mapping[str, RunResult], floor: RunResult, ceiling: RunResu
 
 
 @styled
-def confidence_curves(sweep: Sweep, conf: float, floor: Sweep | None = None) -> Figure:
+def confidence_curves(sweep: Sweep, conf: float, floor: Sweep | None = None, name: str = "") -> Figure:
     """Precision, recall and F1 over the confidence threshold.
 
     Args:
         sweep: of a run.
         conf: the run's own threshold, which is marked.
         floor: of the blurred frames, for comparison.
+        name: of the run, written above.
     """
     figure, axes = _curves(sweep, floor, "confidence threshold")
+    axes.set_title(name, loc="right")
     if not (sweep.counts.detections + sweep.counts.fn).any():
         return figure
     axes.axvline(conf, color=GREY, linewidth=0.8)
@@ -121,14 +123,16 @@ def confidence_curves(sweep: Sweep, conf: float, floor: Sweep | None = None) -> 
 
 
 @styled
-def iou_curves(sweep: Sweep, floor: Sweep | None = None) -> Figure:
+def iou_curves(sweep: Sweep, floor: Sweep | None = None, name: str = "") -> Figure:
     """Precision, recall and F1 over the overlap from which a detection counts as a reference object.
 
     Args:
         sweep: of a run.
         floor: of the blurred frames, for comparison.
+        name: of the run, written above.
     """
     figure, axes = _curves(sweep, floor, "IoU threshold")
+    axes.set_title(name, loc="right")
     if len(sweep.thresholds) > 1:
         axes.set_xlim(sweep.thresholds[0], sweep.thresholds[-1])
     return figure

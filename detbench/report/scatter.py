@@ -57,7 +57,7 @@ def f1_against_time(
 
     Args:
         runs: by their names.
-        floor: of the same frames; a line.
+        floor: of the same frames; a line, and a square where detection alone is.
         ceiling: likewise.
         alternatives: what else the time could be spent on, such as a larger detector without deblurring, by name:
             milliseconds a frame, and F1 against the same reference (:func:`detbench.report.breakdown.rescore`).
@@ -65,7 +65,13 @@ def f1_against_time(
     # The same detector looks at all of them: its time differs by what else the machine did, and is taken once.
     points = {name: (run.median("restore_ms") + floor.median("detect_ms"), run.f1) for name, run in runs.items()}
     return _scatter(
-        points, alternatives or {}, floor, ceiling, "milliseconds a frame, with detection", logarithmic=True
+        points,
+        alternatives or {},
+        floor,
+        ceiling,
+        "milliseconds a frame, with detection",
+        logarithmic=True,
+        floor_at=floor.median("detect_ms"),
     )
 
 
