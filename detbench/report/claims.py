@@ -172,7 +172,7 @@ def _retrained(claim: Claim) -> list[str]:
     if not names:
         return []
     told = {
-        f"{score.recipe} {score.iterations:,} from the weights on that {score.start} had then": None
+        f"{score.recipe} {score.iterations:,} from {score.start}'s weights of that day on": None
         for score in retrained.scores()
         if score.recipe in names
     }

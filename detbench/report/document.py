@@ -275,7 +275,7 @@ class Report:
             figures.append(self.figure("confidence", curves, alt, f"{name}; dotted: blurred"))
             sweeps = [breakdown.iou_sweep(self.seen[n], self.reference, spec.conf) for n in (name, floor)]
             alt = f"Precision, recall and F1 of {name} over the overlap wanted, blurred dotted"
-            curves = plots.iou_curves(*sweeps, name)
+            curves = plots.iou_curves(sweeps[0], sweeps[1], name)
             figures.append(self.figure("iou", curves, alt, f"{name}; dotted: blurred"))
         return page.Section("thresholds", "Thresholds", tables=[self.table(table)], figures=figures)
 
