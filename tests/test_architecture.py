@@ -162,7 +162,8 @@ ALLOWED = {
     "gan.adapt": {"detectors"}
     | {f"gan.{part}" for part in ("data", "detector", "prepare", "recipe", "sources", "step", "training", "tune")}
     | {"gan.validate"},
-    "gan.tune": {"data.images", "registry"} | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
+    "gan.tune": {"counts", "data.images", "progress", "registry", "stats"}
+    | {f"gan.{part}" for part in ("data", "recipe", "sources", "train")},
     "gan.retrain": {"claims", "compare", "progress", "registry", "results", "retrained"}
     | {f"gan.{part}" for part in ("recipe", "schedule", "train", "training")},
     "gan.distil": {"progress", "registry", "weights", "gan.data", "gan.sources"},

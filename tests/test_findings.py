@@ -83,6 +83,19 @@ def test_sizes_are_of_the_objects(found, monkeypatch):
     assert (sizes["small"], sizes["large"]) == (1.0, 0.0)
 
 
+def test_confidences_are_held_against_what_is_sure(found, monkeypatch):
+    """With the first detector `good` helps for sure, with the other nothing does."""
+    scores = {"identity": 0.5, "good": 0.6}
+    for more, expected in ((0.6, (1, 1)), (0.4, (0, 1))):
+        scores["good"] = more
+        monkeypatch.setattr(
+            findings.store,
+            "read_detections",
+            lambda path: {"restored": [boxes((0, 0, 9, 9), score=[scores[path.name.split("-")[1]]])]},
+        )
+        assert found.surer() == expected
+
+
 def test_what_is_said_in_words_follows_the_numbers(found):
     prose = "Good helps{{ so(surely('good') == 'above') }}. Other harms{{ so(surely('other') == 'below') }}."
     assert findings.page(prose, found) == f"Good helps. Other harms{UNTRUE}."

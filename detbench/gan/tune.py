@@ -15,11 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from detbench import registry
+from detbench.counts import counted
 from detbench.data.images import write_image
 from detbench.gan.data import validation_frames
 from detbench.gan.recipe import Recipe
 from detbench.gan.sources import Photo, Sources, load_training
 from detbench.gan.train import train
+from detbench.progress import say
+from detbench.stats import MINIMUM_CLIPS
 from detbench.types import DeblurerSpec, DetbenchError, DetectorSpec
 
 CROP = 256
@@ -156,6 +159,8 @@ def few(sources: Sources) -> Sources:
     for clip, count in quota.items():
         frames = [i for i, other in enumerate(clips) if other == clip]
         picked |= {frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)}
+    if len(picked) < MINIMUM_CLIPS:
+        say(f"Kept back are {counted(len(picked), 'frame')}: too few to tell whether it helps. Give more --data.")
     flags = [i in picked for i in range(len(clips))]
     return sources.chosen(flags[: len(sources.photos)], flags[len(sources.photos) :])
 

@@ -27,7 +27,7 @@ from detbench.signature import Signature
 from detbench.stats import Interval
 from detbench.swap import Pair
 from detbench.types import DetbenchError, RunResult
-from detbench.verdict import verdicts
+from detbench.verdict import HARMS, HELPS, verdicts
 
 PROSE = "findings.jinja"
 """The template, beside the page that is made of it."""
@@ -194,6 +194,23 @@ class Findings:
         """Spearman's correlation of the ranks by F1 and by another metric, over the deblurers."""
         return ranked_alike(self._group(noise=noise).models, "f1", measure)
 
+    def surer(self) -> tuple[int, int]:
+        """Of the runs that help or harm for sure, how often the detector's confidences add up to more or less as well.
+
+        That sum is what decides where there are no sharp frames (:mod:`detbench.unreferenced`).
+
+        Returns:
+            How many of them, and how many such runs there are, of all deblurers with all detectors.
+        """
+        signs = []
+        for group in self.groups:
+            judged = verdicts(group.compared)
+            gains = {run.path: judged[run.spec.deblurer] for run in group.models}
+            sure = [run for run in group.models if gains[run.path].word in (HELPS, HARMS)]
+            before = _sure_of(group.floor)
+            signs += [(_sure_of(run) > before) == (gains[run.path].word == HELPS) for run in sure]
+        return sum(signs), len(signs)
+
     def instead(self, what: str, severity: str = "") -> str:
         """F1 gained by an alternative (the name of a row of :mod:`detbench.alternatives`, or how it begins)."""
         rows = [row for row in self.weighed.rows if row.name.startswith(what)]
@@ -270,3 +287,9 @@ class Findings:
             if its == severity
         }
         return replace(runs[name], scores=tuple(score for score in runs[name].scores if score.id in chosen))
+
+
+def _sure_of(run: RunResult) -> float:
+    """The sum of the confidences of what a run's detector finds in the restored frames."""
+    frames = store.read_detections(run.path)["restored"]
+    return sum(float(frame.score[frame.score >= run.spec.conf].sum(dtype=np.float64)) for frame in frames)
