@@ -68,7 +68,7 @@ def test_markdown():
         "| a_b     | 0.50 |     20 |     1,000 |\n"
         "| \\<c>\\|  | 0.50 | **10** | 2,000,000 |\n"
         "| d       |    - |      - |         - |\n\n"
-        "¹ here\n\n² over there\n\nA note.\n"
+        "¹ here\n\n² over there\n\nA note.\n\nBold: the best, told apart from the second or not.\n"
     )
 
 

@@ -121,11 +121,17 @@ def _best(part: Part, columns: Sequence[Column]) -> list[str | None]:
     return found
 
 
+BOLD = "Bold: the best, told apart from the second or not."
+"""Below a table that does not say itself what its bold cells are."""
+
+
 def _footnotes(table: Table) -> tuple[dict[str, str], list[str]]:
     """The mark of each source, empty if there is one only, and the lines below the table."""
     sources = list(dict.fromkeys(part.source for part in table.parts if part.source))
     marks = {source: str(i) if len(sources) > 1 else "" for i, source in enumerate(sources, 1)}
-    return marks, [*sources, *table.notes]
+    bold = any(is_bold for part in _body(table) for row in part for _, is_bold in row)
+    told = any("Bold:" in note for note in table.notes)
+    return marks, [*sources, *table.notes, *([BOLD] if bold and not told else [])]
 
 
 # ---------------------------------------------------------------- formats
