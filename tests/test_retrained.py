@@ -126,7 +126,7 @@ def test_a_claim_says_what_was_trained_again(monkeypatch):
     claim = claims.Claim("key", "says", "source", (again, dataclasses.replace(bare, measure="ssim")))
     (note,) = page._retrained(claim)
     assert "3 of each recipe" in note
-    assert "a 10 from start's weights on, b 10 from start's weights on (" in note
+    assert "a 10 from start's weights of that day on, b 10 from start's weights of that day on (" in note
     table = page._table(claim)
     assert [column.heading for column in table.columns][-2:] == ["over trainings", "verdict"]
     assert table.parts[0].rows[0][-2] == "+0.20 [-0.05, +0.45]"  # 0.2 ∓ 4.303 * 0.1 / sqrt(3)
