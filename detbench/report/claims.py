@@ -194,8 +194,7 @@ def _unequal(claim: Claim) -> list[str]:
 
 def _images(record: Mapping[str, Any]) -> int:
     """How many images weights have seen here, with those that they began with."""
-    origin = record.get("init") or {}
-    first = _record(origin["from"]) if origin else None
+    first = _record(record["init"]["from"]) if record.get("init") else None
     return int(record["images_seen"]) + (_images(first) if first else 0)
 
 

@@ -292,4 +292,4 @@ class Findings:
 def _sure_of(run: RunResult) -> float:
     """The sum of the confidences of what a run's detector finds in the restored frames."""
     frames = store.read_detections(run.path)["restored"]
-    return sum(float(frame.score[frame.score >= run.spec.conf].sum(dtype=np.float64)) for frame in frames)
+    return sum(float(frame.above(run.spec.conf).score.sum(dtype=np.float64)) for frame in frames)

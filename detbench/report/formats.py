@@ -129,7 +129,7 @@ def _footnotes(table: Table) -> tuple[dict[str, str], list[str]]:
     """The mark of each source, empty if there is one only, and the lines below the table."""
     sources = list(dict.fromkeys(part.source for part in table.parts if part.source))
     marks = {source: str(i) if len(sources) > 1 else "" for i, source in enumerate(sources, 1)}
-    bold = any(is_bold for part in _body(table) for row in part for _, is_bold in row)
+    bold = any(best for part in table.parts for best in _best(part, table.columns))
     told = any("Bold:" in note for note in table.notes)
     return marks, [*sources, *table.notes, *([BOLD] if bold and not told else [])]
 

@@ -110,8 +110,7 @@ def confidence_curves(sweep: Sweep, conf: float, floor: Sweep | None = None, nam
         floor: of the blurred frames, for comparison.
         name: of the run, written above.
     """
-    figure, axes = _curves(sweep, floor, "confidence threshold")
-    axes.set_title(name, loc="right")
+    figure, axes = _curves(sweep, floor, "confidence threshold", name)
     if not (sweep.counts.detections + sweep.counts.fn).any():
         return figure
     axes.axvline(conf, color=GREY, linewidth=0.8)
@@ -131,8 +130,7 @@ def iou_curves(sweep: Sweep, floor: Sweep | None = None, name: str = "") -> Figu
         floor: of the blurred frames, for comparison.
         name: of the run, written above.
     """
-    figure, axes = _curves(sweep, floor, "IoU threshold")
-    axes.set_title(name, loc="right")
+    figure, axes = _curves(sweep, floor, "IoU threshold", name)
     if len(sweep.thresholds) > 1:
         axes.set_xlim(sweep.thresholds[0], sweep.thresholds[-1])
     return figure
@@ -282,11 +280,12 @@ def training_curves(families: Mapping[tuple[str, str], Mapping[str, NDArray[np.f
     return figure
 
 
-def _curves(sweep: Sweep, floor: Sweep | None, label: str) -> tuple[Figure, Axes]:
+def _curves(sweep: Sweep, floor: Sweep | None, label: str, name: str) -> tuple[Figure, Axes]:
     """Precision, recall and F1 over a threshold; the floor's are dotted."""
     figure = empty_figure(2.1)
     axes = figure.subplots()
     axes.set_xlabel(label)
+    axes.set_title(name, loc="right")
     if not (sweep.counts.detections + sweep.counts.fn).any():
         not_enough(axes)
         return figure, axes
