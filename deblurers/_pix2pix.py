@@ -53,6 +53,7 @@ class Pix2Pix(nn.Module):
     Args:
         width: channels of the first layer; 64 in the paper.
         levels: number of halvings; 8 in the paper.
+        widest: the most channels, as a multiple of ``width``; 8 in the paper.
         self_attention: whether features attend to all positions, after every three blocks.
         channel_attention: whether channels are weighed, in the same places and between encoder and decoder.
         attend_from: after how many halvings features are coarse enough for attention; 2 in the paper.
@@ -69,6 +70,7 @@ class Pix2Pix(nn.Module):
         self,
         width: int = 64,
         levels: int = 8,
+        widest: int = 8,
         self_attention: bool = False,
         channel_attention: bool = False,
         attend_from: int = 2,
@@ -81,7 +83,7 @@ class Pix2Pix(nn.Module):
     ) -> None:
         super().__init__()
         normalise = NORMS[norm]
-        widths = [3, *(width * min(2**i, 8) for i in range(levels))]
+        widths = [3, *(width * min(2**i, widest) for i in range(levels))]
 
         def attention(channels: int, blocks: int, halvings: int) -> list[nn.Module]:
             """What stands after so many blocks, on features that have been halved so often."""

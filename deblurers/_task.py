@@ -20,7 +20,7 @@ TASK: dict[str, Any] = {
     "adversarial_from": 0.95,
     "schedule": "cosine",
     "warmup": 100,
-    "learning_rate": 5e-4,
+    "learning_rate": 2.5e-4,
     "clip_gradient": 50.0,
     "batch": 2,
     "crop": 256,

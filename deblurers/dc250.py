@@ -16,9 +16,9 @@ departure is our choice (data, which are not GoPro's, and the objects that move 
 - layer in place of batch normalisation: the statistics of a few crops are noise to a restorer
   (reports/training/dc250.md has the trials);
 - no dropout: with one result a frame, randomness only adds noise;
-- L1 alone for the first 90 % of the iterations, which dc0, dc250 and dc250p share: on two cores three whole trainings
+- L1 alone for the first 95 % of the iterations, which dc0, dc250 and dc250p share: on two cores three whole trainings
   would each be a third as long, and the dark channel slows the start down (reports/training/dc250.md);
-- the discriminator joins for the last 2.5 %, since an untrained generator learns textures from it before it learns to
+- the discriminator joins for the last 1.25 %, since an untrained generator learns textures from it before it learns to
   deblur;
 - the generator's optimizer is Muon in place of Adam, with which a third of the iterations do
   (reports/training/dc250.md);
@@ -52,9 +52,9 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
-    **{**SHORT, "batch": 4, "crop": 128, "iterations": 24_000, "adversarial_from": 0.975, "optimizer": "muon"},
+    **{**SHORT, "iterations": 48_000, "adversarial_from": 0.9875},
     discriminator={"kind": "score", "width": 16},
-    l1_until=0.9,
+    l1_until=0.95,
     object_motion=0.15,
     uniform_blur=0.6,
     init="he",

@@ -11,6 +11,6 @@ from ._task import with_detector
 
 SPEC = replace(
     dc250.SPEC,
-    presets=with_detector(dc250.SPEC, init_from="dc250", iterations=2_400, learning_rate=2.5e-4),
+    presets=with_detector(dc250.SPEC, init_from="dc250", iterations=2_400),
     family="task-driven",
 )

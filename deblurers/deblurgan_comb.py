@@ -51,7 +51,7 @@ FAITHFUL = replace(PAPER, content={"perceptual_as_coded": 100.0}, penalty_per_pi
 
 COMPACT = replace(
     PAPER,
-    **{**SHORT, "batch": 4, "crop": 128, "adversarial_from": 0.975, "optimizer": "muon"},
+    **SHORT,
     content={"l1": 100.0, "perceptual": 5.0},
     discriminator={**PAPER.discriminator, "width": 16},
     l1_until=0.9,

@@ -11,6 +11,6 @@ from ._task import with_detector
 
 SPEC = replace(
     deblurgan_comb.SPEC,
-    presets=with_detector(deblurgan_comb.SPEC, init_from="deblurgan_comb", iterations=1_200, learning_rate=2.5e-4),
+    presets=with_detector(deblurgan_comb.SPEC, init_from="deblurgan_comb", iterations=1_200),
     family="task-driven",
 )

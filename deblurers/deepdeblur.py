@@ -120,7 +120,7 @@ PAPER = Recipe(
 
 COMPACT = replace(
     PAPER,
-    **{**PROTOCOL, "learning_rate": 5e-4, "batch": 4, "blur_extent": (4.0, 28.0)},
+    **{**PROTOCOL, "learning_rate": 5e-4, "blur_extent": (4.0, 28.0)},
     content={"l1": 100.0},
     adversarial_weight=0.1,
     discriminator={**PAPER.discriminator, "width": 16},
@@ -129,7 +129,6 @@ COMPACT = replace(
     schedule="cosine",
     warmup=300,
     clip_gradient=50.0,
-    crop=128,
     real_pairs=0.25,
     shaken_pairs=0.5,
     object_motion=0.2,

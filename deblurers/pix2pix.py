@@ -5,12 +5,12 @@ Lenka, "Blind Deblurring using GANs": the baseline of her Table 1, trained on Go
 with LeakyReLU there and, in the variants that have a global residual, the mean of input and output in place of the sum.
 :class:`deblurers._pix2pix.Pix2Pix` lists what was left open.
 
-``compact`` is what ships, for a CPU's budget. Its departures are our choice: width 40 and four halvings, layer
-normalisation, He's initialisation and no dropout, attention from an eighth of the frame on, a last layer that is never
-spectrally normalised (so that with a global residual it starts by copying), a narrower discriminator;
-L1 for the first 90 % of the iterations in the variants with another loss, too; three times the crops of the other short
-trainings, since a network without a global residual has to learn first to give the frame itself; and what all compact
-presets share, in :mod:`deblurers._protocol`: noise, blur, Adam.
+``compact`` is what ships, for a CPU's budget. Its departures are our choice: six halvings from width 40 on, of at most
+120 channels, layer normalisation, He's initialisation and no dropout, attention from an eighth of the frame on, a last
+layer that is never spectrally normalised (so that with a global residual it starts by copying), a narrower
+discriminator; L1 for the first 90 % of the iterations in the variants with another loss, too; Muon in place of Adam for
+the generator (reports/training/dc250.md); and what all compact presets share, in :mod:`deblurers._protocol`: noise,
+blur, the discriminator's Adam.
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ FAITHFUL = replace(PAPER, setting="faithful")
 
 COMPACT = replace(
     PAPER,
-    **{**SHORT, "iterations": 24_000},
+    **SHORT,
     discriminator={**PAPER.discriminator, "width": 16},
     l1_until=0.9,
     real_pairs=0.25,
@@ -54,14 +54,15 @@ SPEC = DeblurerSpec(
         "compact": Preset(
             {
                 "width": 40,
-                "levels": 4,
+                "levels": 6,
+                "widest": 3,
                 "attend_from": 3,
                 "spectral_norm_last": False,
                 "norm": "layer",
                 "dropout_blocks": 0,
                 "leak": 0.2,
             },
-            multiple_of=16,
+            multiple_of=64,
             recipe=COMPACT,
         ),
     },

@@ -76,7 +76,7 @@ def tiny(name):
     )
     options = {**preset.options, "width": 8}
     if "levels" in options:
-        options["levels"] = min(options["levels"], 5)  # more do not fit into the crop
+        options["levels"] = min(options["levels"], 4)  # more leave too little of the crop
     return dataclasses.replace(spec, presets={"compact": Preset(options, 32, recipe)})
 
 

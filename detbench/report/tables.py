@@ -31,9 +31,9 @@ MADE_ELSEWHERE = " †"
 JUDGED = ("verdict", "f1", "gain", "gap_closed")
 """What comes first on the leaderboard: does it help, and by how much."""
 
-ALWAYS = ("dc250", "srn", RECOMMENDED)
-"""What a shortlist shows whatever comes out: the publication's main model, the peer with its authors' weights, and
-what is taken where none is named."""
+ALWAYS = ("dc250", "dc250_task", "srn", RECOMMENDED)
+"""What a shortlist shows whatever comes out: the publication's main model, what is advised where time is short, the
+peer with its authors' weights, and what is taken where none is named."""
 
 SPEEDS = (0.0, 200.0, 1000.0, math.inf)
 """Classes of speed, in milliseconds a frame: of each a shortlist shows the best."""
